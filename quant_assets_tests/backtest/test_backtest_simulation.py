@@ -308,6 +308,19 @@ def test_a_renamed_holding_is_held_on(known: date) -> None:
     found = run(decisions, pl.concat([old, new]), date(2016, 2, 1), MAR, cost_bps=10, delistings=gone)
     for name in set(plain.columns) - {"date"}:
         assert found[name].to_numpy() == pytest.approx(plain[name].to_numpy(), abs=1e-14), name
+    whole = simulated(
+        weights_of(decisions),
+        pl.concat([old, new]),
+        DAYS,
+        list(decisions),
+        date(2016, 2, 1),
+        MAR,
+        entry_lag=1,
+        settings=BacktestSettings(),
+        delistings=gone,
+    )
+    at_end = whole.outcome.positions.filter(pl.col("date") == FEB)  # orders are for the symbol that trades then
+    assert at_end["ticker"].to_list() == ["B", "NEW" if known <= FEB else "OLD"]
     if known == after(JAN, 5):
         lost = run(decisions, old, date(2016, 2, 1), MAR, delistings=gone)
         assert at(lost, known)["cash"] == pytest.approx(0.55 / 1.05)  # without the new symbol's prices it ends

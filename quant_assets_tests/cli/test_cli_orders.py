@@ -113,6 +113,13 @@ def test_from_what_the_backtest_holds(orders: Quant, tmp_path: Path) -> None:
     }
 
 
+def test_positions_without_what_the_backtest_holds_are_no_empty_book(orders: Quant, store: DatasetStore) -> None:
+    store.write(DATASETS["positions"], DATASETS["positions"].empty(), ["2024-06|it"])
+    status, out, err = orders()
+    assert (status, out) == (1, "")
+    assert "the backtest holds 2 names" in err.replace("\n", " ")
+
+
 def test_from_a_file_into_a_folder(orders: Quant, tmp_path: Path) -> None:
     (tmp_path / "held.csv").write_text("Ticker,quantity\nAAA,100\n\nCCC,7\n", encoding="utf-8")
     status, out, _ = orders("--holdings", str(tmp_path / "held.csv"), "--export", str(tmp_path / "out"))
