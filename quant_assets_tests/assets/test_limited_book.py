@@ -3,6 +3,7 @@
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,11 @@ START, LAST = "2021-11", "2023-04"
 TURNOVER = {"limited": True, "max_turnover": 0.35, "annual": 0.8, "min_trade": 0.0}
 
 
-SETTINGS = {"as_of": date(2023, 4, 28), "partitions": {"start": START}, "backtest": {"turnover": TURNOVER}}
+SETTINGS: dict[str, Any] = {
+    "as_of": date(2023, 4, 28),
+    "partitions": {"start": START},
+    "backtest": {"turnover": TURNOVER},
+}
 
 
 @pytest.fixture(scope="module")
