@@ -74,7 +74,7 @@ TRADING = (
             "impact": _cost("square-root impact of what was traded"),
             "borrow": _cost("fee for borrowing what is sold short"),
             "rebate": _cost("less the interest on the proceeds of short sales (negative)"),
-            "financing": _cost("interest on what longs are worth above equity"),
+            "financing": _cost("interest on negative cash"),
             "short_dividends": ratio(
                 "dividends paid on what is sold short, over equity; part of the gross return, not of the cost",
                 nullable=False,

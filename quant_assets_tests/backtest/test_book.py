@@ -280,8 +280,8 @@ def test_under_turnover_limits_no_book_is_put_in_the_place_of_another_at_a_new_y
             for part, at in ((outcome.positions, year), (outcome.trades, year + 1))
         )
         last, first = before["date"].max(), after["date"].min()
-        assert last is not None
-        assert first is not None
+        assert isinstance(last, date)
+        assert isinstance(first, date)
         kept = dict(before.filter(pl.col("date") == last).select("ticker", "weight").iter_rows())
         worth = {}
         for name, weight in kept.items():

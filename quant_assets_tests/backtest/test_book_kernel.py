@@ -15,7 +15,11 @@ NONE = np.full((SESSIONS, NAMES), 0.0)
 
 def slow(x: dict[str, Any]) -> dict[str, np.ndarray]:
     """What `carry` computes, name by name in plain Python; gives equity, costs by term, turnover and cash."""
-    n, cash, worth, shares, last, gone, want, open_ = range(NAMES), 1.0, 1.0, {}, {}, set(), {}, set()
+    shares: dict[int, float] = {}
+    last: dict[int, float] = {}
+    want: dict[int, float] = {}
+    gone, open_ = set[int](), set[int]()
+    n, cash, worth = range(NAMES), 1.0, 1.0
     out: dict[str, list[Any]] = {name: [] for name in ("equity", "turnover", "cash", "gross", "terms")}
     commission, *yearly = x["rates"]
     for t in range(SESSIONS):
