@@ -186,7 +186,9 @@ def pre_train(
     own = parameters.model_copy(update={"max_epochs": told.max_epochs, "batch_units": told.batch_units})
 
     def build() -> PreTraining:
-        return PreTraining(TransformerStockPrediction(**architecture.model_dump()), told)
+        network = TransformerStockPrediction(**architecture.model_dump())
+        network.fc.requires_grad_(False)  # no task has a part in it, which several processes do not put up with
+        return PreTraining(network, told)
 
     with states_of(_of(own, architecture, seed, 0.0, [training.digest(), validation.digest()])) as folder:
         return fit(build, training, validation, own, seed, folder, said)
