@@ -25,6 +25,7 @@ SHOWS_HISTORY: dict[str, set[str]] = {
     "factor_tear_sheet": set(),
     "track_record": {"track_record"},
     "portfolio_track_record": {"portfolio_track_record"},
+    "sleeve_allocation": {"sleeve_allocation"},
     "risk": {"var_forecasts"},
     "risk_breakdown": {"episode_returns"},
     "portfolio_risk": {"portfolio_var_forecasts"},
