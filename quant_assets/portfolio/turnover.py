@@ -241,15 +241,14 @@ def _nearest(held: FloatArray, goal: FloatArray, budget: float, room: _Room, bro
         InfeasibleError: there are none.
 
     """
-    for nearer in (1e-3, 0.0):  # without it where the budget is so narrow that only the least will do
-        found = _solved(held, goal, room, nearer)
-        if found is None:
-            raise InfeasibleError(
-                f"what prices and sales have made of the holdings breaks {'; '.join(broken)}, and no weights between "
-                "them and those wanted respect all limits (weights.max_weight, weights.constraints); loosen one of them"
-            )
-        if float(np.abs(found - held).sum()) <= budget:
-            break
+    found = _solved(held, goal, room, 1e-3)
+    if found is not None and float(np.abs(found - held).sum()) > budget:
+        found = _solved(held, goal, room, 0.0)  # the budget may be so narrow that only the least will do
+    if found is None:
+        raise InfeasibleError(
+            f"what prices and sales have made of the holdings breaks {'; '.join(broken)}, and no weights between "
+            "them and those wanted respect all limits (weights.max_weight, weights.constraints); loosen one of them"
+        )
     return found
 
 

@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from quant_assets.partitions import key
+from quant_assets.portfolio.valuation.dcf import two_stage
 from quant_assets.reporting.stock_data import Stock, gather
 from quant_assets.reporting.stock_page import render
+from quant_assets.settings.scoring import ScoreSettings
 from quant_assets_tests.synthetic_scores import AS_OF, LAST, SECTOR, write
 
 NAUGHTY = "T<b>&"
@@ -104,6 +106,27 @@ def test_the_grid_has_the_fair_value_in_its_middle(frames: dict[str, pl.DataFram
     found = stock(frames)
     assert found.values is not None
     assert found.values.per_share[2, 2] == pytest.approx(found.score["fair_value"], rel=1e-12)
+
+
+def test_a_flow_to_the_shareholders_has_no_debt_taken_off(frames: dict[str, pl.DataFrame]) -> None:
+    given: ScoreSettings = frames["settings"]  # type: ignore[assignment]
+    dcf = given.dcf.model_copy(update={"flow_to": "equity", "cost_of_equity": 0.11})
+    found = stock(frames, settings=given.model_copy(update={"dcf": dcf}))
+    score = found.score
+    assert score["net_debt"] > 0.0
+    expected = two_stage(
+        score["free_cash_flow"],
+        found.growth,
+        0.0,
+        score["shares_outstanding"],
+        wacc=0.11,
+        terminal_growth=dcf.terminal_growth,
+        years=dcf.years,
+    )
+    assert found.values is not None
+    assert found.values.per_share[2, 2] == pytest.approx(float(expected.per_share), rel=1e-12)
+    assert "less net debt" not in render(found).decode()
+    assert "less net debt" in render(stock(frames)).decode()
 
 
 def test_no_file_is_needed(frames: dict[str, pl.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
