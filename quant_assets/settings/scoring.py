@@ -42,7 +42,7 @@ class DcfSettings(SettingsGroup):
 
     """
 
-    flow_to: Literal["firm", "equity"] = "firm"
+    flow_to: Literal["firm", "equity"] = "equity"
     years: int = Field(default=5, ge=1, le=50)
     cost_of_equity: float = Field(default=0.10, gt=0, lt=1)
     wacc: float = Field(default=0.09, gt=0, lt=1)

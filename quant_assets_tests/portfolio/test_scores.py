@@ -80,7 +80,7 @@ def test_the_best_name_is_bought_and_the_worst_sold() -> None:
 
 
 def test_fair_value_is_the_cash_flow_model_of_the_sectors_rate() -> None:
-    dcf = DcfSettings(sector_wacc={"it": 0.10})
+    dcf = DcfSettings(flow_to="firm", sector_wacc={"it": 0.10})
     row = scored(ScoreSettings(dcf=dcf))[0]
     expected = two_stage(100.0, 0.05, 200.0, 10.0, wacc=0.10, terminal_growth=0.025, years=5).per_share
     assert row["fair_value"] == expected
@@ -99,7 +99,7 @@ def test_a_flow_after_interest_is_the_shareholders_and_debt_counts_once() -> Non
     expected = two_stage(100.0, 0.05, 0.0, 10.0, wacc=0.12, terminal_growth=0.025, years=5).per_share
     assert [row["fair_value"] for row in rows] == [expected] * 3, "what is paid for debt is gone from the flow"
     assert [row["no_fair_value"] for row in rows] == [None] * 3
-    firm = scored(net_debt=[600.0, 0.0, None])
+    firm = scored(ScoreSettings(dcf=DcfSettings(flow_to="firm")), net_debt=[600.0, 0.0, None])
     assert firm[1]["fair_value"] - firm[0]["fair_value"] == pytest.approx(60.0)
     assert firm[2]["no_fair_value"] == "net debt is not known"
 

@@ -126,7 +126,8 @@ def test_a_flow_to_the_shareholders_has_no_debt_taken_off(frames: dict[str, pl.D
     assert found.values is not None
     assert found.values.per_share[2, 2] == pytest.approx(float(expected.per_share), rel=1e-12)
     assert "less net debt" not in render(found).decode()
-    assert "less net debt" in render(stock(frames)).decode()
+    of_firm = given.model_copy(update={"dcf": given.dcf.model_copy(update={"flow_to": "firm"})})
+    assert "less net debt" in render(stock(frames, settings=of_firm)).decode()
 
 
 def test_no_file_is_needed(frames: dict[str, pl.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
