@@ -14,7 +14,7 @@ from quant_assets.assets import sql
 from quant_assets.backtest.account import account, by_sector
 from quant_assets.backtest.factor_summary import market_rows, summaries
 from quant_assets.backtest.factors import complete_after, factor_statistics
-from quant_assets.backtest.simulation import lookback_months, simulate, simulated
+from quant_assets.backtest.simulation import Simulated, lookback_months, simulate, simulated
 from quant_assets.backtest.track_record import continued
 from quant_assets.features.cross_section import market_breadth, market_features
 from quant_assets.features.features import features
@@ -424,21 +424,27 @@ def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     )
 
 
+def _carried(read: Reads, months: Months) -> Simulated:
+    """The book that is carried, of which trades, positions and orders are."""
+    before = lookback_months(LABELS.entry_lag, CARRIED)
+    return simulated(
+        read("weights", before),
+        read("prices", before),
+        months.sessions(before),
+        months.held(before),
+        months.first_day,
+        months.last_day,
+        entry_lag=LABELS.entry_lag,
+        settings=CARRIED,
+        delistings=read("delistings", before),
+        benchmark_members=read("universe", before),
+    )
+
+
 def _account(name: str) -> "Compute":
     def rows(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         before = lookback_months(LABELS.entry_lag, CARRIED)
-        found = simulated(
-            read("weights", before),
-            read("prices", before),
-            months.sessions(before),
-            months.held(before),
-            months.first_day,
-            months.last_day,
-            entry_lag=LABELS.entry_lag,
-            settings=CARRIED,
-            delistings=read("delistings", before),
-            benchmark_members=read("universe", before),
-        )
+        found = _carried(read, months)
         prices, indicators = read("prices", before), read("indicators", 1)
         return account(found, prices, indicators, months.decisions, months.first_day, CARRIED)[name]
 
@@ -447,11 +453,12 @@ def _account(name: str) -> "Compute":
 
 def _orders(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     before, settings = months_covering(quoted_sessions(CARRIED)), OrderSettings(lot_size=10)
-    parts = [DATASETS["orders"].empty().drop("sector")]
+    parts, backtest = [DATASETS["orders"].empty().drop("sector")], _carried(read, months).frame
     for as_of in months.decisions:
         rows = decided_orders(
             read("weights"),
-            read("positions", 2),
+            read("positions"),
+            backtest,
             read("prices", before),
             months.sessions(before),
             as_of,

@@ -56,7 +56,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
             schema = DATASETS[dataset].empty().schema
             made.store.write(
                 made.datasets[dataset],
-                frame.select(list(schema)).cast(dict(schema)),
+                frame.select(list(schema)).cast(dict(schema)),  # type: ignore[arg-type]
                 [key(sector, month) for month in MONTHS],
             )
     return made

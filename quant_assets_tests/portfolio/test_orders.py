@@ -163,8 +163,8 @@ def test_what_the_backtest_holds_is_not_bought_again_and_positions_that_lack_it_
 
 def test_holdings_of_the_backtest_are_not_rounded_above_the_capital() -> None:
     """A third of a million at 70 USD is 4761.9 shares: three times 4762 could not be paid for."""
-    weights = dict.fromkeys("ABC", 1.0 / 3.0)
-    found = decided(bars(*"ABC", close=70.0), weighed(**weights), *held(**weights))
+    third = 1.0 / 3.0
+    found = decided(bars(*"ABC", close=70.0), weighed(A=third, B=third, C=third), *held(A=third, B=third, C=third))
     assert set(found["action"]) == {"hold"}
     assert found["held_quantity"].to_list() == [4761.0] * 3
 
@@ -178,8 +178,8 @@ def test_a_halted_holding_keeps_its_part_of_the_capital(by_hand: bool) -> None:
     assert told(found)["A"] == ("sell", 1000.0, "decrease")
     assert told(found)["H"] == ("hold", 0.0, "no price")
     assert (rows["H"]["price"], rows["H"]["last_price"], rows["H"]["held_quantity"]) == (None, 100.0, 4000.0)
-    worth = (found["target_quantity"] * found["last_price"]).sum()
-    assert 0.99e6 < worth + found["estimated_cost"].sum() <= 1e6  # B is bought for what A brings
+    spent = found.select(pl.col("target_quantity").dot("last_price") + pl.col("estimated_cost").sum()).item()
+    assert 0.99e6 < spent <= 1e6  # B is bought for what A brings
     allocation = pl.read_csv(order_files(found, 1e6)["allocation.csv"])
     assert dict(allocation.select("ticker", "held_weight").iter_rows())["H"] == pytest.approx(0.4)
 
