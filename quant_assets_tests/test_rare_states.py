@@ -309,12 +309,17 @@ DOMAIN = ("market", "windows", "signals", "features", "learning", "portfolio", "
 
 #: Functions that need not, each with the reason.
 _COMMANDS = "asked for by a command, not by an asset; its own tests give it frames"
+_OF_BARS = "the chain's model reads features; tests of the kinds that read windows of bars give it frames"
+_UPDATED = "the chain's model is trained in full; its own tests update models"
+_HELD = "the chain's weights have no limit of turnover; its own tests have hundreds of odd books"
 EXEMPT: dict[str, str] = {
     "backtest.capacity.by_capital": _COMMANDS,
     "backtest.factor_models.explain": _COMMANDS,
     "backtest.factor_returns.joined": _COMMANDS,
     "backtest.own_factors.own_factors": _COMMANDS,
     "features.sentiment.news_features": "the chain's features are chosen without news; all ready-made ones meet it",
+    "learning.bars.Bars.between": _OF_BARS,
+    "learning.bars.Bars.of": _OF_BARS,
     "learning.comparison.compared": _COMMANDS,
     "learning.ensemble.combined": "the chain has one model; its own tests give it the forecasts of several",
     "learning.ensemble.judged_by": "the chain has one model; its own tests give it the checkpoints of several",
@@ -323,7 +328,14 @@ EXEMPT: dict[str, str] = {
     "learning.realised.realised_ics": "the sensor's alone; its own tests have labels that are not known yet, and none",
     "learning.targets.directions": "the chain fits returns; its own tests fit directions",
     "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
+    "learning.transformer.pretraining.pretrained": _OF_BARS,
+    "learning.updating.against_updates": _UPDATED,
+    "learning.updating.stored_fits": _UPDATED,
+    "learning.updating.update_checkpoint": _UPDATED,
+    "learning.updating.with_comparison": _UPDATED,
     "learning.walk_forward.walk_forward": _COMMANDS,
+    "portfolio.book.broken_limits": _HELD,
+    "portfolio.turnover.moved_within": _HELD,
     "portfolio.allocation.exposures": "the chain invests whatever the regime; its own tests have every regime and none",
     "market.crypto.sleeve_returns": _COMMANDS,
     "reporting.shap_plot.shap_svg": "of trees alone; its own tests draw missing values and contributions of 0",

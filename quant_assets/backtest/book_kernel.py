@@ -32,8 +32,7 @@ class Carried(NamedTuple):
         traded: session and row of each trade, int64 of shape (R, 2).
         trades: of each trade over equity: held before, traded (sales negative), commission, half spread, impact, and
             the price; float64 of shape (R, 6).
-        kept: session and row of each holding after the close of a session with trades and of a month's last, int64 of
-            shape (S, 2).
+        kept: session and row of each holding after each close, int64 of shape (S, 2).
         weights: its share of equity, float64 of shape (S,).
         cut: turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades that
             were too small, of shape (T, 3).
@@ -314,8 +313,7 @@ def carry(  # type: ignore[no-untyped-def]
             terms[t, j] = paid[j] / full if full > 0.0 else 0.0
         equity[t], positions[t] = worth, held
         cash_share[t] = idle / worth if worth > 0.0 else 1.0
-        ends = t + 1 == sessions or month[t + 1] != month[t]
-        if (active or ends) and worth > 0.0:
+        if worth > 0.0:
             for i in range(names):
                 if shares[i] != 0.0 and not gone[i]:
                     if stored == kept.shape[0]:

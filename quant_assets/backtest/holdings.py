@@ -142,8 +142,8 @@ class ClosedForm:
                 if low < high:
                     here = slice(low - at, high - at)
                     cash[low:high], positions[low:high] = segment.cash[here], segment.positions[here]
-                    ends = last - 1 < until or number + 1 == len(self._executed)  # else the next one tells
-                    held_rows += self._held(segment, at, low, high, last - 1 if ends else None)
+                    ends = number + 1 == len(self._executed)  # else the next one tells of its own execution
+                    held_rows += self._held(segment, at, low, high if ends else min(high, until))
                 low = max(at + 1, first)
                 if low < high:
                     before, after = segment.value[low - at - 1 : high - at - 1], segment.value[low - at : high - at]
@@ -288,12 +288,11 @@ class ClosedForm:
             if new != old
         ]
 
-    def _held(self, segment: _Segment, at: int, low: int, high: int, month_end: int | None) -> list[tuple[object, ...]]:
-        """Shares of equity after the closes with trades and that of the month's end, under the symbols of then."""
+    def _held(self, segment: _Segment, at: int, low: int, high: int) -> list[tuple[object, ...]]:
+        """Shares of equity after each close, under the symbols of that session."""
         days, found = self._closes.sessions, list[tuple[object, ...]]()
-        told = {0, *(each[0] for each in segment.sold)} | (set() if month_end is None else {month_end - at})
-        for place in sorted(told):
-            if low <= at + place < high and segment.value[place] > 0.0:
+        for place in range(low - at, high - at):
+            if segment.value[place] > 0.0:
                 day, held = days[at + place].item(), dict[str, float]()
                 for i in np.flatnonzero(~segment.gone[:, place]).tolist():
                     name = symbol(segment.symbols[i], days[at].item(), day, self._renames)

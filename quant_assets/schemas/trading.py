@@ -47,7 +47,7 @@ TRADING = (
     ),
     Dataset(
         "positions",
-        "What the backtest held after each session on which it traded, and at the end of each month",
+        "What the backtest held after each session",
         ("date", "ticker"),
         "date",
         "date",

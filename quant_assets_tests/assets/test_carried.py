@@ -139,7 +139,7 @@ def test_no_run_is_made_for_earlier_months_but_what_is_stored_of_them_is_finishe
         ((begin, end),) = {(each.first, each.last) for each in phases if "track_record" in each.assets}
         return begin, end
 
-    assert graph.planner.carried == {"track_record", "portfolio_track_record"}
+    assert graph.planner.carried == {"track_record", "portfolio_track_record", "sleeve_allocation"}
     assert "track_record" not in graph.planner.reads("track_record")
     assert planned("2023-07", LAST) == ("2023-07", LAST), "nothing is stored before"
     materialise(graph, FIRST, LAST)
