@@ -30,7 +30,7 @@ from quant_assets_tests.learning.kinds import made_up_rows
 from quant_assets_tests.synthetic_learning import FEATURES, Market
 
 MONTHS = (date(2021, 3, 31), date(2021, 4, 30), date(2021, 5, 28), date(2021, 6, 30))
-HORIZON = 20
+HORIZON = 5
 #: A window that reaches back before the first row, so that the windows of all months are the same.
 SETTINGS = TrainingSettings(window_months=60)
 OF_KIND: Mapping[str, Learner[Any]] = {
@@ -266,10 +266,19 @@ def test_later_rows_change_nothing(kept: Kept) -> None:
     assert kept.update(MONTHS[1], MONTHS[0], (features, turned))[0].model_sha256 != kept.made[MONTHS[1]].model_sha256
 
 
+def unseen_by(kept: Kept, before: date, as_of: date) -> pl.DataFrame:
+    """Rows of sessions after the last label that the checkpoint before knows, and after the embargo."""
+    frame = rows_of(*kept.market, as_of, SETTINGS, (HORIZON,), FEATURES)
+    known = number(kept.rows[before]["last_known_at"][0]) + SETTINGS.embargo_sessions
+    found = frame.filter(pl.Series(session_number(frame["date"].to_numpy()) > known))
+    assert 0 < len(found) < len(frame.filter(pl.col("known_at") > kept.rows[before]["last_known_at"][0]))
+    return found
+
+
 def test_models_are_judged_on_rows_that_were_new_to_them(kept: Kept) -> None:
-    frame = rows_of(*kept.market, MONTHS[2], SETTINGS, (HORIZON,), FEATURES)
-    new = frame.filter(pl.col("known_at") > kept.rows[MONTHS[1]]["last_known_at"][0])
+    new = unseen_by(kept, MONTHS[1], MONTHS[2])
     told = kept.manifest(MONTHS[2])["updated"]["judged"]
+    assert told[1]["rows"]["rows"] == len(new)
     assert [each["as_of"] for each in told] == [str(MONTHS[1]), str(MONTHS[2])]
     assert told[0]["before"] == told[0]["training"], "the first update starts from the training"
     assert told[1]["before"] != told[1]["training"]
@@ -283,6 +292,23 @@ def test_models_are_judged_on_rows_that_were_new_to_them(kept: Kept) -> None:
     assert (row["rmse"], row["rank_ic"]) == (told[1]["before"]["rmse"], told[1]["before"]["rank_ic"])
 
 
+def test_where_every_label_overlaps_with_what_was_fed_nothing_is_judged(
+    market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label of sixty sessions that became known in a month shares most of them with those of the month before."""
+    monkeypatch.setattr(f"{__name__}.HORIZON", 60)
+    found = Kept(market, OF_KIND["linear"], tmp_path)
+    found.keep(MONTHS[0], found.train(MONTHS[0]))
+    found.keep(MONTHS[1], found.update(MONTHS[1], MONTHS[0]))
+    (told,) = found.manifest(MONTHS[1])["updated"]["judged"]
+    assert (told["before"], told["training"], told["rows"]["rows"]) == (None, None, 0)
+    assert found.made[MONTHS[1]].metrics is None
+    assert found.made[MONTHS[1]].model_sha256 != found.made[MONTHS[0]].model_sha256, "it is fed all the same"
+    given = SETTINGS, found.learner, found.stored(MONTHS[1]), "it", FEATURES
+    compared = against_updates(*found.market, MONTHS[2], *given)[60]
+    assert [compared[name] for name in ("updated", "full", "training")] == [None] * 3
+
+
 def forecaster(kept: Kept, as_of: date) -> FittedModel:
     rows, place = kept.rows[as_of].iter_rows(named=True), kept.place()
     return load_models(rows, kept.learner, FEATURES, kept.contents.__getitem__, place)[HORIZON].fitted
@@ -291,9 +317,8 @@ def forecaster(kept: Kept, as_of: date) -> FittedModel:
 def test_a_full_training_is_compared_on_rows_that_neither_had_seen(kept: Kept) -> None:
     given = SETTINGS, kept.learner, kept.stored(MONTHS[2]), "it", FEATURES
     found = against_updates(*kept.market, MONTHS[3], *given)[HORIZON]
-    frame = rows_of(*kept.market, MONTHS[3], SETTINGS, (HORIZON,), FEATURES)
-    new = frame.filter(pl.col("known_at") > kept.rows[MONTHS[2]]["last_known_at"][0])
-    assert found["rows"]["rows"] == len(new) > 0
+    new = unseen_by(kept, MONTHS[2], MONTHS[3])
+    assert found["rows"]["rows"] == len(new)
     assert number(found["rows"]["last_known_at"]) <= number(MONTHS[3]) - SETTINGS.embargo_sessions
     # The one in full is the training that there would have been in place of the last update.
     full = Kept(kept.market, kept.learner, kept.place())
