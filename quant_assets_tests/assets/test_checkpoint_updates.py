@@ -135,13 +135,13 @@ def test_forecasts_are_by_the_update_and_in_time_as_long_as_its_training(graph: 
 
 
 def test_a_training_is_held_against_updates_and_is_the_same_without_them(graph: Graph, tmp_path: Path) -> None:
-    row = rows(graph, "2021-06").filter(pl.col("model") == "linear").row(0, named=True)
+    row = rows(graph, "2021-06").filter(pl.col("model") == "lightgbm", pl.col("horizon") == 5).row(0, named=True)
     told = manifest(graph, row)["against_updates"]
     assert told["rows"]["rows"] > 0
     assert min(told[name]["rows"] for name in ("updated", "training", "full")) == told["rows"]["rows"]
     assert [each["as_of"] for each in told["judged"]] == ["2021-04-30", "2021-05-28"]
-    assert "| linear | 20 |" in graph.told[NAME, key(SECTOR, "2021-06")]["updates"]
-    assert "| linear | 20 |" in graph.told[NAME, key(SECTOR, "2021-05")]["updates"]
+    assert "| lightgbm | 5 |" in graph.told[NAME, key(SECTOR, "2021-06")]["updates"]
+    assert "| lightgbm | 5 |" in graph.told[NAME, key(SECTOR, "2021-05")]["updates"]
     assert "updates" not in graph.told[NAME, key(SECTOR, FIRST)]
     plain = {name: each and each | {"update": False} for name, each in MODELS.items()}
     other = made(tmp_path, plain)

@@ -121,6 +121,51 @@ def test_trees_stay_and_their_values_move_by_the_share_of_the_new_rows() -> None
     assert moved == pytest.approx([0.05, 0.01, 0.001], rel=0.05)
 
 
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_leaf_moves_by_its_own_share_of_new_rows(task: Any, tmp_path: Path) -> None:
+    """One row among five hundred, five hundred among as many, and none: by a feature that splits the rows in halves."""
+    learner = LightGBM("here", {"learning_rate": 0.1}, task, updates=True)
+    rng = np.random.default_rng(0)
+
+    def rows(zeros: int, ones: int, levels: tuple[float, float]) -> Rows:
+        feature = np.r_[np.zeros(zeros), np.ones(ones)]
+        level = np.where(feature == 0, *levels)
+        if task == "regression":
+            outcome = level + rng.normal(0, 1e-3, len(feature))
+        else:
+            outcome = (np.arange(len(feature)) % 100 < np.rint(100 * level)).astype(float)
+        days = np.repeat(np.datetime64("2020-01-02"), len(feature))
+        names = np.array(["A"] * len(feature), dtype=object)
+        # A rise returns 1 and a fall 0, so that the forecast is the probability of a rise.
+        outcomes = None if task == "regression" else outcome[:, None]
+        return Rows(("x",), names, days, feature[:, None], (5,), outcome[:, None], outcomes)
+
+    def forecast(model: FittedModel) -> list[float]:
+        (folder := tmp_path / str(len(list(tmp_path.iterdir())))).mkdir()
+        model.write(folder)
+        found = learner.read(folder, (5,)).predict(ask).mean[:, 0].tolist()
+        assert found == model.predict(ask).mean[:, 0].tolist()
+        return found
+
+    levels = (0.3, 0.7)
+    ask, given = rows(1, 1, levels), rows(500, 500, levels)
+    fitted = learner.fit(given, rows(100, 100, levels), 1)
+    begin = forecast(fitted)
+    same = learner.update(fitted, rows(500, 0, levels), 1_000)
+    assert forecast(same) == pytest.approx(begin, abs=2e-3), "more of the same moves nothing"
+    one = rows(500, 1, levels)
+    one.targets[-1] = 0.0
+    assert forecast(learner.update(fitted, one, 1_000))[1] == pytest.approx(0.7 * 500 / 501, abs=2e-3)
+    # A month of other rows on one side, then as many on the other: each side is the mean of its own rows; of directions by one Newton step.
+    both = learner.update(learner.update(fitted, rows(500, 0, (0.5, 0.0)), 1_000), rows(0, 500, (0.0, 0.9)), 1_500)
+    assert forecast(both) == pytest.approx([0.4, 0.8], abs=0.015)
+    # In five parts as in one.
+    model = fitted
+    for number in range(5):
+        model = learner.update(model, rows(100, 100, (0.5, 0.9)), 1_000 + 200 * number)
+    assert forecast(model) == pytest.approx([0.4, 0.8], abs=0.015)
+
+
 @pytest.mark.parametrize("trees", [1, 3])
 def test_few_trees_and_trees_without_a_split_can_be_updated(trees: int) -> None:
     rows = made_up_rows(300, horizons=(20,))
