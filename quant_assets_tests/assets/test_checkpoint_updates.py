@@ -185,6 +185,7 @@ def test_without_the_month_before_nothing_is_updated_and_closing_the_gap_is_told
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_updated_month_is_reproduced_from_the_month_before_as_it_is_stored(tmp_path: Path) -> None:
     models = SMALL["models"] | {"lightgbm": None, "linear": {"kind": "linear", "update": True}}
     about = {"models": models, "weights": {"model": "linear"}, "labels": {"horizons": (20,)}}

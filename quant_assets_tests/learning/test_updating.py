@@ -156,7 +156,8 @@ def test_a_leaf_moves_by_its_own_share_of_new_rows(task: Any, tmp_path: Path) ->
     one = rows(500, 1, levels)
     one.targets[-1] = 0.0
     assert forecast(learner.update(fitted, one, 1_000))[1] == pytest.approx(0.7 * 500 / 501, abs=2e-3)
-    # A month of other rows on one side, then as many on the other: each side is the mean of its own rows; of directions by one Newton step.
+    # A month of other rows on one side, then as many on the other: each side is the mean of its own rows, of directions
+    # by one Newton step.
     both = learner.update(learner.update(fitted, rows(500, 0, (0.5, 0.0)), 1_000), rows(0, 500, (0.0, 0.9)), 1_500)
     assert forecast(both) == pytest.approx([0.4, 0.8], abs=0.015)
     # In five parts as in one.
