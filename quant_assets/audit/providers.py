@@ -41,8 +41,6 @@ _COLLECTED = (
     "what had been collected by the cut tells otherwise: a fact counts as known before it was fetched, or is not the "
     "version that was known"
 )
-#: Datasets whose facts have a day from which on they are known. Of a bar the newest version counts on its own day.
-_DATED_WHEN_KNOWN = ("fundamentals", "macro", "sentiment")
 
 
 class _Answer(NamedTuple):
@@ -54,6 +52,8 @@ class _Answer(NamedTuple):
         schema: of the frame.
         ask: gives the rows for a source, tickers and a day.
         known: when a row became known.
+        dated: whether that day is the one on which it was collected, beside the past that a first collection tells. Of
+            a bar the newest version counts on its own day.
 
     """
 
@@ -62,6 +62,7 @@ class _Answer(NamedTuple):
     schema: pl.Schema
     ask: Callable[[Source, Sequence[str], date], pl.DataFrame]
     known: pl.Expr
+    dated: bool = False
 
 
 _PUBLISHED = pl.coalesce("published", "period_end")
@@ -80,6 +81,7 @@ _ANSWERS = (
         base.MEMBERSHIP,
         lambda source, _, through: source.membership(through),
         pl.col("start_date"),
+        dated=True,
     ),
     _Answer(
         "ohlcv",
@@ -101,9 +103,15 @@ _ANSWERS = (
         base.STATEMENTS,
         lambda source, tickers, through: source.statements(tickers, through),
         _PUBLISHED,
+        dated=True,
     ),
     _Answer(
-        "macro", ("series_id", "period", "released"), base.MACRO, lambda source, _, day: source.macro(day), _RELEASED
+        "macro",
+        ("series_id", "period", "released"),
+        base.MACRO,
+        lambda source, _, day: source.macro(day),
+        _RELEASED,
+        dated=True,
     ),
     _Answer(
         "sentiment",
@@ -113,6 +121,7 @@ _ANSWERS = (
             pl.col("ticker").fill_null("")
         ),
         pl.col("known_at").dt.date(),
+        dated=True,
     ),
     _Answer(
         "crypto",
@@ -166,7 +175,7 @@ def audit_provider(
             others = {_LATER: _as_known(answer, given, cut)}
             if ended is not None:
                 others[_ENDS] = answer.ask(ended, tickers, cut).filter(answer.known <= cut)
-            if collected is not None and answer.dataset in _DATED_WHEN_KNOWN:
+            if collected is not None and answer.dated:
                 others[_COLLECTED] = answer.ask(collected, tickers, cut).filter(answer.known <= cut)
             found += _compared(answer, cut, rows, others)
     notes = (

@@ -14,7 +14,7 @@ from quant_assets.automation.moment import Moment
 from quant_assets.collectors.collect import Summary
 from quant_assets.collectors.collection import Collection
 from quant_assets.collectors.coverage import coverage, sessions_late
-from quant_assets.collectors.crypto import CANDLES, apart
+from quant_assets.collectors.crypto import CANDLES, apart, comparable
 from quant_assets.collectors.registry import COLLECTORS
 from quant_assets.grains import DAY
 from quant_assets.profile import Profile
@@ -106,8 +106,8 @@ _ABOUT = {
     FRESH: "No provider has told nothing for more closed sessions than freshness.late_sessions.",
     COVERAGE: "Every question was answered since the last close, and collecting.least_coverage of the tickers that "
     "traded have a bar of that session.",
-    VENUES: f"No venue's close of a pair is more than {_APART:.0%} from another's on a day of the last week, and none "
-    "lacks a day that another has.",
+    VENUES: f"No venue's close of a pair is more than {_APART:.0%} from another's on a day of the last week, none "
+    "lacks a day that another has, and there are pairs to compare.",
 }
 
 
@@ -135,8 +135,16 @@ def _looked_at(collection: Collection, profile: Profile, kind: str, name: str) -
 
 def _venues(collection: Collection, providers: Sequence[str], session: date) -> tuple[bool, str]:
     """Whether the venues agree on the pairs that they have in common, and where they do so least."""
-    candles = pl.concat([collection.tables(each).newest(CANDLES.name) for each in providers])
-    found = apart(candles).filter(pl.col("date").is_between(session - _DAYS, session))
+    parts = [collection.tables(each).newest(CANDLES.name) for each in providers]
+    same = [comparable(set(part["pair"]), collection.settings.same_currencies) for part in parts]
+    candles = [part.with_columns(pl.col("pair").replace(each)) for part, each in zip(parts, same, strict=True)]
+    found = apart(pl.concat(candles)).filter(pl.col("date").is_between(session - _DAYS, session))
+    if found.is_empty():
+        of = ", ".join(f"{each}'s {pair}" for each, part in zip(providers, parts, strict=True) for pair in _pairs(part))
+        return False, (
+            f"nothing was compared of the week until {session}: no pair is at two venues ({of or 'none at all'}); "
+            "name currencies that count as the same in collecting.same_currencies, or collect again"
+        )
     lacking = found.filter(pl.col("close_apart").is_null())
     wrong = pl.concat([lacking, found.filter(pl.col("close_apart").abs() > _APART)])
     if wrong.is_empty():
@@ -144,6 +152,10 @@ def _venues(collection: Collection, providers: Sequence[str], session: date) -> 
     row = wrong.row(0, named=True)
     closes = f"{row['venue']} has {row['close']}, {row['other_venue']} {row['other_close']}"
     return False, f"{len(wrong)} of {len(found)} days of pairs differ, first {row['pair']} on {row['date']}: {closes}"
+
+
+def _pairs(candles: pl.DataFrame) -> list[str]:
+    return candles["pair"].unique().sort().to_list()
 
 
 def _told(summaries: Iterable[Summary]) -> dict[str, int | str]:

@@ -1,6 +1,6 @@
 """Daily candles of crypto pairs: the table that every venue fills, and how far two venues differ."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from itertools import combinations
 
@@ -47,6 +47,25 @@ def newest_days(wanted: Wanted) -> dict[str, date]:
     """The day of each pair's newest candle at the venue that is collected."""
     found = wanted.tables.newest(CANDLES.name)
     return dict(found.group_by("pair").agg(pl.col("date").max()).iter_rows())
+
+
+def comparable(pairs: Collection[str], currencies: Mapping[str, str]) -> dict[str, str]:
+    """Which pairs of a venue count as another one: `{BTC-USD: BTC-USDT}`.
+
+    A pair that the venue has itself stays, and of several that would count as the same one the first counts.
+
+    Args:
+        pairs: of one venue.
+        currencies: second currencies that count as another.
+
+    """
+    found: dict[str, str] = {}
+    for pair in sorted(pairs):
+        first, second = pair.split("-")
+        other = f"{first}-{currencies.get(second, second)}"
+        if other not in {*pairs, *found.values()}:
+            found[pair] = other
+    return found
 
 
 def apart(candles: pl.DataFrame, same: Mapping[str, str] | None = None) -> pl.DataFrame:

@@ -2,14 +2,15 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from quant_assets.collectors.fmp_tables import BALANCE, CASH_FLOW, CONSTITUENT_CHANGES, CONSTITUENTS, DELISTED, INCOME
 from quant_assets.collectors.tables import FETCHED_AT, Table, Tables
-from quant_assets.collectors.view_known import EXCHANGE, KNOWN_ON, as_known
+from quant_assets.collectors.view_known import EXCHANGE, INTERRUPTED, KNOWN_ON, as_known
 
 _STATEMENT: dict[str, Any] = {
     "ticker": pl.String,
@@ -85,7 +86,8 @@ def membership(
 ) -> pl.DataFrame:
     """When the tickers were in one of the indices (`MEMBERSHIP`), by the lists of members and of their changes.
 
-    Who is on a list without a change that says since when came with it; who is not on the next one left with that.
+    Who is on a list without a change that says since when came with it; who is not on the next one left with that. A
+    change that was collected after its day counts from when it was collected, as everything else does.
 
     Args:
         tables: of FMP.
@@ -101,6 +103,13 @@ def membership(
     )
     lists = tables.versions(CONSTITUENTS.name)
     begun = lists.group_by("index").agg(begun=pl.col("on").min())
+    # The past that a first collection tells came with the first list, or it is no part of that.
+    fetched_on = pl.col(FETCHED_AT).dt.convert_time_zone(EXCHANGE).dt.date()
+    late = fetched_on > pl.col("begun") + INTERRUPTED
+    counts = pl.when(late).then(pl.max_horizontal(KNOWN_ON, fetched_on)).otherwise(KNOWN_ON)
+    changes = (
+        changes.join(begun, on="index").filter((pl.col(FETCHED_AT) < by) | ~late).with_columns(counts.alias(KNOWN_ON))
+    )
     lists = lists.join(begun, on="index").filter((pl.col(FETCHED_AT) < by) | (pl.col("on") == pl.col("begun")))
     spans: dict[str, list[tuple[date, date | None]]] = {}
     for index in indices:
@@ -117,51 +126,88 @@ def membership(
     return pl.DataFrame(rows, MEMBERSHIP, orient="row")
 
 
+class _Event(NamedTuple):
+    """A ticker that comes into an index or leaves it.
+
+    Attributes:
+        day: of the change. Of two on one day a company leaves under a symbol before another comes under it.
+        comes: whether it comes.
+        known: from which day on the change counts, no earlier than it.
+
+    """
+
+    day: date
+    comes: bool
+    known: date
+
+
 def _spans(lists: pl.DataFrame, changes: pl.DataFrame) -> dict[str, list[tuple[date, date | None]]]:
-    """Spans of each ticker in one index, by its lists and changes; `date.min` for the beginning."""
+    """Spans of each ticker in one index, by its lists and changes; `date.min` for the beginning.
+
+    A change counts from the day on which it was known, an addition also not before a list names the ticker: it may be
+    written otherwise there. What the first collection tells of the past counts in that past.
+    """
     days = lists["on"].unique().sort().to_list()
-    there: dict[str, list[date]] = {}
+    there: dict[str, set[date]] = {}
     since: dict[str, date | None] = {}
     for ticker, day, added in lists.sort("on").select("ticker", "on", "since").iter_rows():
-        there.setdefault(ticker, []).append(day)
+        there.setdefault(ticker, set()).add(day)
         since.setdefault(ticker, added)
-    came: dict[str, set[date]] = {}
-    left: dict[str, set[date]] = {}
-    for column, kept in (("added", came), ("removed", left)):
-        for ticker, day in changes.select(column, "date").drop_nulls().iter_rows():
-            if ticker:
-                kept.setdefault(ticker, set()).add(day)
-    for ticker, seen in there.items():
-        begins, ends = came.setdefault(ticker, set()), left.setdefault(ticker, set())
-        for before, day in itertools.pairwise(days):
-            if before not in seen and day in seen and not any(before <= each <= day for each in begins):
-                begins.add(day)
-            if before in seen and day not in seen and not any(before <= each <= day for each in ends):
-                ends.add(day)
-        first, told = seen[0], since[ticker]
-        left_before = max((each for each in ends if each <= first), default=date.min)
-        if first == days[0] and not any(left_before <= each <= first for each in begins):
-            if told is not None and told >= left_before:
-                begins.add(told)
-            elif left_before > date.min:
-                begins.add(first)
-    found: dict[str, list[tuple[date, date | None]]] = {}
-    for ticker in came.keys() | left.keys():
-        begins, ends = came.get(ticker, set()), left.get(ticker, set())
-        # On one day a company leaves under a symbol before another comes under it.
-        events = sorted([(day, 1) for day in begins] + [(day, 0) for day in ends])
-        spans: list[tuple[date, date | None]] = []
-        begin: date | None = None if events and events[0][1] else date.min
-        for day, is_begin in events:
-            if is_begin:
-                begin = begin or day
-            elif begin is not None:
-                spans.append((begin, day))
-                begin = None
-        if begin is not None and ticker in there:
-            spans.append((begin, None))
-        found[ticker] = spans
-    return found
+    told: dict[str, list[_Event]] = {ticker: [] for ticker in there}
+    for column, comes in (("added", True), ("removed", False)):
+        for ticker, day, known in changes.select(column, "date", KNOWN_ON).drop_nulls().iter_rows():
+            if ticker and comes and known >= days[0]:
+                if ticker in there:
+                    told[ticker].append(_Event(day, comes, max(known, min(there[ticker]))))
+            elif ticker:
+                told.setdefault(ticker, []).append(_Event(day, comes, known))
+    return {ticker: _of_ticker(told[ticker], days, there.get(ticker, set()), since.get(ticker)) for ticker in told}
+
+
+def _of_ticker(
+    told: Sequence[_Event], days: Sequence[date], seen: AbstractSet[date], since: date | None
+) -> list[tuple[date, date | None]]:
+    """Spans of a ticker in an index.
+
+    Args:
+        told: its changes.
+        days: of the lists.
+        seen: those of them whose list has it.
+        since: the day of its addition, as the first list with it says.
+
+    """
+    past = sorted(each for each in told if each.known < days[0])
+    later = [each for each in told if each.known >= days[0]]
+    if days[0] not in seen:
+        while past and past[-1].comes:  # it left under another name, nobody tells when
+            past.pop()
+    elif not past or not past[-1].comes:
+        left = past[-1].day if past else date.min
+        if since is not None and left <= since <= days[0]:
+            past.append(_Event(since, comes=True, known=since))
+    member = not past[0].comes if past else days[0] in seen
+    # Nothing that is told later of days before the first list is newer than that.
+    events = [*past, _Event(days[0], days[0] in seen, days[0]), *later]
+    for before, day in itertools.pairwise(days):
+        on_it = day in seen
+        if on_it != (before in seen) and on_it != _is_member(events, day):
+            events.append(_Event(day, on_it, day))
+    spans: list[tuple[date, date | None]] = []
+    begin = date.min if member else None
+    for day in sorted({each.known for each in events}):
+        member = _is_member(events, day)
+        if member and begin is None:
+            begin = day
+        elif begin is not None and not member:
+            spans.append((begin, day))
+            begin = None
+    return spans if begin is None else [*spans, (begin, None)]
+
+
+def _is_member(events: Sequence[_Event], on: date) -> bool:
+    """What the latest change says of those that count by a day."""
+    found = max((each for each in events if each.known <= on), default=None)
+    return found is not None and found.comes
 
 
 def _together(spans: list[tuple[date, date | None]]) -> list[tuple[date, date | None]]:

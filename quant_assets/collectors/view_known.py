@@ -17,7 +17,7 @@ EXCHANGE = "America/New_York"
 #: The column that `as_known` adds.
 KNOWN_ON = "known_on"
 #: A first collection that was interrupted goes on until the day after it began.
-_INTERRUPTED = pl.duration(days=1)
+INTERRUPTED = pl.duration(days=1)
 
 
 def as_known(
@@ -42,7 +42,7 @@ def as_known(
     dated = dated.with_columns(
         _begun=begun.over(together) if together else begun, _version=pl.int_range(pl.len()).over(key)
     )
-    first = (pl.col("_version") == 0) & (pl.col("_fetched") <= pl.col("_begun") + _INTERRUPTED)
+    first = (pl.col("_version") == 0) & (pl.col("_fetched") <= pl.col("_begun") + INTERRUPTED)
     past = first & (pl.col("_published") < pl.col("_begun")).fill_null(value=True)
     known = pl.when(past).then("_published").otherwise(pl.max_horizontal("_published", "_fetched"))
     found = dated.with_columns(known.alias(KNOWN_ON)).filter((pl.col(FETCHED_AT) < by) | past)

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from quant_assets.errors import HistoryError
@@ -30,6 +31,7 @@ from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import purged_walk_forward
 from quant_assets.learning.trained import TrainedModel
 from quant_assets.learning.training import rows_of, seed_of, span, target_column, with_targets
+from quant_assets.market.calendar import session_number
 from quant_assets.settings.domain import TrainingSettings
 
 Read = Callable[[str], bytes]
@@ -159,10 +161,10 @@ def update_checkpoint(
     """Let a model learn from the rows that became known since, and judge it on them before it does.
 
     The rows are those that a training at `as_of` might use; of these it is fed the ones that it has not learned from,
-    and judged on the ones that were not known to the checkpoint before, which neither fitted nor stopped nor tuned it.
-    So is the model as it was trained, which shows whether updates help. Residuals, calibration, interval and the
-    reference that later rows are held against stay those of the training: they are from its folds and rows, and a drift
-    is told against the training, or many small steps would hide it.
+    and judged on the ones that `unseen` tells, whose returns share no session with those of rows that fitted, stopped
+    or tuned it. So is the model as it was trained, which shows whether updates help. Residuals, calibration, interval
+    and the reference that later rows are held against stay those of the training: they are from its folds and rows, and
+    a drift is told against the training, or many small steps would hide it.
 
     Args:
         features: as of `train_checkpoint`, and so are the others.
@@ -176,7 +178,8 @@ def update_checkpoint(
         read: gives the content of a file by its name.
 
     Returns:
-        One result for each horizon of the fit; where no rows became known, the model is as it was.
+        One result for each horizon of the fit; where no rows became known, the model is as it was, and where there are
+        none to judge it on, there are no metrics.
 
     """
     horizons = stored.fitted.horizons
@@ -200,7 +203,7 @@ def update_checkpoint(
         paths.setdefault(name, kept)
     files = replace(files, paths=paths)
     through = max(stored.fitted_through, _last_known(fed) or stored.fitted_through)
-    new = frame.filter(pl.col("known_at") > stored.known)
+    new = unseen(frame, stored.known, settings.embargo_sessions)
     judged = {"before": _judged(stored.fitted, new, names), "training": _judged(stored.training, new, names)}
     importances = model.importances().items()
     results = []
@@ -260,8 +263,8 @@ def against_updates(
 
     A training at `as_of` has seen the rows that became known since the checkpoint before, so it cannot be judged on
     them. So a model of the same settings is trained on the rows that the updated model could know (of the window of
-    `as_of`, thus up to a month less), and both forecast the rows since, and so does the training that was updated, as
-    it was.
+    `as_of`, thus up to a month less), and both forecast the rows that are `unseen`, and so does the training that was
+    updated, as it was.
 
     Args:
         features: as of `train_checkpoint`, and so are the others.
@@ -274,13 +277,15 @@ def against_updates(
         names: as there.
 
     Returns:
-        Plain values for the manifest, by horizon: metrics of `updated`, `full` and `training` over the `rows` known
-        since; what was `judged` at each update before. `full` is null where the rows are too few to split.
+        Plain values for the manifest, by horizon: metrics of `updated`, `full` and `training` over the `rows` that are
+        unseen, null where there are none; what was `judged` at each update before. `full` is also null where the rows
+        are too few to split.
 
     """
     horizons = stored.fitted.horizons
     frame = rows_of(features, labels, as_of, settings, horizons, names)
-    new, then = frame.filter(pl.col("known_at") > stored.known), frame.filter(pl.col("known_at") <= stored.known)
+    new = unseen(frame, stored.known, settings.embargo_sessions)
+    then = frame.filter(pl.col("known_at") <= stored.known)
     found = {"updated": _judged(stored.fitted, new, names), "training": _judged(stored.training, new, names)}
     found["full"] = dict.fromkeys(horizons)
     if len(new) and len(then) >= settings.min_rows:
@@ -303,6 +308,26 @@ def against_updates(
         | {"rows": span(new), "judged": stored.manifests[horizon]["updated"]["judged"]}
         for horizon in horizons
     }
+
+
+def unseen(rows: pl.DataFrame, known: date, embargo_sessions: int) -> pl.DataFrame:
+    """Rows that a model may be judged on: of sessions after the last label that it knows, less the embargo.
+
+    That a label became known later is not enough. It shares most of its sessions with labels that were fed, and a model
+    that learned from these looks better on it than it is, the more so the longer the horizon: the labels of a horizon
+    that is longer than the time between two updates are none of them unseen at the next one.
+
+    Args:
+        rows: with `date`.
+        known: the latest `known_at` of the rows that fitted, stopped or tuned the model.
+        embargo_sessions: as of `purged_walk_forward`.
+
+    References:
+        López de Prado (2018), Advances in Financial Machine Learning, section 7.4.
+
+    """
+    last = session_number(np.array([known], dtype="datetime64[D]"))[0] + embargo_sessions
+    return rows.filter(pl.Series(session_number(rows["date"].to_numpy()) > last))
 
 
 def with_comparison(trained: TrainedModel, found: Mapping[str, Any] | None) -> TrainedModel:

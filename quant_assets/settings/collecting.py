@@ -67,6 +67,8 @@ class CollectingSettings(SettingsGroup):
         yahoo: prices of the universe.
         binance: pairs of Binance.
         coinbase: pairs of Coinbase.
+        same_currencies: second currencies of pairs that count as another when venues are compared: a dollar as a
+            dollar's token, which is itself up to some per mille apart.
         fmp: Financial Modeling Prep.
         fred: series of FRED.
         newsapi: searches of NewsAPI.
@@ -82,6 +84,7 @@ class CollectingSettings(SettingsGroup):
     yahoo: YahooSettings = YahooSettings()
     binance: CryptoVenueSettings = CryptoVenueSettings(url="https://api.binance.com")
     coinbase: CryptoVenueSettings = CryptoVenueSettings(url="https://api.exchange.coinbase.com")
+    same_currencies: dict[str, str] = Field(default_factory=lambda: {"USD": "USDT"})
     fmp: FmpSettings = FmpSettings()
     fred: FredSettings = FredSettings()
     newsapi: NewsApiSettings = NewsApiSettings()

@@ -40,6 +40,7 @@ def profile(folder: Path, evenings: list[date], patch: pytest.MonkeyPatch, ticke
         pass
     SingletonMeta._instances.pop(YfData, None)
     given: dict[str, Any] = {**SMALL, "collecting": settings.model_dump(), "storage": str(folder / "storage")}
+    given["files"] = {"membership": {"file": "membership.parquet", "without_start": "always"}}
     made = load_settings("live", **given, as_of=evenings[-1], partitions={"start": f"{FIRST:%Y-%m}"})
     return Profile(made)
 
@@ -59,7 +60,7 @@ def provider_failures(of: Profile) -> set[str]:
     )  # a view is named after the code of those that are not spoiled
     result = audit_provider(Profile(of.settings), sectors=[SECTOR], first="2025-11", last="2026-02")
     compared = {each.asset: each.compared for each in result.comparisons}
-    assert all(compared[name] for name in ("ohlcv", "fundamentals", "macro"))
+    assert all(compared[name] for name in ("universe", "ohlcv", "fundamentals", "macro"))
     return {each.asset for each in result.failures}
 
 
@@ -83,6 +84,15 @@ def statements_at_period_end(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, view_companies, "statements", at_end)
 
 
+def members_by_their_day(patch: pytest.MonkeyPatch) -> None:
+    """A change of an index counts from its own day, whenever it was fetched."""
+
+    def by_day(real: Any, lists: pl.DataFrame, changes: pl.DataFrame) -> Any:
+        return real(lists, changes.with_columns(pl.col("date").alias(KNOWN_ON)))
+
+    spoil(patch, view_companies, "_spans", by_day)
+
+
 def latest_vintage(patch: pytest.MonkeyPatch) -> None:
     """Each period has the value of its newest vintage from its first release on."""
 
@@ -93,11 +103,21 @@ def latest_vintage(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, view_series, "observations", newest)
 
 
+def restated_at_first(patch: pytest.MonkeyPatch) -> None:
+    """Of statements alone."""
+
+    def told(real: Any, *given: Any) -> pl.DataFrame:
+        with pytest.MonkeyPatch.context() as within:
+            known_when_published(within, view_companies)
+            found: pl.DataFrame = real(*given)
+        return found
+
+    spoil(patch, view_companies, "statements", told)
+
+
 LEAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "a restatement under the day of its first filing": (
-        lambda patch: known_when_published(patch, view_companies),
-        "fundamentals",
-    ),
+    "a restatement under the day of its first filing": (restated_at_first, "fundamentals"),
+    "a change of an index before it was collected": (members_by_their_day, "universe"),
     "collected statements known at the end of their period": (statements_at_period_end, "fundamentals"),
     "a vintage known before it was collected": (lambda patch: known_when_published(patch, view_series), "macro"),
     "the newest vintage in place of the one known": (latest_vintage, "macro"),

@@ -12,6 +12,7 @@ from quant_assets.automation.collecting import raw_automation, recorded
 from quant_assets.collectors.binance import Binance
 from quant_assets.collectors.coinbase import Coinbase
 from quant_assets.collectors.coverage import coverage, sessions_late
+from quant_assets.collectors.crypto import comparable
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
@@ -91,31 +92,41 @@ def test_what_is_collected_first_is_recorded_and_what_fails_is_told(venue: Loopb
 
 
 @pytest.mark.parametrize(
-    ("closes", "said"),
+    ("pair", "closes", "said"),
     [
-        ([100.0, 101.0], "1 days of pairs were compared"),
-        ([100.0, 103.0], "first BTC-USDT on 2026-11-26: binance has 100.0, coinbase 103.0"),
+        ("BTC-USDT", [100.0, 101.0], "1 days of pairs were compared"),
+        ("BTC-USDT", [100.0, 103.0], "first BTC-USDT on 2026-11-26: binance has 100.0, coinbase 103.0"),
+        ("BTC-USD", [100.0, 101.0], "1 days of pairs were compared"),
+        ("BTC-USD", [100.0, 50.0], "first BTC-USDT on 2026-11-26: binance has 100.0, coinbase 50.0"),
+        ("BTC-EUR", [100.0, 100.0], "no pair is at two venues (binance's BTC-USDT, coinbase's BTC-EUR)"),
     ],
 )
 def test_venues_that_disagree_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: list[float], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: str, closes: list[float], said: str
 ) -> None:
     monkeypatch.setenv("QUANT__AS_OF", str(SESSION))
     monkeypatch.setenv("QUANT__COLLECTING__FOLDER", str(tmp_path))
+    pairs = {Binance: "BTC-USDT", Coinbase: pair}
     for venue in (Binance, Coinbase):
-        monkeypatch.setenv(f"QUANT__COLLECTING__{venue.name.upper()}__PAIRS", '["BTC-USDT"]')
+        monkeypatch.setenv(f"QUANT__COLLECTING__{venue.name.upper()}__PAIRS", json.dumps([pairs[venue]]))
     live = Profile(load_settings("live"))
     at = datetime.combine(SESSION, time(22), UTC)
     for venue, close in zip((Binance, Coinbase), closes, strict=True):
-        candle = {"pair": "BTC-USDT", "venue": venue.name, "date": SESSION - timedelta(days=1)}
+        candle = {"pair": pairs[venue], "venue": venue.name, "date": SESSION - timedelta(days=1)}
         prices = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1.0}
         append(live.settings.collecting, venue, at, candles=[candle | prices])
     checks = {key.name for each in raw_automation(live).asset_checks or () for key in each.check_keys}
     assert checks == {"fresh", "coverage", "venues"}
     (found,) = (each for each in recorded(live, {}) if getattr(each, "check_name", "") == "venues")
     assert isinstance(found, dg.AssetCheckEvaluation)
-    assert found.passed == ("compared" in said)
+    assert found.passed == ("were compared" in said)
     assert said in str(found.description)
+
+
+def test_a_pair_counts_as_one_other_that_the_venue_lacks() -> None:
+    same = {"USD": "USDT", "USDC": "USDT"}
+    assert comparable(["ETH-USD", "BTC-EUR"], same) == {"ETH-USD": "ETH-USDT"}
+    assert comparable(["BTC-USD", "BTC-USDT", "ETH-USD", "ETH-USDC"], same) == {"ETH-USD": "ETH-USDT"}
 
 
 def test_a_session_most_of_whose_bars_are_lacking_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,15 +25,19 @@ from quant_assets_tests.collectors.yahoo_server import Yahoo, evening, walk
 SECTOR = "telecoms"
 TICKERS = [f"T{number:02d}" for number in range(22)]
 SERIES = "INDEX"
+#: When a company leaves the index.
+LEFT = date(2026, 2, 11)
 
 
 class Reports:
     """FMP: four statements a year of each company, accepted some weeks after their quarter, restated here and there.
 
-    A restatement comes forty days after the first version, under that one's day of acceptance, as FMP has it.
+    A restatement comes forty days after the first version, under that one's day of acceptance, as FMP has it. Of the
+    index the second company is a member until `LEFT`, all others always.
     """
 
     def __init__(self, clock: SimulatedClock, tickers: Sequence[str], first: date, last: date) -> None:
+        self._tickers = tickers
         self._clock, self._given = clock, dict[str, list[tuple[datetime, dict[str, Any], dict[str, Any]]]]()
         for number, ticker in enumerate(tickers):
             rng, found = np.random.default_rng(1_000 + number), []
@@ -56,12 +60,23 @@ class Reports:
 
     def __call__(self, asked: Asked) -> Reply:
         path, query = asked.path.removeprefix("/"), asked.query
+        if path.endswith("-constituent"):
+            return self._index(path.startswith("historical-"))
         newest: dict[str, dict[str, Any]] = {}
         if query.get("period") == "quarter":
             for at, made, sheet in self._given[query["symbol"]]:
                 if at <= self._clock.now():
                     newest[made["date"]] = made if path == "income-statement" else sheet
         rows = sorted(newest.values(), key=lambda row: row["date"], reverse=True)
+        return Reply(json.dumps(rows).encode(), headers={"Content-Type": "application/json"})
+
+    def _index(self, changes: bool) -> Reply:
+        gone = self._tickers[1] if self._clock.now().date() >= LEFT else None
+        rest = {"sector": "Communication Services", "subSector": "Media", "dateFirstAdded": None}
+        rows = [{"symbol": each, "name": each, **rest} for each in self._tickers if each != gone]
+        if changes:
+            rest = dict.fromkeys(("symbol", "addedSecurity", "reason"))
+            rows = [{"date": str(LEFT), **rest, "removedTicker": gone, "removedSecurity": gone}] if gone else []
         return Reply(json.dumps(rows).encode(), headers={"Content-Type": "application/json"})
 
 
@@ -121,7 +136,7 @@ def collected(
                 "as_files": True,
                 "universe": {SECTOR: tickers},
                 "yahoo": {"url": server.url},
-                "fmp": {"url": f"{server.url}/fmp", "kinds": ["income", "balance"]},
+                "fmp": {"url": f"{server.url}/fmp", "kinds": ["income", "balance", "constituents"]},
                 "fred": {"url": f"{server.url}/fred", "series": [SERIES]},
             }
         )

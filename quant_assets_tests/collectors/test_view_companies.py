@@ -1,5 +1,6 @@
 """Statements, delistings and members of an index in the view, as the provider `files` reads them in profile `live`."""
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.collectors import view_companies
 from quant_assets.collectors.binance import Binance
 from quant_assets.collectors.fmp import Fmp
 from quant_assets.collectors.tables import Tables
@@ -194,16 +196,67 @@ def test_members_of_an_index_by_its_lists_and_changes(settings: CollectingSettin
         ("C", date(2022, 3, 4), date(2026, 2, 2)),
     ]
     assert spans(later) == before
-    changed = on - timedelta(days=3)
+    # The change was three days before, but nobody could know until it was collected; of C none says since when.
     assert spans(later + timedelta(seconds=1)) == [
-        ("A", date(2020, 5, 4), changed),
+        ("A", date(2020, 5, 4), on),
         *before[1:],
-        ("C", on, None),  # no change says since when
-        ("D", changed, None),
+        ("C", on, None),
+        ("D", on, None),
     ]
     file = {"file": "membership.parquet", "without_start": "always"}
     given = source(universe, END, membership=file).membership(END.date())
-    assert given.filter(ticker="A")["end_date"].to_list() == [changed - timedelta(days=1)]
+    assert given.filter(ticker="A")["end_date"].to_list() == [on - timedelta(days=1)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_is_a_member_on_a_day_does_not_change_with_what_is_collected_later(tmp_path: Path, seed: int) -> None:
+    """Whatever lists and changes say, told early, late or twice, and whether or not they agree.
+
+    Of the first seed the changes before the first list are not told with it.
+    """
+    settings, rng = CollectingSettings(folder=str(tmp_path)), random.Random(seed)
+    names = [f"T{number}" for number in range(30)]
+    collections = [BEGUN + timedelta(days=day) for day in (0, *sorted(rng.sample(range(1, 100), 9)))]
+    on_list = {each for each in names if rng.random() < 0.6}
+    tables = Tables(settings.path / "tables", Fmp.name, Fmp.tables)
+    for at in collections:
+        on = at.date()
+        on_list ^= set(rng.sample(names, 3)) if at > BEGUN else set()
+        member = [
+            {
+                "index": "sp500",
+                "on": on,
+                "ticker": each,
+                "since": on - timedelta(days=rng.randint(0, 900)) if rng.random() < 0.5 else None,
+            }
+            for each in sorted(on_list)
+        ]
+        changed = [
+            {
+                "index": "sp500",
+                "date": on + timedelta(days=rng.choice([-700, -90, -9, -1, 0, 1, 9])),
+                "added": "",
+                "removed": "",
+            }
+            | {rng.choice(["added", "removed"]): rng.choice(names)}
+            for _ in range((30 if seed else 0) if at == BEGUN else 6)
+        ]
+        append(settings, Fmp, at, constituents=member, constituent_changes=changed)
+
+    def members(by: datetime) -> dict[date, set[str]]:
+        found = view_companies.membership(tables, ["sp500"], {}, names, by).rows()
+        days = [BEGUN.date() + timedelta(days=day) for day in range(-800, (by - BEGUN).days)]
+        return {
+            day: {ticker for ticker, first, end in found if (not first or first <= day) and (not end or day < end)}
+            for day in days
+        }
+
+    whole = members(END)
+    assert len({frozenset(each) for each in whole.values()}) > 10
+    for at in collections:
+        for by in (at, at + timedelta(hours=1), at + timedelta(days=2)):
+            for day, there in members(by).items():
+                assert there == whole[day], (by, day)
 
 
 def test_every_kind_that_the_settings_name_is_in_the_name_of_the_view(settings: CollectingSettings) -> None:

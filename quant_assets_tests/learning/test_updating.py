@@ -30,7 +30,7 @@ from quant_assets_tests.learning.kinds import made_up_rows
 from quant_assets_tests.synthetic_learning import FEATURES, Market
 
 MONTHS = (date(2021, 3, 31), date(2021, 4, 30), date(2021, 5, 28), date(2021, 6, 30))
-HORIZON = 20
+HORIZON = 5
 #: A window that reaches back before the first row, so that the windows of all months are the same.
 SETTINGS = TrainingSettings(window_months=60)
 OF_KIND: Mapping[str, Learner[Any]] = {
@@ -119,6 +119,52 @@ def test_trees_stay_and_their_values_move_by_the_share_of_the_new_rows() -> None
             assert before[column].astype(str).tolist() == after[column].astype(str).tolist()
         moved.append(float((updated.predict(new).mean - fitted.predict(new).mean).mean()))
     assert moved == pytest.approx([0.05, 0.01, 0.001], rel=0.05)
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_leaf_moves_by_its_own_share_of_new_rows(task: Any, tmp_path: Path) -> None:
+    """One row among five hundred, five hundred among as many, and none: by a feature that splits the rows in halves."""
+    learner = LightGBM("here", {"learning_rate": 0.1}, task, updates=True)
+    rng = np.random.default_rng(0)
+
+    def rows(zeros: int, ones: int, levels: tuple[float, float]) -> Rows:
+        feature = np.r_[np.zeros(zeros), np.ones(ones)]
+        level = np.where(feature == 0, *levels)
+        if task == "regression":
+            outcome = level + rng.normal(0, 1e-3, len(feature))
+        else:
+            outcome = (np.arange(len(feature)) % 100 < np.rint(100 * level)).astype(float)
+        days = np.repeat(np.datetime64("2020-01-02"), len(feature))
+        names = np.array(["A"] * len(feature), dtype=object)
+        # A rise returns 1 and a fall 0, so that the forecast is the probability of a rise.
+        outcomes = None if task == "regression" else outcome[:, None]
+        return Rows(("x",), names, days, feature[:, None], (5,), outcome[:, None], outcomes)
+
+    def forecast(model: FittedModel) -> list[float]:
+        (folder := tmp_path / str(len(list(tmp_path.iterdir())))).mkdir()
+        model.write(folder)
+        found = learner.read(folder, (5,)).predict(ask).mean[:, 0].tolist()
+        assert found == model.predict(ask).mean[:, 0].tolist()
+        return found
+
+    levels = (0.3, 0.7)
+    ask, given = rows(1, 1, levels), rows(500, 500, levels)
+    fitted = learner.fit(given, rows(100, 100, levels), 1)
+    begin = forecast(fitted)
+    same = learner.update(fitted, rows(500, 0, levels), 1_000)
+    assert forecast(same) == pytest.approx(begin, abs=2e-3), "more of the same moves nothing"
+    one = rows(500, 1, levels)
+    one.targets[-1] = 0.0
+    assert forecast(learner.update(fitted, one, 1_000))[1] == pytest.approx(0.7 * 500 / 501, abs=2e-3)
+    # A month of other rows on one side, then as many on the other: each side is the mean of its own rows, of directions
+    # by one Newton step.
+    both = learner.update(learner.update(fitted, rows(500, 0, (0.5, 0.0)), 1_000), rows(0, 500, (0.0, 0.9)), 1_500)
+    assert forecast(both) == pytest.approx([0.4, 0.8], abs=0.015)
+    # In five parts as in one.
+    model = fitted
+    for number in range(5):
+        model = learner.update(model, rows(100, 100, (0.5, 0.9)), 1_000 + 200 * number)
+    assert forecast(model) == pytest.approx([0.4, 0.8], abs=0.015)
 
 
 @pytest.mark.parametrize("trees", [1, 3])
@@ -266,10 +312,19 @@ def test_later_rows_change_nothing(kept: Kept) -> None:
     assert kept.update(MONTHS[1], MONTHS[0], (features, turned))[0].model_sha256 != kept.made[MONTHS[1]].model_sha256
 
 
+def unseen_by(kept: Kept, before: date, as_of: date) -> pl.DataFrame:
+    """Rows of sessions after the last label that the checkpoint before knows, and after the embargo."""
+    frame = rows_of(*kept.market, as_of, SETTINGS, (HORIZON,), FEATURES)
+    known = number(kept.rows[before]["last_known_at"][0]) + SETTINGS.embargo_sessions
+    found = frame.filter(pl.Series(session_number(frame["date"].to_numpy()) > known))
+    assert 0 < len(found) < len(frame.filter(pl.col("known_at") > kept.rows[before]["last_known_at"][0]))
+    return found
+
+
 def test_models_are_judged_on_rows_that_were_new_to_them(kept: Kept) -> None:
-    frame = rows_of(*kept.market, MONTHS[2], SETTINGS, (HORIZON,), FEATURES)
-    new = frame.filter(pl.col("known_at") > kept.rows[MONTHS[1]]["last_known_at"][0])
+    new = unseen_by(kept, MONTHS[1], MONTHS[2])
     told = kept.manifest(MONTHS[2])["updated"]["judged"]
+    assert told[1]["rows"]["rows"] == len(new)
     assert [each["as_of"] for each in told] == [str(MONTHS[1]), str(MONTHS[2])]
     assert told[0]["before"] == told[0]["training"], "the first update starts from the training"
     assert told[1]["before"] != told[1]["training"]
@@ -283,6 +338,23 @@ def test_models_are_judged_on_rows_that_were_new_to_them(kept: Kept) -> None:
     assert (row["rmse"], row["rank_ic"]) == (told[1]["before"]["rmse"], told[1]["before"]["rank_ic"])
 
 
+def test_where_every_label_overlaps_with_what_was_fed_nothing_is_judged(
+    market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label of sixty sessions that became known in a month shares most of them with those of the month before."""
+    monkeypatch.setattr(f"{__name__}.HORIZON", 60)
+    found = Kept(market, OF_KIND["linear"], tmp_path)
+    found.keep(MONTHS[0], found.train(MONTHS[0]))
+    found.keep(MONTHS[1], found.update(MONTHS[1], MONTHS[0]))
+    (told,) = found.manifest(MONTHS[1])["updated"]["judged"]
+    assert (told["before"], told["training"], told["rows"]["rows"]) == (None, None, 0)
+    assert found.made[MONTHS[1]].metrics is None
+    assert found.made[MONTHS[1]].model_sha256 != found.made[MONTHS[0]].model_sha256, "it is fed all the same"
+    given = SETTINGS, found.learner, found.stored(MONTHS[1]), "it", FEATURES
+    compared = against_updates(*found.market, MONTHS[2], *given)[60]
+    assert [compared[name] for name in ("updated", "full", "training")] == [None] * 3
+
+
 def forecaster(kept: Kept, as_of: date) -> FittedModel:
     rows, place = kept.rows[as_of].iter_rows(named=True), kept.place()
     return load_models(rows, kept.learner, FEATURES, kept.contents.__getitem__, place)[HORIZON].fitted
@@ -291,9 +363,8 @@ def forecaster(kept: Kept, as_of: date) -> FittedModel:
 def test_a_full_training_is_compared_on_rows_that_neither_had_seen(kept: Kept) -> None:
     given = SETTINGS, kept.learner, kept.stored(MONTHS[2]), "it", FEATURES
     found = against_updates(*kept.market, MONTHS[3], *given)[HORIZON]
-    frame = rows_of(*kept.market, MONTHS[3], SETTINGS, (HORIZON,), FEATURES)
-    new = frame.filter(pl.col("known_at") > kept.rows[MONTHS[2]]["last_known_at"][0])
-    assert found["rows"]["rows"] == len(new) > 0
+    new = unseen_by(kept, MONTHS[2], MONTHS[3])
+    assert found["rows"]["rows"] == len(new)
     assert number(found["rows"]["last_known_at"]) <= number(MONTHS[3]) - SETTINGS.embargo_sessions
     # The one in full is the training that there would have been in place of the last update.
     full = Kept(kept.market, kept.learner, kept.place())

@@ -5,16 +5,19 @@ LightGBM loads pandas and takes over a second to import, so only the functions t
 References:
     Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
-An update keeps the trees and moves the values of their leaves (`Booster.refit`): the few rows of a month would rather
-be learned by heart by new trees, of which no validation rows are left to tell when to stop, and the model does not grow
-from month to month.
+An update keeps the trees and moves the values of their leaves: the few rows of a month would rather be learned by heart
+by new trees, of which no validation rows are left to tell when to stop, and the model does not grow from month to
+month. `Booster.refit` is of no use for it: it moves every leaf by the same share, whether one new row fell into it or
+hundreds, and draws those without any towards zero.
 
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,10 +28,13 @@ from quant_assets.settings.group import SettingsGroup
 
 if TYPE_CHECKING:
     import lightgbm as lgb
+    from numpy.typing import NDArray
 
     from quant_assets.market.panel import FloatArray
 
 _FILE = "model.txt"
+#: Beside it once the model was updated.
+_LEAVES = "leaves.json"
 
 
 class Parameters(SettingsGroup):
@@ -47,8 +53,8 @@ class Parameters(SettingsGroup):
 class Trees(FittedModel):
     """A booster, and the one horizon that it was fitted for."""
 
-    def __init__(self, booster: lgb.Booster, horizons: tuple[int, ...]) -> None:
-        self.booster = booster
+    def __init__(self, booster: lgb.Booster, horizons: tuple[int, ...], leaves: Leaves | None = None) -> None:
+        self.booster, self.leaves = booster, leaves
         self.features = tuple(booster.feature_name())
         self.horizons = horizons
 
@@ -58,9 +64,11 @@ class Trees(FittedModel):
         return Distribution(found[:, None])
 
     def save(self, folder: Path) -> None:
-        """LightGBM's text format, as far as the best tree."""
+        """LightGBM's text format, as far as the best tree; once updated, also what the leaves were made of."""
         text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
         (folder / _FILE).write_bytes(text.encode())
+        if self.leaves is not None:
+            (folder / _LEAVES).write_text(json.dumps(asdict(self.leaves)), encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
         """How many trees early stopping left."""
@@ -118,52 +126,135 @@ class LightGBM(Learner[Parameters]):
         return Trees(booster, rows.horizons)
 
     def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Trees:
-        """Each tree in turn moves the values of its leaves towards what the new rows leave over after the trees before.
+        """Each tree in turn moves the values of the leaves that new rows fall into, as `_moved` says.
 
-        `_kept` says how far, so that each row weighs the same, however old: as many new rows as there were so far, with
-        returns that are all higher by as much, raise the forecasts by half of it.
+        As many new rows as there were so far, with returns that are all higher by as much, raise the forecasts by half
+        of it. A row's own leaf counts how many rows it is beside, and leaves without new rows stay as they are.
         """
         import lightgbm as lgb
 
         if not isinstance(model, Trees):
             raise TypeError(f"{self.said} cannot update a {type(model).__name__}")
-        before = lgb.Booster(model_str=model.booster.model_to_string(num_iteration=model.booster.best_iteration))
-        rates = np.array([tree["shrinkage"] for tree in before.dump_model()["tree_info"]])
-        booster = before.refit(
-            rows.matrix,
-            rows.targets[:, 0],
-            decay_rate=_kept(rates, len(rows) / (fitted_rows + len(rows))),
-            feature_name=list(rows.features),
-            dataset_params={"num_threads": 1, "verbosity": -1},
-            num_threads=1,
-        )
-        return Trees(booster, rows.horizons)
+        booster = lgb.Booster(model_str=model.booster.model_to_string(num_iteration=model.booster.best_iteration))
+        dumped = booster.dump_model()["tree_info"]
+        values = [np.array([leaf["leaf_value"] for leaf in _leaves(tree["tree_structure"])]) for tree in dumped]
+        leaves = model.leaves or Leaves.of_training(dumped, self.parameters.learning_rate, fitted_rows)
+        places = np.asarray(booster.predict(rows.matrix, num_threads=1, pred_leaf=True), dtype=np.int64)
+        places = places.reshape(len(rows), len(dumped))
+        moved, leaves = _moved(values, leaves, places, rows.targets[:, 0], directions=self.task == "classification")
+        for tree, (old, new) in enumerate(zip(values, moved, strict=True)):
+            for leaf in np.flatnonzero(new != old).tolist():
+                booster.set_leaf_output(tree, leaf, float(new[leaf]))
+        return Trees(booster, rows.horizons, leaves)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Trees:
         """The booster of LightGBM's text format."""
         import lightgbm as lgb
 
-        return Trees(lgb.Booster(model_str=(folder / _FILE).read_text(encoding="utf-8")), horizons)
+        kept = folder / _LEAVES
+        leaves = Leaves(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else None
+        return Trees(lgb.Booster(model_str=(folder / _FILE).read_text(encoding="utf-8")), horizons, leaves)
 
 
-def _kept(rates: FloatArray, share: float) -> float:
-    r"""The part of a leaf's value that an update keeps, so that all trees together take up a share of what is new.
+@dataclass(frozen=True)
+class Leaves:
+    """What the leaves' values were made of, tree by tree and leaf by leaf.
 
-    A leaf that keeps d takes 1 - d of its new value, which is the tree's rate times the mean of what the trees before
-    leave over. So the trees take up :math:`1 - \prod_t (1 - (1 - d) r_t)` of a difference between rows and model; where
-    even d = 0 is not enough, few trees of a low rate, that.
-
-    Args:
-        rates: of the trees, shape (n_trees,); LightGBM's first tree has 1, as it holds the mean.
-        share: to be taken up, between 0 and 1.
+    Attributes:
+        start: what every forecast begins with; LightGBM has it in the values of the first tree.
+        rate: share of a leaf's mean residual that its value is.
+        weights: of the rows that a leaf has learned from: how many, of directions their sum of p (1 - p).
+        residuals: the mean that the trees before leave over of these rows, of directions by p (1 - p).
 
     """
-    low, high = 0.0, 1.0  # of 1 - d
-    for _ in range(60):
-        middle = (low + high) / 2
-        enough = 1 - float(np.prod(1 - middle * rates)) >= share
-        low, high = (low, middle) if enough else (middle, high)
-    return 1 - high
+
+    start: float
+    rate: float
+    weights: list[list[float]]
+    residuals: list[list[float]]
+
+    @classmethod
+    def of_training(cls, dumped: list[dict[str, Any]], rate: float, rows: int) -> Self:
+        """Of a model that was never updated.
+
+        Args:
+            dumped: its trees, as LightGBM shows them.
+            rate: of a model of one tree, which does not tell it.
+            rows: how many it was fitted to.
+
+        """
+        rate = float(dumped[1]["shrinkage"]) if len(dumped) > 1 else rate
+        found = [_leaves(tree["tree_structure"]) for tree in dumped]
+        counts = np.array([leaf["leaf_count"] for leaf in found[0]], dtype=np.float64)
+        # The residuals of the first tree are from the mean, so they sum to zero.
+        start = float(counts @ [leaf["leaf_value"] for leaf in found[0]] / counts.sum())
+        scale = rows / float(counts.sum())
+        weights = [[scale * leaf.get("leaf_weight", leaf["leaf_count"]) for leaf in leaves] for leaves in found]
+        begins = [start, *[0.0] * (len(found) - 1)]
+        residuals = [
+            [(leaf["leaf_value"] - begin) / rate for leaf in leaves]
+            for leaves, begin in zip(found, begins, strict=True)
+        ]
+        return cls(start, rate, weights, residuals)
+
+
+def _leaves(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Leaves below a node, in the order of their numbers."""
+    found, left = list[dict[str, Any]](), [node]
+    while left:
+        each = left.pop()
+        if "leaf_value" in each:
+            found.append(each)
+        else:
+            left += [each["left_child"], each["right_child"]]
+    return sorted(found, key=lambda leaf: int(leaf.get("leaf_index", 0)))
+
+
+def _moved(
+    values: list[FloatArray], leaves: Leaves, places: NDArray[np.int64], targets: FloatArray, *, directions: bool
+) -> tuple[list[FloatArray], Leaves]:
+    r"""The values of leaves after new rows, each of which weighs as much as each one before it.
+
+    In a leaf let W be the weight of the rows so far and r their mean residual, w and q the same of the new rows, both
+    left over by the trees before as these were. Of all rows it is :math:`r + (q - r) w / (W + w)`, less d, by which the
+    trees before have moved since. The value moves by the rate times the difference from r; in the first tree by all of
+    it, since the trees would hardly take up what all rows have in common. How far the rows so far were moved, which are
+    not there any more, is taken to be the mean of the new rows in the leaf.
+
+    Args:
+        values: of the leaves, by tree.
+        leaves: what they were made of.
+        places: in which leaf of each tree the new rows are, shape (n_rows, n_trees).
+        targets: of the new rows.
+        directions: whether the sum of the trees is log odds.
+
+    """
+    moved: list[FloatArray] = []
+    weights: list[list[float]] = []
+    residuals: list[list[float]] = []
+    before, shift = np.full(len(targets), leaves.start), np.zeros(len(targets))
+    for tree, old in enumerate(values):
+        place = places[:, tree]
+        expected = 1 / (1 + np.exp(-before)) if directions else before
+        weight = expected * (1 - expected) if directions else np.ones(len(targets))
+        so_far, residual = np.array(leaves.weights[tree]), np.array(leaves.residuals[tree])
+
+        def summed(each: FloatArray, place: NDArray[np.int64] = place, count: int = len(old)) -> FloatArray:
+            return np.bincount(place, each, count)
+
+        new = summed(weight)
+        there = new > 0
+        step = (summed(targets - expected) - residual * new)[there] / (so_far + new)[there]
+        step -= summed(weight * shift)[there] / new[there]
+        change = np.zeros(len(old))
+        change[there] = step if tree == 0 else leaves.rate * step
+        residual[there] += step
+        moved.append(old + change)
+        weights.append((so_far + new).tolist())
+        residuals.append(residual.tolist())
+        before = old[place] if tree == 0 else before + old[place]
+        shift = shift + change[place]
+    return moved, Leaves(leaves.start, leaves.rate, weights, residuals)
 
 
 LEARNER = LightGBM
