@@ -151,7 +151,11 @@ def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_pa
         assert_frame_equal(together.read(name), ranged[name], check_exact=True)
 
 
-@pytest.mark.parametrize("cut", [date(2024, 4, 30), date(2024, 3, 20)], ids=["month-end", "mid-month"])
+@pytest.mark.parametrize(
+    "cut",
+    [pytest.param(date(2024, 4, 30), marks=pytest.mark.nightly), date(2024, 3, 20)],
+    ids=["month-end", "mid-month"],
+)
 def test_what_became_known_later_changes_no_row_known_before(ranged: Graph, tmp_path: Path, cut: date) -> None:
     """The same graph at an earlier as_of: the source then knows nothing after it."""
     earlier = Graph.at(tmp_path, as_of=cut, partitions=START)

@@ -33,6 +33,7 @@ def audited(cut: date, *tests: TestName) -> AuditResult:
     )
 
 
+@pytest.mark.nightly
 def test_scores_use_nothing_of_later() -> None:
     result = audited(date(2023, 11, 15), *TESTS)
     assert [(each.test, each.asset, each.column, each.cause) for each in result.failures] == []

@@ -39,6 +39,7 @@ def test_a_leak_is_seen(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(each.cause and each.compared for each in caught)
 
 
+@pytest.mark.nightly
 def test_weights_that_follow_from_the_sessions_before_raise_no_alarm() -> None:
     weights = OF_HISTORY | {"covariance": OF_HISTORY["covariance"] | {"estimator": "dcc"}, "book": "130_30"}
     plain = replace(PLANTED[0], settings={"weights": weights})
@@ -47,6 +48,7 @@ def test_weights_that_follow_from_the_sessions_before_raise_no_alarm() -> None:
     assert {each.test for each in result.comparisons if each.compared} == {"perturbation", "truncation"}
 
 
+@pytest.mark.nightly
 def test_what_is_carried_on_from_the_month_before_raises_no_alarm() -> None:
     result = audited(PLANTED[1], tests=["perturbation", "truncation", "months"], assets=["weights", "track_record"])
     assert [each for each in result.comparisons if each.failed] == []

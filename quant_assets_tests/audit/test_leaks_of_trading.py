@@ -36,6 +36,7 @@ def test_a_leak_of_what_trading_costs_is_seen(leak: Leak, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_shorts_and_their_costs_raise_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     leaks_of_trading.with_shorts(monkeypatch)
     result = audited(LEAKS[0])

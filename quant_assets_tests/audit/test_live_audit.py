@@ -125,6 +125,7 @@ LEAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_provider_answers_what_had_been_collected(live: Profile) -> None:
     assert provider_failures(live) == set()
     assert live.collection.tables(Fred.name).versions("observations")["value"].null_count() > 0
