@@ -134,6 +134,7 @@ def audited(graph: Graph) -> AuditResult:
     return audit_lookahead(graph.profile, tests=["truncation"], cuts=[date(2024, 1, 16)], diagnosed=False, **given)
 
 
+@pytest.mark.nightly
 def test_a_maximum_that_knows_the_future_is_caught_by_the_audit(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = audited(graph)
     assert clean.passed

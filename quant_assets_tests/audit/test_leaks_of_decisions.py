@@ -8,7 +8,7 @@ from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets_tests.audit import leaks_of_decisions
 from quant_assets_tests.audit.leaks import Leak, leaks_of
-from quant_assets_tests.audit.test_mutations import found, named, small
+from quant_assets_tests.audit.test_mutations import found, small
 from quant_assets_tests.graph import SMALL
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,14 @@ def test_scores_use_nothing_of_later() -> None:
     assert compared == set(TESTS)
 
 
-@named(PLANTED)
+# By day the first one, by the same test.
+@pytest.mark.parametrize(
+    "leak",
+    [
+        pytest.param(leak, marks=pytest.mark.nightly if number else (), id=leak.name)
+        for number, leak in enumerate(PLANTED)
+    ],
+)
 def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
     result = audited(leak.cut, leak.test)
