@@ -102,8 +102,8 @@ def holdings(
     stands = np.empty(change.shape)
     for side in (weight >= 0.0, weight < 0.0):
         if side.any():
-            own, both = _mean_return(change[side], size[side]), _mean_return(change, size)
-            stands[side] = np.where(np.isnan(own), both, own)
+            of_side, of_both = _mean_return(change[side], size[side]), _mean_return(change, size)
+            stands[side] = np.where(np.isnan(of_side), of_both, of_side)
     enough = share >= min_coverage * size.sum() if len(weight) else np.zeros(change.shape[1], dtype=bool)
     filled = np.where(enough, np.where(known, change, stands), np.nan)
     return Holdings(tickers, weight, filled, (filled * weight[:, None]).sum(axis=0))

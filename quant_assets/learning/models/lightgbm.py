@@ -240,7 +240,8 @@ def _moved(
         so_far, residual = np.array(leaves.weights[tree]), np.array(leaves.residuals[tree])
 
         def summed(each: FloatArray, place: NDArray[np.int64] = place, count: int = len(old)) -> FloatArray:
-            return np.bincount(place, each, count)
+            found: FloatArray = np.bincount(place, each, count)  # type: ignore[assignment]  # floats, as it has weights
+            return found
 
         new = summed(weight)
         there = new > 0
