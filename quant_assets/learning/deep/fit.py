@@ -75,7 +75,7 @@ def fit(
 
     Raises:
         DatasetError: there is no unit, or the loss is not finite.
-        CheckpointError: a state could not be saved.
+        CheckpointError: a state could not be saved, or two would not fit into the budget, which is said at once.
 
     """
     if not len(training) or not len(validation):
@@ -85,6 +85,7 @@ def fit(
     with _settled(parameters, seed):
         module = build()
         module.parameters_of_training = parameters
+        states.refuse_beyond_budget(_size(module))
         found = states.newest()
         progress = _Progress(states, parameters, seed, rank, tell, said, found)
         if found is not None:
@@ -166,14 +167,18 @@ class _Progress(Callback):
             self._tell(text)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """All random draws of an epoch follow from its number."""
+        """All random draws of an epoch follow from its number; those by unit (`DeepModule.drawn`) not from the rank."""
         torch.manual_seed(_mixed(self._seed, self.epoch, self._rank))
+        _module(module).draws = _generator(_mixed(self._seed, self.epoch, 0), module.device)
+
+    def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """The same draws for every epoch, so that their losses differ by the weights alone."""
+        _module(module).draws = _generator(_mixed(self._seed, -1, 0), module.device)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """After the validation: keep the state where it improved, and stop where it does not any more."""
-        if not isinstance(module, DeepModule):
-            raise TypeError(f"{type(module).__name__} is no DeepModule")
-        now = Epoch(module.training_loss, module.validation_loss)
+        fitted = _module(module)
+        now = Epoch(fitted.training_loss, fitted.validation_loss)
         if not (math.isfinite(now.training) and math.isfinite(now.validation)):
             raise DatasetError(
                 f"{self._said}: the loss of epoch {self.epoch + 1} is not finite ({now.training}, {now.validation}): "
@@ -193,6 +198,22 @@ class _Progress(Callback):
         better = ", better" if self.best == number else ""
         self.line(f"{self._said}: epoch {number + 1}, loss {now.training:.6f}, validation {now.validation:.6f}{better}")
         trainer.should_stop = self.done
+
+
+def _module(module: LightningModule) -> DeepModule:
+    if not isinstance(module, DeepModule):
+        raise TypeError(f"{type(module).__name__} is no DeepModule")
+    return module
+
+
+def _generator(seed: int, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+def _size(module: DeepModule) -> int:
+    """Bytes of a state's tensors: the weights, and AdamW's two means of each that is fitted."""
+    kept = sum(each.nbytes for each in module.state_dict().values())
+    return kept + 2 * sum(each.nbytes for each in module.parameters() if each.requires_grad)
 
 
 def _mixed(seed: int, epoch: int, rank: int) -> int:

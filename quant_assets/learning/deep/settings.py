@@ -23,7 +23,6 @@ class DeepParameters(SettingsGroup):
         weight_decay: of AdamW.
         clip: greatest norm of the gradient; 0 does not clip.
         precision: `auto` is bf16 where the device computes in it, else float32; on the CPU float32.
-        strategy: of Lightning where several processes train (`launch.processes`); `auto` is ddp there.
         num_threads: of torch on the CPU, in each process.
         checkpoint_mib: disk that the states of one training may take, in MiB.
 
@@ -38,6 +37,5 @@ class DeepParameters(SettingsGroup):
     weight_decay: float = Field(default=1e-2, ge=0)
     clip: float = Field(default=1.0, ge=0)
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    strategy: Literal["auto", "ddp"] = "auto"
     num_threads: int = Field(default=1, ge=1)
     checkpoint_mib: int = Field(default=2_048, ge=1)

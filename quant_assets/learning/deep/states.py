@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,16 +61,47 @@ class States:
         self.folder, self._budget, self._tell = folder, budget_mib * _MIB, tell
         for left in folder.glob(f"*{_PART}"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
+        if (kept := self._list()) is not None:
+            self._sweep(kept)
 
     def listed(self) -> list[Kept]:
         """The kept states, newest first, as the list says."""
+        if (kept := self._list()) is None:
+            self._tell(f"{self.folder / _LIST} is no list of states and is not used: the training begins anew")
+        return kept or []
+
+    def _list(self) -> list[Kept] | None:
+        """What the list says; None where it is none."""
         try:
             return [Kept(**each) for each in json.loads((self.folder / _LIST).read_text(encoding="utf-8"))]
         except FileNotFoundError:
             return []
         except (ValueError, TypeError):
-            self._tell(f"{self.folder / _LIST} is no list of states and is not used: the training begins anew")
-            return []
+            return None
+
+    def _sweep(self, kept: Sequence[Kept]) -> None:
+        """Remove the states that are not among those."""
+        named = {each.file for each in kept}
+        for path in self.folder.glob("state-*.pt"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def refuse_beyond_budget(self, size: int, before: int | None = None) -> None:
+        """Stop where a state does not fit beside the one before it.
+
+        Args:
+            size: of the state, bytes.
+            before: of the one before; None: as much, since the next one has to fit, too.
+
+        Raises:
+            CheckpointError: it does not; says what would be enough.
+
+        """
+        if size + (size if before is None else before) > self._budget:
+            raise CheckpointError(
+                f"a state of {size / _MIB:.1f} MiB and the one before it do not fit into checkpoint_mib "
+                f"{self._budget // _MIB}: set at least {2 * size // _MIB + 1}"
+            )
 
     def newest(self) -> dict[str, Any] | None:
         """The newest state that is what was written; None where there is none."""
@@ -99,11 +130,7 @@ class States:
         torch.save(dict(state), buffer)
         content = buffer.getbuffer()
         before, size = self.listed(), len(content)
-        if before and size + before[0].size > self._budget:
-            raise CheckpointError(
-                f"a state of {size / _MIB:.1f} MiB and the one before it do not fit into checkpoint_mib "
-                f"{self._budget // _MIB}: set at least {2 * size // _MIB + 1}"
-            )
+        self.refuse_beyond_budget(size, before[0].size if before else None)
         digest = hashlib.sha256(content).hexdigest()
         name = f"state-{epoch:05d}-{digest[:VERSION_LENGTH]}.pt"
         part = self.folder / f"{name}{_PART}"
@@ -122,6 +149,8 @@ class States:
             for left in (part, self.folder / f"{_LIST}{_PART}"):
                 with suppress(OSError):
                     left.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._sweep(self._list() or before)  # a state that the list could not name
             if error.errno not in _FULL:
                 raise
             whole = f"that of epoch {before[0].epoch} is whole" if before else "there is none before it"
@@ -129,10 +158,7 @@ class States:
                 f"no room in {self.folder} for the state of epoch {epoch}, {size / _MIB:.1f} MiB ({error.strerror}); "
                 f"{whole}: free some, and run again to go on from there"
             ) from error
-        named = {each.file for each in kept}
-        for old in self.folder.glob("state-*.pt"):
-            if old.name not in named:
-                old.unlink(missing_ok=True)
+        self._sweep(kept)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

@@ -33,12 +33,14 @@ class Share(NamedTuple):
         batch: its units.
         mine: how many of them count; 0 where there are fewer units than processes: one is computed for the company.
         all: units of the step, in all processes.
+        places: of its units among those of the step.
 
     """
 
     batch: Any
     mine: int
     all: int
+    places: slice
 
 
 def order(count: int, seed: int, epoch: int) -> Indices:
@@ -71,5 +73,6 @@ class Shares(IterableDataset[Share]):
         ordered = np.arange(len(self._units)) if self._in_order is None else self._in_order()
         for at in range(0, len(ordered), self._size):
             step = ordered[at : at + self._size]
-            mine = step[self._rank :: self._processes]
-            yield Share(self._units.batch(mine if len(mine) else step[:1]), len(mine), len(step))
+            counted = len(range(self._rank, len(step), self._processes))
+            places = slice(self._rank, None, self._processes) if counted else slice(1)
+            yield Share(self._units.batch(step[places]), counted, len(step), places)

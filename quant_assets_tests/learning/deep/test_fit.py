@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from quant_assets.errors import DatasetError
+from quant_assets.errors import CheckpointError, DatasetError
 from quant_assets.learning.deep.fit import fit
+from quant_assets.learning.deep.module import DeepModule
 from quant_assets.learning.deep.place import forget, states_of, training_at
 from quant_assets.learning.deep.settings import DeepParameters
 from quant_assets.learning.deep.states import States
+from quant_assets.learning.deep.units import Indices, Shares
 from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.learning.deep.small import SEED, MadeUp, Rising, train
 
@@ -98,6 +100,42 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="the loss of epoch 1 is not finite"):
         fit(Rising, training, held, DeepParameters(), SEED, tmp_path)
     assert not list(tmp_path.glob("state-*")), "a state with such a loss is never kept"
+
+
+def test_two_states_that_would_not_fit_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with training_at(None, lines.append), pytest.raises(CheckpointError, match="checkpoint_mib 1: set at least 14"):
+        train(tmp_path, width=100_000, checkpoint_mib=1)  # 600,001 weights, each with two means
+    assert not lines
+
+
+def test_a_units_draws_are_the_same_in_any_number_of_processes() -> None:
+    class Drawing(DeepModule):
+        def losses(self, batch: torch.Tensor) -> torch.Tensor:
+            return torch.cat([batch[:, None], self.drawn(2)], dim=1)
+
+    class Numbers:
+        def __len__(self) -> int:
+            return 11
+
+        def batch(self, indices: Indices) -> torch.Tensor:
+            return torch.from_numpy(indices)
+
+    def all_of(processes: int) -> torch.Tensor:
+        told = []
+        for rank in range(processes):
+            module = Drawing()
+            module.draws = torch.Generator().manual_seed(1)
+            told += [module._of(share)[: share.mine] for share in Shares(Numbers(), 5, rank, processes)]
+        found = torch.cat(told)
+        return found[found[:, 0].argsort()]
+
+    one = all_of(1)
+    assert len(one.unique(dim=0)) == 11
+    for processes in (2, 3):  # of the last step's one unit, too, which the others compute for the company
+        assert torch.equal(all_of(processes), one)
+    with pytest.raises(RuntimeError, match="draws by unit"):
+        Drawing().losses(torch.zeros(3))
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:

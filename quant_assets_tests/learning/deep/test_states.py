@@ -1,5 +1,6 @@
 """The saved states of a training: whole or not there, verified before an older one goes, within their budget."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -112,6 +113,35 @@ def test_the_budget_is_kept_with_room_for_the_next_one(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"do not fit into checkpoint_mib 1: set at least 2"):
         kept.save(state(9, 200_000), 9, 0.5)
     assert [each.epoch for each in kept.listed()] == [4, 3]
+
+
+def test_one_that_the_list_could_not_name_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, told = at(tmp_path)
+    kept.save(state(0), 0, 1.0)
+    before, real = files(tmp_path), module._write
+
+    def full(path: Path, content: bytes | memoryview) -> None:
+        if path.name.startswith("states.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(module, "_write", full)
+    with pytest.raises(CheckpointError, match="that of epoch 0 is whole"):
+        kept.save(state(1), 1, 0.5)
+    assert files(tmp_path) == before
+    (tmp_path / "state-00007-0123456789ab.pt").write_bytes(b"of a process that was killed before it wrote the list")
+    again, _ = at(tmp_path)
+    assert files(tmp_path) == before
+    newest = again.newest()
+    assert newest is not None
+    assert (newest["epoch"], told) == (0, [])
+
+
+def test_the_first_one_must_leave_room_for_the_next(tmp_path: Path) -> None:
+    kept, _ = at(tmp_path, 1)
+    with pytest.raises(CheckpointError, match=r"do not fit into checkpoint_mib 1: set at least 2"):
+        kept.save(state(0, 200_000), 0, 1.0)
+    assert not files(tmp_path)
 
 
 _FILLS = """
