@@ -19,7 +19,7 @@ from quant_assets.learning.deep.module import DeepModule
 from quant_assets.learning.deep.settings import DeepParameters
 from quant_assets.learning.deep.units import Indices
 from quant_assets.learning.transformer.inputs import COLUMNS
-from quant_assets.learning.transformer.losses import average_price, fine_tuning_loss, masked, pretraining_loss
+from quant_assets.learning.transformer.losses import average_price, fine_tuning_losses, masked, pretraining_loss
 from quant_assets.learning.transformer.network import TransformerStockPrediction
 from quant_assets.learning.transformer.windows import WindowTensor
 from quant_assets.market.panel import FloatArray
@@ -79,9 +79,8 @@ class Ranking(DeepModule):
         """One of each date."""
         positions, targets = _drawn(*batch, self.options.names)
         told = self.network(self.tensor.gather(positions.ravel()))[:, 0].view_as(positions)
-        group = torch.zeros(positions.shape[1], dtype=torch.int64)
-        pairs = zip(told, targets, strict=True)
-        return torch.stack([fine_tuning_loss(each, was, group, self.options.alpha) for each, was in pairs])
+        there = torch.ones(positions.shape, dtype=torch.bool)
+        return fine_tuning_losses(told[..., None], targets[..., None], there, self.options.alpha)
 
 
 class Pretraining(DeepModule):
@@ -92,16 +91,16 @@ class Pretraining(DeepModule):
         self.network, self.tensor, self.options = network, tensor, options
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The mean over the dates, for each of them."""
+        """One of each date, the mean over its names."""
         positions = _drawn(*batch, self.options.names)[0].ravel()
         windows = self.tensor.gather(positions)
         labels, weights, hidden = {"stock": self.tensor.ticker_of(positions)}, {"stock": 1.0}, None
         if self.options.mask_weight:
             labels |= {"mask_avg_price": average_price(windows)}
             weights |= {"mask_avg_price": self.options.mask_weight}
-            hidden = masked(windows, torch.default_generator)
+            hidden = masked(windows, torch.rand(windows.shape))
         outputs = self.network.pretraining_outputs(windows, hidden)
-        return pretraining_loss(outputs, labels, weights).expand(len(batch[0]))
+        return pretraining_loss(outputs, labels, weights).view(len(batch[0]), -1).mean(dim=1)
 
 
 def _drawn(positions: Tensor, targets: Tensor, names: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,13 @@ from quant_assets.learning.deep.place import states_of
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
 from quant_assets.learning.deep.units import Indices
 from quant_assets.learning.models.transformer import Encoder, Parameters, Pretraining
-from quant_assets.learning.transformer.losses import average_price, fine_tuning_loss, masked, pretraining_loss
+from quant_assets.learning.transformer.losses import (
+    UNKNOWN,
+    average_price,
+    fine_tuning_losses,
+    masked,
+    pretraining_loss,
+)
 from quant_assets.learning.transformer.network import TransformerStockPrediction
 from quant_assets.learning.transformer.published import Architecture, load
 from quant_assets.learning.transformer.windows import WindowTensor
@@ -54,14 +60,25 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def batch(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """Windows and targets of the sessions' names, and how many names each session has."""
-        rows = np.concatenate([np.arange(self._starts[at], self._starts[at] + self._counts[at]) for at in indices])
-        at = torch.from_numpy(rows).to(self._positions.device)
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Windows and targets of the sessions' names, one after another, and how they stand side by side.
+
+        Returns:
+            Windows and targets of n names, the place of each in (n_sessions, most names), row by row, and which of
+            these places are taken.
+
+        """
+        counts = self._counts[indices]
+        there = np.arange(counts.max()) < counts[:, None]
+        # The names of a session follow each other, so its first ones fill its row of places.
+        rows = (self._starts[indices][:, None] + np.arange(counts.max()))[there]
+        device = self._positions.device
+        at = torch.from_numpy(rows).to(device)
         return (
             self._tensor.gather(self._positions[at]),
             self._targets[at],
-            torch.from_numpy(self._counts[indices].astype(np.int64)),
+            torch.from_numpy(np.flatnonzero(there)).to(device),
+            torch.from_numpy(there).to(device),
         )
 
     def digest(self) -> bytes:
@@ -86,14 +103,20 @@ class Windows:
         names = tensor.ticker_of(positions)
         self._stocks = torch.from_numpy(stocks)[names].to(_device())
         self._sectors = torch.from_numpy(sectors)[names].to(_device())
+        # Of all windows and not of a batch's: a step is the same however many processes have a share of it.
+        self._scale = [len(names) / max(1, int((each != UNKNOWN).sum())) for each in (self._stocks, self._sectors)]
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def batch(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """Windows, and the classes of their names and sectors."""
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Windows, the classes of their names and sectors, and what a loss of these counts, shape (n, 2).
+
+        That is all windows / those whose class is known, so that a mean over windows is one over the known ones.
+        """
         at = torch.from_numpy(indices).to(self._positions.device)
-        return self._tensor.gather(self._positions[at]), self._stocks[at], self._sectors[at]
+        counted = torch.tensor(self._scale, dtype=torch.float32).expand(len(indices), 2)
+        return self._tensor.gather(self._positions[at]), self._stocks[at], self._sectors[at], counted
 
     def digest(self) -> bytes:
         """Of all that a batch follows from."""
@@ -108,17 +131,15 @@ class FineTuning(DeepModule):
         super().__init__()
         self.network, self._alpha = network, alpha
 
-    def losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def losses(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """One for each session."""
-        windows, targets, counts = batch
-        sizes = counts.tolist()
-        forecasts, wanted = torch.split(self.network(windows), sizes), torch.split(targets, sizes)
-        return torch.stack(
-            [
-                fine_tuning_loss(said, was, torch.zeros(len(was), dtype=torch.int64, device=was.device), self._alpha)
-                for said, was in zip(forecasts, wanted, strict=True)
-            ]
-        )
+        windows, targets, places, there = batch
+
+        def side_by_side(values: Tensor) -> Tensor:
+            spread = values.new_zeros((there.numel(), values.shape[1])).index_copy(0, places, values)
+            return spread.view(*there.shape, -1)
+
+        return fine_tuning_losses(side_by_side(self.network(windows)), side_by_side(targets), there, self._alpha)
 
 
 class PreTraining(DeepModule):
@@ -128,17 +149,17 @@ class PreTraining(DeepModule):
         super().__init__()
         self.network, self._told = network, told
 
-    def losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """The mean over the batch, for each window."""
-        windows, stocks, sectors = batch
+    def losses(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """One for each window."""
+        windows, stocks, sectors, counted = batch
         labels = {"stock": stocks, "sector": sectors, "mask_avg_price": average_price(windows)}
-        heads = {*self.network.pretrain_outlayers}
-        hidden = (
-            masked(windows, _generator(windows.device), self._told.mask_rate) if "mask_avg_price" in heads else None
-        )
+        heads, hidden = {*self.network.pretrain_outlayers}, None
+        if "mask_avg_price" in heads:
+            hidden = masked(windows, self.drawn(*windows.shape[1:]), self._told.mask_rate)
         outputs = self.network.pretraining_outputs(windows, hidden)
-        of_tasks = {name: label for name, label in labels.items() if name in heads}
-        return pretraining_loss(outputs, of_tasks, self._told.weights).expand(len(windows))
+        scale: dict[str, float | Tensor] = {"stock": counted[:, 0], "sector": counted[:, 1], "mask_avg_price": 1.0}
+        weights: dict[str, float | Tensor] = {name: weight * scale[name] for name, weight in self._told.weights.items()}
+        return pretraining_loss(outputs, {name: labels[name] for name in outputs}, weights)
 
 
 def fine_tune(
@@ -229,10 +250,3 @@ def _device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    """Torch's default generator of a device, which every epoch is seeded for."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.default_generator

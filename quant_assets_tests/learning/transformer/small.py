@@ -38,10 +38,11 @@ def parts(sessions: tuple[int, int]) -> tuple[WindowTensor, Any]:
 def pre_trained(**given: Any) -> Fitted[Any]:
     """By all tasks; the codes and sectors of some names are not known."""
     parameters = Parameters.model_validate(TOLD | {"pretraining": {"max_epochs": 2, "batch_units": 16}} | given)
-    heads = {"stock": NAMES, "sector": 2}
+    heads = {"stock": NAMES, "sector": 2, "mask_avg_price": 1}
     architecture = parameters.architecture(1).model_copy(update={"pretrain_classes": heads})
     names = np.arange(NAMES)
-    fed, held = (Windows(*parts(each), names, names % 2) for each in ((50, 90), (100, 119)))
+    stocks, sectors = np.where(names < 3, names, -1), np.where(names != 5, names % 2, -1)
+    fed, held = (Windows(*parts(each), stocks, sectors) for each in ((50, 90), (100, 119)))
     return pre_train(fed, held, parameters, architecture, 1, "small")
 
 
