@@ -60,7 +60,10 @@ def rows(
 ) -> Rows:
     """Rows of the sessions from one day to another, with their bars and targets."""
     days = sessions(first, last)[::every]
-    wide = labelled(bars, horizons).pivot("horizon", index=["ticker", "date"], values="forward_return")
+    long = labelled(bars, horizons)
+    wide = long.pivot("horizon", index=["ticker", "date"], values="forward_return").join(
+        long.group_by("ticker", "date").agg(pl.col("known_at").max()), on=["ticker", "date"]
+    )
     names = [str(each) for each in horizons]
     frame = (
         wide.filter(pl.col("date").is_in(pl.Series(days, dtype=pl.Date).implode()))

@@ -28,6 +28,8 @@ class Rows:
             what `training.target` makes of them; 1 where that is positive and else 0, for a model of directions.
         outcomes: the forward returns of that shape where the targets are not them, else None; no kind reads them.
         bars: that the rows lie in, for kinds that read windows of them (`Learner.bar_sessions`); else None.
+        known_at: session at which each row's targets became known, datetime64[D] of shape (n_rows,); None where rows
+            are only asked about.
 
     """
 
@@ -39,6 +41,7 @@ class Rows:
     targets: FloatArray
     outcomes: FloatArray | None = None
     bars: Bars | None = None
+    known_at: NDArray[np.datetime64] | None = None
 
     @classmethod
     def of(
@@ -52,7 +55,7 @@ class Rows:
     ) -> Self:
         """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`.
 
-        If the `outcomes` are others, with a column of these for each of them, too.
+        If the `outcomes` are others, with a column of these for each of them, too. With `known_at` where there is one.
 
         Raises:
             DatasetError: the frame lacks columns; lists them.
@@ -67,6 +70,7 @@ class Rows:
             np.ascontiguousarray(frame.select(targets).to_numpy()) if targets else np.empty((len(frame), 0)),
             np.ascontiguousarray(frame.select(outcomes).to_numpy()) if outcomes else None,
             bars,
+            frame["known_at"].to_numpy() if "known_at" in frame.columns else None,
         )
 
     def __len__(self) -> int:
@@ -81,6 +85,7 @@ class Rows:
             matrix=self.matrix[mask],
             targets=self.targets[mask],
             outcomes=None if self.outcomes is None else self.outcomes[mask],
+            known_at=None if self.known_at is None else self.known_at[mask],
         )
 
 

@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
 }
 SPANS = (
     (date(2019, 1, 2), date(2020, 6, 30)),
-    (date(2020, 8, 3), date(2020, 12, 31)),
+    (date(2020, 8, 3), date(2020, 12, 24)),
     (date(2021, 2, 1), date(2021, 6, 30)),
 )
 
@@ -158,6 +158,33 @@ def test_a_session_that_it_knows_is_not_forecast(
     (tmp_path / "transformer.json").write_text(json.dumps(about | {"stage": "encoder"}))
     with pytest.raises(DatasetError, match="only what was fine-tuned forecasts"):
         Transformer("t").read(tmp_path, (5, 20))
+
+
+def test_what_became_known_last_is_the_last_session_that_it_knows(parts: tuple[Rows, Rows, Rows]) -> None:
+    few, held = parts[0].where(np.arange(len(parts[0])) < 240), parts[1].where(np.arange(len(parts[1])) < 60)
+    assert few.known_at is not None
+    late = few.known_at.copy()
+    late[5] = np.datetime64("2021-01-19")  # a delisted name whose proceeds were told late
+    learner = Transformer("t", SMALL | {"max_epochs": 1})
+    fitted = learner.fit(replace(few, known_at=late), held, 3)
+    assert isinstance(fitted, FineTuned)
+    assert fitted.about.trained_through == date(2021, 1, 19)
+    usual = learner.fit(few, held, 3)
+    assert isinstance(usual, FineTuned)
+    assert held.known_at is not None
+    assert usual.about.trained_through == held.known_at.max().item(), "entry a session later, then 20 to the exit"
+    with pytest.raises(DatasetError, match=r"pass Rows\.known_at"):
+        learner.fit(few, replace(held, known_at=None), 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [({"stok": 1.0}, "stok"), ({"stock": -1.0}, "stock"), ({"stock": 0.0}, "no task has one")]
+)
+def test_a_task_that_there_is_not_and_weights_that_are_none_are_settings_errors(
+    weights: dict[str, float], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Transformer("t", SMALL | {"pretraining": {"weights": weights}})
 
 
 def test_a_manifest_says_stage_span_normalisation_and_target(model: FittedModel) -> None:

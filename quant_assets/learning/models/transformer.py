@@ -14,10 +14,10 @@ import json
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
@@ -67,7 +67,7 @@ class Pretraining(SettingsGroup):
         max_epochs: at most so many passes.
         batch_units: windows of one step.
         mask_rate: share of the days of a window that are hidden for `mask_avg_price`.
-        weights: of the tasks; a task that is not named is left out.
+        weights: of the tasks; one that is not named, or has 0, is left out.
 
     """
 
@@ -77,7 +77,15 @@ class Pretraining(SettingsGroup):
     max_epochs: int = Field(default=20, ge=1)
     batch_units: int = Field(default=256, ge=2)
     mask_rate: float = Field(default=0.3, gt=0, lt=1)
-    weights: dict[str, float] = Field(default={"stock": 1.0, "sector": 1.0, "mask_avg_price": 1.0}, min_length=1)
+    weights: dict[Literal["stock", "sector", "mask_avg_price"], NonNegativeFloat] = Field(
+        default={"stock": 1.0, "sector": 1.0, "mask_avg_price": 1.0}
+    )
+
+    @model_validator(mode="after")
+    def _has_a_task(self) -> Self:
+        if not sum(self.weights.values()) > 0:
+            raise ValueError("weights: no task has one above 0; give one, or set cadence_months 0 to pre-train nothing")
+        return self
 
 
 class Parameters(DeepParameters):
@@ -282,7 +290,7 @@ class Transformer(Learner[Parameters]):
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> FineTuned:
         from quant_assets.learning.transformer import training
 
-        told = self.parameters
+        told, known = self.parameters, _last_known(rows, validation)
         tensor = self._tensor(rows).for_training()
         centre, scale = rows.targets.mean(axis=0), rows.targets.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
@@ -293,9 +301,6 @@ class Transformer(Learner[Parameters]):
         fitted = training.fine_tune(
             fed, held, told, told.architecture(len(rows.horizons)), told.alpha, told.encoder, seed, self.name
         )
-        sessions = self._tensor(validation).panel.sessions.astype("datetime64[D]")
-        last = max(rows.dates.max(), validation.dates.max())
-        known = sessions[min(int(np.searchsorted(sessions, last)) + max(rows.horizons), len(sessions) - 1)].item()
         begun = told.encoder.manifest if told.encoder else None
         about = About(
             horizons=rows.horizons,
@@ -341,12 +346,24 @@ def _tensor(rows: Rows, days: int, maximum_sessions: int) -> WindowTensor:
         raise DatasetError("the stock Transformer reads windows of bars, and these rows have none; pass Rows.bars")
 
     def make(panel: Panel) -> WindowTensor:
-        from quant_assets.learning.transformer.windows import WindowTensor, without_steps
+        from quant_assets.learning.transformer.windows import WindowTensor
 
-        made = WindowTensor.of(panel, maximum_sessions=maximum_sessions, days=days)
-        return without_steps(made, panel["unexplained"] == 1.0, days + LOOKBACK)
+        return WindowTensor.of(
+            panel, maximum_sessions=maximum_sessions, days=days, unexplained=panel["unexplained"] == 1.0
+        )
 
     return rows.bars.once(("transformer", days, maximum_sessions), make)
+
+
+def _last_known(*parts: Rows) -> date:
+    """The last session at which a target became known: a delisted name's may come later than its horizon."""
+    if any(each.known_at is None for each in parts):
+        raise DatasetError(
+            "the stock Transformer forecasts nothing that it was trained on, and these rows do not tell when their "
+            "targets became known; pass Rows.known_at"
+        )
+    found: date = max(each.known_at.max() for each in parts if each.known_at is not None).item()
+    return found
 
 
 def _positions(rows: Rows, tensor: WindowTensor) -> Tensor:

@@ -85,18 +85,23 @@ def bars(panel: Panel) -> Mapping[str, FloatArray]:
     }
 
 
-def running_maximum(panel: Panel, sessions: int | None = None) -> FloatArray:
+def running_maximum(panel: Panel, sessions: int | None = None, unexplained: BoolArray | None = None) -> FloatArray:
     """The highest value of each field that was known at each session.
 
     Args:
         panel: with `FIELDS`.
         sessions: how many sessions the maximum looks back, its own included, so that it is a function of them alone
             wherever the panel starts; None: back to the panel's first session.
+        unexplained: whether a price step that nothing explains leads to the bar, shape (n_tickers, n_sessions). What
+            was before such a step, a bad print or another price basis, is no measure of what comes after it: there the
+            maximum begins anew, as at a name's first bar. None: there is no step.
 
     Returns:
         Shape (n_tickers, n_sessions, 5), NaN before a field's first value or where none is positive.
 
     """
+    # In order, so that of two steps the later one counts where both are within reach.
+    begins = [] if unexplained is None else np.argwhere(unexplained).tolist()
     found = []
     for values in bars(panel).values():
         if sessions is None:
@@ -106,6 +111,9 @@ def running_maximum(panel: Panel, sessions: int | None = None) -> FloatArray:
             padded = np.pad(values, ((0, 0), (sessions - 1, 0)), constant_values=np.nan)
             days = np.concatenate([np.repeat(panel.sessions[:1], sessions - 1), panel.sessions])
             highest = Windows(days).highest(np.nan_to_num(padded, nan=-1.0), sessions)[:, sessions - 1 :]
+        for ticker, begin in begins:
+            since = slice(begin, None if sessions is None else begin + sessions)
+            highest[ticker, since] = np.fmax.accumulate(values[ticker, since])
         found.append(np.where(highest > 0.0, highest, np.nan))
     return np.stack(found, axis=2)
 

@@ -23,10 +23,9 @@ from quant_assets.learning.bars import Bars
 from quant_assets.learning.model_files import sha256
 from quant_assets.learning.models.transformer import Parameters
 from quant_assets.learning.training import training_start
-from quant_assets.learning.transformer.inputs import LOOKBACK
 from quant_assets.learning.transformer.published import Manifest
 from quant_assets.learning.transformer.training import Windows, pre_train
-from quant_assets.learning.transformer.windows import WindowTensor, without_steps
+from quant_assets.learning.transformer.windows import WindowTensor
 from quant_assets.market.calendar import session_number
 from quant_assets.market.panel import BoolArray
 
@@ -70,8 +69,12 @@ def pretrained(prices: pl.DataFrame, as_of: date, parameters: Parameters, seed: 
     told, first = parameters.pretraining, training_start(as_of, parameters.pretraining.window_months)
     own = prices.filter(pl.col("in_sector"), pl.col("date") <= as_of)
     panel = Bars.between(own.drop("sector"), first, as_of, parameters.bar_sessions).panel
-    tensor = WindowTensor.of(panel, maximum_sessions=parameters.maximum_sessions, days=parameters.days).for_training()
-    tensor = without_steps(tensor, panel["unexplained"] == 1.0, parameters.days + LOOKBACK)
+    tensor = WindowTensor.of(
+        panel,
+        maximum_sessions=parameters.maximum_sessions,
+        days=parameters.days,
+        unexplained=panel["unexplained"] == 1.0,
+    ).for_training()
     positions = tensor.between(first, as_of)
     fed, held = _split(panel.sessions, tensor.session_of(positions), told.sample_every_sessions, parameters.days)
     names = torch.unique(tensor.ticker_of(positions[fed]))

@@ -18,6 +18,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.learning.transformer.inputs import (
     COLUMNS,
     FIELDS,
+    LOOKBACK,
     PER_FIELD,
     Normalisation,
     columns,
@@ -39,8 +40,9 @@ class WindowTensor:
     """The days of a panel's names, and which of them a window may end at.
 
     A window ends at a session with a bar, has one at `coverage` of its sessions, and a value (its own, or one that
-    stands in, see `inputs.columns`) in every column of all of them. Its position is a number, `ticker * n_sessions +
-    session`, the same whatever is asked for.
+    stands in, see `inputs.columns`) in every column of all of them, and no price step that nothing explains is among
+    the sessions that these follow from. Its position is a number, `ticker * n_sessions + session`, the same whatever is
+    asked for.
 
     Attributes:
         panel: names and sessions, without fields.
@@ -71,6 +73,7 @@ class WindowTensor:
         maximum_sessions: int | None = None,
         days: int = DAYS,
         coverage: float = COVERAGE,
+        unexplained: BoolArray | None = None,
     ) -> Self:
         """The tensor of a panel.
 
@@ -80,17 +83,21 @@ class WindowTensor:
             maximum_sessions: how far the running maximum looks back; None: to the panel's first session.
             days: sessions of a window.
             coverage: share of them, rounded up, that must have a bar.
+            unexplained: whether a price step that nothing explains leads to the bar, shape (n_tickers, n_sessions); the
+                running maximum begins anew there. None: there is none.
 
         """
         values, traded = columns(panel)
         if normalisation == "running_maximum":
-            scale = running_maximum(panel, maximum_sessions)
+            scale = running_maximum(panel, maximum_sessions, unexplained)
         else:
             scale = full_sample_maximum(panel)
         bars = _of_the_last(traded, days)
         known = _of_the_last(np.all(np.isfinite(values), axis=2), days)
         enough = bars >= np.ceil(round(coverage * days, 9))
         usable = traded & enough & (known == days) & np.isfinite(scale).all(axis=2)
+        if unexplained is not None:
+            usable &= _of_the_last(unexplained, days + LOOKBACK) == 0
         return cls(
             replace(panel, fields={}),
             torch.from_numpy(values.astype(np.float32)),
@@ -194,18 +201,3 @@ def _of_the_last(flags: NDArray[np.bool_], sessions: int) -> IntArray:
     count = np.cumsum(flags, axis=1, dtype=np.int64)
     count[:, sessions:] -= count[:, :-sessions].copy()
     return count
-
-
-def without_steps(tensor: WindowTensor, unexplained: BoolArray, reach: int) -> WindowTensor:
-    """The tensor without the windows in which a price makes a step that nothing explains.
-
-    Args:
-        tensor: of a panel.
-        unexplained: whether such a step leads to the bar, shape (n_tickers, n_sessions).
-        reach: sessions up to a window's last one whose bars its values follow from.
-
-    """
-    if not unexplained.any():
-        return tensor
-    free = torch.from_numpy((_of_the_last(unexplained, reach) == 0).ravel())
-    return replace(tensor, usable=tensor.usable & free.to(tensor.usable.device))

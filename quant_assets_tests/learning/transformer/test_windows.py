@@ -125,6 +125,34 @@ def test_a_bounded_maximum_is_the_same_wherever_the_panel_starts() -> None:
     np.testing.assert_array_equal(running_maximum(panel, 200), running_maximum(panel))
 
 
+@pytest.mark.parametrize("sessions", [None, 80])
+def test_after_a_step_that_nothing_explains_windows_are_as_those_of_a_name_that_begins_there(
+    sessions: int | None,
+) -> None:
+    panel = random_panel(3, 230)
+    fields, marked = {name: values.copy() for name, values in panel.fields.items()}, np.zeros((3, 230), dtype=bool)
+    for name in ("open", "high", "low", "close"):
+        fields[name][0, 100] *= 75.0  # a bad print: a step there and one back
+        fields[name][1, :100] *= 10.0  # a split that nobody told
+    marked[0, [100, 101]] = marked[1, 100] = True
+    faulty = changed(panel, **fields)
+    tensor = WindowTensor.of(faulty, maximum_sessions=sessions, unexplained=marked)
+    clean = WindowTensor.of(panel, maximum_sessions=sessions)
+    usable = tensor.usable.reshape(3, 230)
+    for ticker, last in ((0, 101), (1, 100)):
+        gone = np.flatnonzero(~usable[ticker].numpy())
+        assert gone[-1] == last + 32 + 34 - 1, "as many sessions as a window's values follow from"
+        assert usable[ticker, :100].sum() == clean.usable.reshape(3, 230)[ticker, :100].sum() > 0
+        begun = {name: np.where(np.arange(230) < last, np.nan, values) for name, values in panel.fields.items()}
+        expected = running_maximum(changed(panel, **begun), sessions)[ticker, last:]
+        np.testing.assert_array_equal(running_maximum(faulty, sessions, marked)[ticker, last:], expected)
+    for ticker in ("T0", "T1"):
+        at = tensor.index(panel.sessions[170:], [ticker] * 60)
+        assert (tensor.gather(at)[:, :, 19].amax(dim=1) > 0.5).all(), "not a thousandth of a price that never was"
+    assert torch.equal(tensor.scale[2], clean.scale[2])
+    assert torch.equal(usable[2], clean.usable.reshape(3, 230)[2])
+
+
 @pytest.mark.parametrize("factor", [0.125, 7.3, 2000.0])
 def test_a_factor_on_the_prices_of_a_name_changes_no_rank(factor: float) -> None:
     panel = random_panel(30, 100)
