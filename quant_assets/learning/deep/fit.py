@@ -213,12 +213,8 @@ def _generator(seed: int, device: torch.device) -> torch.Generator:
 def _size(module: DeepModule) -> int:
     """Bytes of a state's tensors: the weights, and AdamW's two means of each that is fitted."""
     kept: int = sum(each.nbytes for each in module.state_dict().values())
-<<<<<<< HEAD
-    return kept + 2 * sum(each.nbytes for each in module.parameters() if each.requires_grad)
-=======
     fitted: int = sum(each.nbytes for each in module.parameters() if each.requires_grad)
     return kept + 2 * fitted
->>>>>>> w-fixdeep
 
 
 def _mixed(seed: int, epoch: int, rank: int) -> int:
