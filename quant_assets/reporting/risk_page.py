@@ -120,13 +120,15 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
     def y(value: float) -> float:
         return float(_TOP + tall * (0.5 - 0.5 * value / reach))
 
-    counts = known.drop_nulls("exception").group_by("method").agg(pl.col("exception").sum()).sort("method")
+    judged = known.drop_nulls("exception")
+    sessions = judged["date"].n_unique()
+    counts = judged.group_by("method").agg(pl.col("exception").sum()).sort("method")
     said = ", ".join(f"{method.replace('_', ' ')} {count}" for method, count in counts.iter_rows())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         'font-family="sans-serif" font-size="10" role="img">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{_LEFT}" y="14">exceptions at {100 * level:g} % in {len(returns)} sessions: {escape(said)}</text>',
+        f'<text x="{_LEFT}" y="14">exceptions at {100 * level:g} % in {sessions} sessions: {escape(said)}</text>',
     ]
     for value in (-reach, 0.0, reach):
         text = f"{100 * value:+.1f} %".replace("-", "−") if value else "0"
@@ -138,10 +140,12 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
     parts.append(f'<path d="{bars}" stroke="{_RETURN}" stroke-width="1" fill="none"/>')
     for method, colour in _DRAWN.items():
         line = losses.filter(pl.col("method") == method)
-        points = " ".join(
-            f"{x(day):.1f},{y(-loss):.1f}" for day, loss in line.select("date", "value_at_risk").iter_rows()
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
+        path, before = "", -2
+        for day, loss in line.select("date", "value_at_risk").iter_rows():
+            # No line over sessions without a forecast.
+            path += f"{'L' if place[day] == before + 1 else 'M'}{x(day):.1f} {y(-loss):.1f}"
+            before = place[day]
+        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
     over = known.filter(pl.col("method").is_in(list(_DRAWN)) & pl.col("exception"))
     for day, value in over.select("date", "portfolio_return").unique().sort("date").iter_rows():
         parts.append(f'<circle cx="{x(day):.1f}" cy="{y(value):.1f}" r="2.5" fill="{_EXCEPTION}"/>')

@@ -56,6 +56,19 @@ def test_exceptions_are_marked_and_counted(content) -> None:
     assert len(re.findall(r"V[\d.]+", svg)) == told["date"].n_unique()
 
 
+def test_no_line_is_drawn_over_sessions_without_a_forecast(content) -> None:
+    _, told, _ = content
+    days = told["date"].unique().sort().to_list()
+    gap = pl.col("date").is_between(days[4], days[6])
+    nothing = [pl.when(gap).then(None).otherwise(name).alias(name) for name in ("value_at_risk", "exception")]
+    lines = [each.count("M") for each in re.findall(r'<path d="(M[^V"]*)"', exceptions_svg(told, 0.95))]
+    broken = [
+        each.count("M") for each in re.findall(r'<path d="(M[^V"]*)"', exceptions_svg(told.with_columns(nothing), 0.95))
+    ]
+    assert lines == [1] * 3
+    assert broken == [2] * 3
+
+
 def test_a_page_without_a_forecast_says_so(content) -> None:
     rows, told, parts = content
     page = render("Energy", AS_OF, with_backtests(rows, told.clear()), told.clear(), parts, None).decode()
