@@ -117,8 +117,9 @@ def dagster_home(profile: str | None = None) -> Path:
                 file.write(by_url)
             elif settings.dagster.storage == "postgres" and _starts(home):
                 file.write(_EMBEDDED)
+        bind(home, url)  # before others can see the configuration: they would take it for one from before
         unfinished.replace(config)
-    if bind(home, url) and not made:
+    elif bind(home, url):
         _note(f"the Dagster instance {home} is bound to {url} from now on; quant status compares the two")
     if made and not os.environ.get("DAGSTER_HOME") and shared.exists() and ("://" in url or Path(url).is_dir()):
         _note(
