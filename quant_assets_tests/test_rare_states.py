@@ -332,6 +332,7 @@ EXEMPT: dict[str, str] = {
     "learning.updating.against_updates": _UPDATED,
     "learning.updating.stored_fits": _UPDATED,
     "learning.updating.update_checkpoint": _UPDATED,
+    "learning.updating.unseen": _UPDATED,
     "learning.updating.with_comparison": _UPDATED,
     "learning.walk_forward.walk_forward": _COMMANDS,
     "portfolio.book.broken_limits": _HELD,
