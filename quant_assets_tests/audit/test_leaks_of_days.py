@@ -96,6 +96,7 @@ def own_month(column: str) -> pl.Expr:
         pytest.param(late, "2023-11", "2024-01", id="told late", marks=pytest.mark.nightly),
     ],
 )
+@pytest.mark.nightly
 def test_without_a_leak_there_is_no_alarm_at_those_cuts(
     plant: Any, first: str, last: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

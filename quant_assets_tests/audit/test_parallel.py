@@ -30,6 +30,7 @@ def start_processes_with(patch: pytest.MonkeyPatch, function: Callable[..., obje
 
 
 @pytest.mark.parametrize("leak", [pytest.param(None, marks=pytest.mark.nightly), "survivors only"])
+@pytest.mark.nightly
 def test_processes_find_together_what_one_finds_alone(leak: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if leak is not None:
         LEAKS[leak].plant(monkeypatch)

@@ -65,6 +65,7 @@ def test_there_are_two_of_each_kind_in_different_assets() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_state_that_outlives_a_run_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     leaks = planted(monkeypatch, "state")
     result = audited(monkeypatch, [leak.name for leak in leaks], ["state", "surroundings"])
@@ -120,6 +121,7 @@ def test_rows_stored_in_the_order_of_a_later_value_are_seen(monkeypatch: pytest.
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_pages_and_pictures_that_show_later_figures_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     planted(monkeypatch, "pages")
     result = audited(monkeypatch, [], ["perturbation"], PAGES)
@@ -134,6 +136,7 @@ def test_pages_and_pictures_that_show_later_figures_are_seen(monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_what_resembles_a_leak_raises_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     for plant in INNOCENT.values():
         plant(monkeypatch)

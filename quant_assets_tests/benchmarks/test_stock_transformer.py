@@ -119,6 +119,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_models_find_what_was_planted_and_a_second_call_computes_nothing(bars: Path, tmp_path: Path) -> None:
     done = run("-c", CALLS, str(bars), str(tmp_path / "study"), *TINY)
     assert done.returncode == 0, done.stderr

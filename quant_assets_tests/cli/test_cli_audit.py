@@ -183,6 +183,7 @@ def test_the_command_leaves_with_1_where_something_was_not_tested(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     def survivors(membership, snapshots, sector, days):  # type: ignore[no-untyped-def]
         return members(membership.filter(membership["end_date"].is_null()), snapshots, sector, days)

@@ -256,6 +256,7 @@ def trainer(of: psutil.Process) -> psutil.Process | None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
     profile: Profile, instance: dg.DagsterInstance, daemon: psutil.Popen
 ) -> None:

@@ -194,6 +194,7 @@ def result_of(result: Path, rank: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_give_the_losses_and_weights_of_one(tmp_path: Path) -> None:
     # 203 units in steps of 20: the last step has 3, of which the processes have 2 and 1; validation ends with one of 1.
     given = {"dropout": 0.0, "max_epochs": 6, "count": 201}
