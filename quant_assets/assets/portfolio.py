@@ -63,14 +63,17 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         Asset("backtest", backtest, simulated),
         Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),
         Asset("market_regime", market_regime, dict.fromkeys(("prices", "universe"), of_all)),
-        Asset(
-            "portfolio_weights",
-            portfolio_weights,
-            {"weights": there, "regime_state": there, "market_regime": read()},
-        ),
+        _total(settings.portfolio, {"weights": there, "regime_state": there}),
         Asset("portfolio_backtest", portfolio_backtest, combined),
         Asset("portfolio_track_record", portfolio_track_record, continuing),
     )
+
+
+def _total(settings: PortfolioSettings, reads: dict[str, dg.AssetIn]) -> Asset:
+    """Asset `portfolio_weights`: the market's regime, and so years of every sector's prices, only where it is asked."""
+    if settings.exposure.regime == "market":
+        return Asset("portfolio_weights", portfolio_weights_by_market, {**reads, "market_regime": read()})
+    return Asset("portfolio_weights", portfolio_weights, reads)
 
 
 def _weights_asset(settings: WeightSettings) -> Asset:
@@ -221,13 +224,22 @@ def market_regime(run: Run, settings: RegimeSettings, prices: pl.LazyFrame, univ
 
 
 def portfolio_weights(
+    run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
+) -> pl.DataFrame:
+    """The total portfolio of the sectors whose weights are there."""
+    result = total_portfolio(weights, regime_state, run.decisions, settings)
+    run.tell_rows(result, "as_of", _held_in_sectors)
+    return result
+
+
+def portfolio_weights_by_market(
     run: Run,
     settings: PortfolioSettings,
     weights: pl.DataFrame,
     regime_state: pl.DataFrame,
     market_regime: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The total portfolio of the sectors whose weights are there."""
+    """The same where the market's regime decides how much is invested."""
     result = total_portfolio(weights, regime_state, run.decisions, settings, market_regime)
     run.tell_rows(result, "as_of", _held_in_sectors)
     return result

@@ -1,4 +1,4 @@
-"""The prices that the total portfolio reads: of its book, from the estimates before a sector's first decision on."""
+"""What the total portfolio reads: prices of its book from the estimates on, regimes only where one decides."""
 
 from datetime import date
 from pathlib import Path
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quant_assets.asset_functions import Run
-from quant_assets.assets.portfolio import decisions_held, portfolio_bars
+from quant_assets.assets.portfolio import decisions_held, portfolio_assets, portfolio_bars
 from quant_assets.backtest.simulation import Simulated, lookback_months, simulated
 from quant_assets.errors import MissingPartitionError
 from quant_assets.market.calendar import decision_sessions, sessions
@@ -157,3 +157,16 @@ def test_a_sector_without_prices_where_it_may_be_held_is_an_error(profile: Profi
     portfolio_bars(run, FLAT, 1, decided, *frames)  # in closed form nothing of September is left in January
     with pytest.raises(MissingPartitionError, match=r"2023-02\|energy"):
         portfolio_bars(run, ITEMISED, 1, decided, *frames)
+
+
+@pytest.mark.parametrize("regime", ["none", "sector", "market"])
+def test_years_of_every_sectors_prices_are_asked_for_only_where_the_markets_regime_decides(regime: str) -> None:
+    settings = load_settings("demo", portfolio={"exposure": {"regime": regime}})
+    (found,) = (
+        node
+        for assets in portfolio_assets(Profile(settings))
+        for node in assets.specs
+        if node.key.path[-1] == "portfolio_weights"
+    )
+    read = {dependency.asset_key.path[-1] for dependency in found.deps}
+    assert read == {"weights", "regime_state"} | ({"market_regime"} if regime == "market" else set())

@@ -163,7 +163,7 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert {phase.sectors for phase in own} == {()}
     assert graph.planner.plan(["prices"], (), "2024-01", "2024-02").phases == []
     assert graph.planner.plan(["prices", "portfolio_backtest"], (), "2024-01", "2024-02").phases == [
-        Phase(("market_regime", "portfolio_weights"), "2023-10", "2024-02"),
+        Phase(("portfolio_weights",), "2023-10", "2024-02"),
         Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 
