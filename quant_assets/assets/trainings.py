@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -45,14 +46,15 @@ class Trainings:
 
     def keep(self, as_of: date, made: Sequence[TrainedModel]) -> Sequence[TrainedModel]:
         """Write the files of a model; the rows that name them come when all of them are there."""
-        store, kept = self.run.store, self._folder(as_of)
+        files = dict[str, bytes | Path]()
         for item in made:
             if item.files and item.manifest:
-                for file, path in item.files.paths.items():
-                    store.write_artifact_file(f"{kept}/{file}", path)
-                store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
+                files |= item.files.paths
+                files[item.manifest_name] = item.manifest
                 if not item.updated and (weights := importances_csv(item.manifest)):
-                    store.write_artifact(f"{kept}/{item.importances_name}", weights)
+                    files[item.importances_name] = weights
+        # Side by side: a training of few rows would wait for the disk as long as it computes.
+        self.run.store.write_artifacts({f"{self._folder(as_of)}/{name}": content for name, content in files.items()})
         self._made.setdefault(as_of, []).extend(made)
         return made
 

@@ -105,10 +105,17 @@ class ArtifactStore:
         """Replace the file `artifacts/<name>`."""
         self.write_file(f"artifacts/{name}", content)
 
-    def write_artifacts(self, contents: Mapping[str, bytes]) -> None:
-        """Replace several of them, `contents` by name, side by side."""
+    def write_artifacts(self, contents: Mapping[str, bytes | Path]) -> None:
+        """Replace several of them side by side: by name their bytes, or the local file to copy."""
+
+        def write(name: str, content: bytes | Path) -> None:
+            if isinstance(content, Path):
+                self.write_artifact_file(name, content)
+            else:
+                self.write_artifact(name, content)
+
         with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(self.write_artifact, contents, contents.values()))
+            list(pool.map(write, contents, contents.values()))
 
     def write_artifact_file(self, name: str, source: Path) -> str:
         """Replace the file `artifacts/<name>` by a copy of a local one; its SHA-256."""
