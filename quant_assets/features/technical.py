@@ -2,19 +2,27 @@
 
 import math
 
+import numpy as np
+
 from quant_assets.features.bars import deviation, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.windows.declarations import Feature, Inputs
-from quant_assets.windows.windows import Windows, macd_memory, wilder_memory
+from quant_assets.windows.windows import TIE, Windows, macd_memory, wilder_memory
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 
+def _ratio(x: Inputs, w: Windows) -> FloatArray:
+    ratio: FloatArray = x["close"] / x["close_before_1"]
+    ratio[np.abs(ratio - 1.0) < TIE] = 1.0
+    return ratio
+
+
 CHANGE = Feature(
     "change",
-    ("close", "close_before_1"),
+    ("close", "close_before_1", "daily_ratio"),
     0,
-    lambda x, w: x["close"] - x["close_before_1"],
+    lambda x, w: np.where(x["daily_ratio"] == 1.0, 0.0, x["close"] - x["close_before_1"]),
     "close less the last one before",
     "USD",
     hidden=True,
@@ -23,7 +31,7 @@ DAILY_RATIO = Feature(
     "daily_ratio",
     ("close", "close_before_1"),
     0,
-    lambda x, w: x["close"] / x["close_before_1"],
+    _ratio,
     "close over the last one before",
     hidden=True,
 )

@@ -95,11 +95,11 @@ def peak(values: FloatArray, window: int, fewest: int) -> FloatArray:
 
 
 @kernel
-def moves(values: FloatArray, starts: IntArray, window: int, fewest: int) -> FloatArray:
+def moves(changes: FloatArray, starts: IntArray, window: int, fewest: int) -> FloatArray:
     """Changes of the values between adjacent sessions, over the last `window` sessions.
 
     Args:
-        values: float64 of shape (n_tickers, n_sessions); a change that lacks one of its two values is not observed.
+        changes: float64 of shape (n_tickers, n_sessions), from the session before; NaN where either value is missing.
         starts: int64 of shape (n_sessions,), `Windows.starts`.
         window: sessions; the oldest change is against the session before them.
         fewest: observed changes among them that a value needs.
@@ -108,7 +108,7 @@ def moves(values: FloatArray, starts: IntArray, window: int, fewest: int) -> Flo
         Sum of the rises, sum of the falls (positive), number of rises, number of falls.
 
     """
-    tickers, sessions = values.shape
+    tickers, sessions = changes.shape
     out = np.full((4, tickers, sessions), np.nan)
     tail_up, tail_down = np.empty(window), np.empty(window)
     for i in range(tickers):
@@ -119,14 +119,14 @@ def moves(values: FloatArray, starts: IntArray, window: int, fewest: int) -> Flo
             tail_up[window - 1] = tail_down[window - 1] = 0.0
             for back in range(1, window):
                 k = boundary - back
-                change = values[i, k] - values[i, k - 1] if k > 0 else 0.0
+                change = changes[i, k] if k > 0 else 0.0
                 tail_up[window - 1 - back] = tail_up[window - back] + (change if change > 0.0 else 0.0)
                 tail_down[window - 1 - back] = tail_down[window - back] - (change if change < 0.0 else 0.0)
             up = down = 0.0
             j = boundary
             while j < sessions and j < boundary + window and starts[j] == starts[boundary]:
-                change = values[i, j] - values[i, j - 1] if j > 0 else np.nan
-                left = values[i, j - window] - values[i, j - window - 1] if j > window else np.nan
+                change = changes[i, j]
+                left = changes[i, j - window] if j > window else np.nan
                 if not np.isnan(left):
                     count -= 1
                     rises -= left > 0.0

@@ -23,6 +23,10 @@ from quant_assets.windows import kernels, recursions, window_statistics
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
 
+#: Closes that are equal as traded differ by rounding once a split or dividend lies between them. The ticker's first bar
+#: decides by how much, so a smaller relative change than this counts as no change. No real price moves by so little.
+TIE = 1e-12
+
 #: Weight that the restart of a finite-memory average may have where every session of its memory has a bar. RSI, ATR,
 #: MACD and ADX are then TA-Lib's of the bars alone to 1e-9 in their own units. So they are over holes and halts, as
 #: long as seven eighths of the memory's sessions have a bar or the company's first bar lies in it. With fewer bars, n,
@@ -191,9 +195,12 @@ class Windows:
         """Sum of the rises, sum of the falls (positive) and their numbers, of the last `window` sessions: four layers.
 
         A change is against the session before, and not observed where that one has no value; looks back `window`
-        sessions.
+        sessions. A change below `TIE` of the value is none.
         """
-        return window_statistics.moves(values, self.starts, window, kernels.fewest(window))
+        changes = np.full(values.shape, np.nan)
+        np.subtract(values[:, 1:], values[:, :-1], out=changes[:, 1:])
+        changes[:, 1:][np.abs(changes[:, 1:]) < TIE * np.abs(values[:, 1:])] = 0.0
+        return window_statistics.moves(changes, self.starts, window, kernels.fewest(window))
 
     @property
     def time(self) -> FloatArray:

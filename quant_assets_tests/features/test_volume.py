@@ -1,6 +1,13 @@
+from datetime import date
+
 import numpy as np
 import pytest
 import talib
+
+from quant_assets.market.calendar import sessions
+from quant_assets.market.panel import Panel
+from quant_assets.windows.windows import Windows
+from quant_assets_tests.synthetic_bars import evaluator, random_panel
 
 
 def changes(cumulative: np.ndarray, window: int) -> np.ndarray:
@@ -65,3 +72,19 @@ def test_sessions_without_volume(flat_values) -> None:
     assert np.isfinite(flat_values("amihud_20")[1, 30:300]).all()
     assert (flat_values("zero_return_share_60")[0, 61:] == 1.0).all()
     assert flat_values("zero_return_share_60")[1, 300] == 0.0
+
+
+@pytest.mark.parametrize("anchor", [1.0, 0.7, 1 / 3, 0.123, 17.31])
+def test_equal_closes_around_a_split_are_no_move_whatever_the_first_bar(anchor: float) -> None:
+    panel = random_panel(np.random.default_rng(3), 1, sessions(date(2020, 1, 1), date(2021, 12, 31)))
+    split, fields = 400, {name: values.copy() for name, values in panel.fields.items()}
+    traded = np.round(fields["close"], 2)
+    traded[:, split - 1 : split + 1] = 33.33 * 3.0, 33.33  # three for one, and nobody changed his mind
+    factor = np.where(np.arange(traded.shape[1]) < split, anchor, anchor * 3.0)
+    fields["close"] = traded * factor
+    at = evaluator(Panel(panel.tickers, panel.sessions, fields))
+    assert at("daily_return")[0, split] == 0.0
+    assert at("change")[0, split] == 0.0
+    assert at("zero_return_share_60")[0, split] == pytest.approx(1 / 60)
+    rises, falls, ups, downs = Windows(panel.sessions).moves(fields["close"], 1)[:, 0, split]
+    assert (rises, falls, ups, downs) == (0.0, 0.0, 0.0, 0.0)
