@@ -12,6 +12,7 @@ from quant_assets.windows.windows import TIE, Windows, macd_memory, wilder_memor
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 
+
 def _ratio(x: Inputs, w: Windows) -> FloatArray:
     ratio: FloatArray = x["close"] / x["close_before_1"]
     ratio[np.abs(ratio - 1.0) < TIE] = 1.0
