@@ -49,6 +49,7 @@ def orders(
     capital: float,
     settings: OrderSettings,
     costs: BacktestSettings,
+    unquoted: Mapping[str, float] | None = None,
 ) -> pl.DataFrame:
     """What to trade so that holdings become the targets, in whole lots.
 
@@ -68,6 +69,8 @@ def orders(
         capital: USD, holdings included.
         settings: lots and the smallest trade.
         costs: rates of the backtest.
+        unquoted: value in USD by ticker of holdings whose number of shares is not known, as no close as traded is.
+            They are kept, and their value is not available for buying.
 
     Returns:
         Rows of `ORDERS`, sorted by ticker: an order for each name that is traded, and `hold` for each other name that
@@ -81,15 +84,16 @@ def orders(
     """
     if not capital > 0.0:
         raise DatasetError(f"capital is {capital}; give the book's equity in USD, above 0")
-    names = sorted({name for name, weight in targets.items() if weight} | {n for n, held in holdings.items() if held})
+    unquoted = unquoted or {}
+    names = sorted({name for of in (targets, holdings, unquoted) for name, size in of.items() if size})
     frame = pl.DataFrame({"ticker": names}, {"ticker": pl.String}).join(market, on="ticker", how="left")
-    rows = [_Order(row, targets, holdings, capital, settings, costs) for row in frame.iter_rows(named=True)]
+    rows = [_Order(row, targets, holdings, unquoted, capital, settings, costs) for row in frame.iter_rows(named=True)]
     if strange := [row.ticker for row in rows if row.held and row.last is None]:
         raise DatasetError(
-            f"what is held of {', '.join(strange)} cannot be valued: no close stands in the {QUOTE_SESSIONS} sessions "
-            "up to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
+            f"what is held of {', '.join(strange)} cannot be valued: there is no close as traded in the {QUOTE_SESSIONS} "
+            "sessions up to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
         )
-    if all(row.goal >= 0.0 and row.held >= 0.0 for row in rows):
+    if all(min(row.goal, row.held, row.unquoted or 0.0) >= 0.0 for row in rows):
         _afford(rows, capital)
     table = [row.told() for row in rows]
     return pl.DataFrame(table, schema=ORDERS, orient="row").sort("ticker")
@@ -135,13 +139,11 @@ def decided_orders(
     days = sessions[sessions <= np.datetime64(as_of)][-quoted_sessions(costs) :]
     market = _market(_known(prices, {*targets, *shares, *(holdings or {})}, days), days, costs)
     if holdings is None:
-        last = dict(market.select("ticker", "last_price").iter_rows())
-        # Not more shares than the weight is worth; a name without a price keeps its weight for the error to name it.
-        holdings = {
-            name: share if (quote := last.get(name)) is None else _towards_zero(share * capital / quote)
-            for name, share in shares.items()
-        }
-    return orders(targets, holdings, market, capital, settings, costs)
+        last = dict(market.drop_nulls("last_price").select("ticker", "last_price").iter_rows())
+        # Not more shares than the weight is worth.
+        holdings = {name: _towards_zero(share * capital / last[name]) for name, share in shares.items() if name in last}
+    unquoted = {name: share * capital for name, share in shares.items() if name not in holdings}
+    return orders(targets, holdings, market, capital, settings, costs, unquoted)
 
 
 def quoted_sessions(costs: BacktestSettings) -> int:
@@ -191,6 +193,7 @@ class _Order:
         row: Mapping[str, float | None],
         targets: Mapping[str, float],
         holdings: Mapping[str, float],
+        unquoted: Mapping[str, float],
         capital: float,
         settings: OrderSettings,
         costs: BacktestSettings,
@@ -198,6 +201,7 @@ class _Order:
         self.ticker = str(row["ticker"])
         self.price, self.last, self.costs, self.row = row["price"], row["last_price"], costs, row
         self.weight, self.held = targets.get(self.ticker, 0.0), holdings.get(self.ticker, 0.0)
+        self.unquoted = unquoted.get(self.ticker)
         self.lot = settings.lot_sizes.get(self.ticker, settings.lot_size)
         self.least = settings.min_trade * capital
         self.goal = self.held if self.price is None else self.rounded(self.weight * capital / self.price)
@@ -215,7 +219,7 @@ class _Order:
     @property
     def worth(self) -> float:
         """What is aimed at is worth, at the last price."""
-        return self.goal * (self.last or 0.0)
+        return self.goal * (self.last or 0.0) + (self.unquoted or 0.0)
 
     @property
     def buys(self) -> float:
@@ -252,8 +256,8 @@ class _Order:
             self.cost(),
             self.price,
             self.last,
-            self.held,
-            self.goal,
+            self.held if self.unquoted is None else None,
+            self.goal if self.unquoted is None else None,
             self.weight,
         )
 
@@ -292,7 +296,7 @@ def _afford(rows: list[_Order], capital: float) -> None:
                     row.why = "not affordable"
                 elif (row.goal - row.held) * row.price < row.least:
                     row.goal, row.why = row.held, "below min_trade"
-    held = ", ".join(row.ticker for row in rows if row.goal == row.held and row.held)
+    held = ", ".join(row.ticker for row in rows if row.goal == row.held and (row.held or row.unquoted))
     raise DatasetError(
         f"what is held and not sold ({held}) and the costs are worth more than the capital of {capital:,.0f} USD; "
         "give the equity of the book, its holdings included"

@@ -196,8 +196,15 @@ TRADING = (
             "last_price": Column(
                 pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
             ),
-            "held_quantity": Column(pl.Float64, "shares held; negative where sold short", "shares"),
-            "target_quantity": Column(pl.Float64, "shares held after the order", "shares"),
+            "held_quantity": Column(
+                pl.Float64,
+                "shares held; negative where sold short, null where no close as traded tells how many a value is",
+                "shares",
+                nullable=True,
+            ),
+            "target_quantity": Column(
+                pl.Float64, "shares held after the order; null like those held", "shares", nullable=True
+            ),
             "target_weight": ratio("weight decided", nullable=False),
         },
         across="sector",

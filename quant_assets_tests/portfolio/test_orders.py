@@ -189,9 +189,21 @@ def test_a_holding_that_was_never_quoted_is_refused_and_a_target_is_not_bought()
     prices = pl.concat([bars("A"), bars("H", last=since)])
     with pytest.raises(DatasetError, match="what is held of H, N cannot be valued"):
         decided(prices, weighed(A=1.0), *held(), holdings={"H": 10.0, "N": 5.0})
-    with pytest.raises(DatasetError, match="what is held of H cannot be valued"):
-        decided(prices, weighed(A=1.0), *held(A=0.5, H=0.5))
     assert told(decided(prices, weighed(A=0.5, N=0.5), *held()))["N"] == ("hold", 0.0, "no price")
+
+
+def test_the_books_holding_without_a_close_as_traded_is_kept_at_its_value() -> None:
+    """Files of adjusted prices alone: the backtest holds the name, and nothing says how many shares that is."""
+    unknown = pl.col("ticker") == "U"
+    prices = bars("A", "B", "U").with_columns(close_unadjusted=pl.when(~unknown).then("close_unadjusted"))
+    orders = decided(prices, weighed(A=0.5, B=0.25, U=0.25), *held(A=0.6, U=0.4))
+    rows = {row["ticker"]: row for row in orders.iter_rows(named=True)}
+    assert told(orders)["U"] == ("hold", 0.0, "no price")
+    assert [rows["U"][name] for name in ("held_quantity", "target_quantity", "last_price")] == [None] * 3
+    spent = orders.select((pl.col("target_quantity") * pl.col("last_price")).sum() + pl.col("estimated_cost").sum())
+    assert 0.59e6 < spent.item() <= 0.6e6  # what U is worth cannot be spent
+    with pytest.raises(DatasetError, match="what is held and not sold .*U.* worth more than the capital"):
+        decided(prices, weighed(U=1.0), *held(A=0.0, U=1.2))
 
 
 def test_a_decision_knows_nothing_of_a_company_that_takes_the_symbol_later_nor_of_later_moves() -> None:
