@@ -90,8 +90,9 @@ def orders(
     rows = [_Order(row, targets, holdings, unquoted, capital, settings, costs) for row in frame.iter_rows(named=True)]
     if strange := [row.ticker for row in rows if row.held and row.last is None]:
         raise DatasetError(
-            f"what is held of {', '.join(strange)} cannot be valued: there is no close as traded in the {QUOTE_SESSIONS} "
-            "sessions up to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
+            f"what is held of {', '.join(strange)} cannot be valued: there is no close as traded in the "
+            f"{QUOTE_SESSIONS} sessions up to the decision; take it out of the holdings and of the capital, or "
+            "materialise the prices with it"
         )
     if all(min(row.goal, row.held, row.unquoted or 0.0) >= 0.0 for row in rows):
         _afford(rows, capital)

@@ -202,7 +202,7 @@ def test_the_books_holding_without_a_close_as_traded_is_kept_at_its_value() -> N
     assert [rows["U"][name] for name in ("held_quantity", "target_quantity", "last_price")] == [None] * 3
     spent = orders.select((pl.col("target_quantity") * pl.col("last_price")).sum() + pl.col("estimated_cost").sum())
     assert 0.59e6 < spent.item() <= 0.6e6  # what U is worth cannot be spent
-    with pytest.raises(DatasetError, match="what is held and not sold .*U.* worth more than the capital"):
+    with pytest.raises(DatasetError, match=r"what is held and not sold .*U.* worth more than the capital"):
         decided(prices, weighed(U=1.0), *held(A=0.0, U=1.2))
 
 
