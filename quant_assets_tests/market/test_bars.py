@@ -134,7 +134,7 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 def test_bars_out_of_order_are_refused(order: list[str], named: str, make_bars: Make, make_snapshots: Make) -> None:
     bars, _ = _market(make_bars, make_snapshots)
     both = pl.concat([bars, bars.with_columns(provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32))])
-    with pytest.raises(SourceError, match=f"{named}; the source must give them sorted by ticker, date and precedence"):
+    with pytest.raises(SourceError, match=f"{named}; the source must sort them by ticker, date and precedence"):
         company_bars(both.sort(order), NONE, DAYS, SETTINGS)
     assert company_bars(both.sort("ticker", "date", "precedence"), NONE, DAYS, SETTINGS).series["ticker"].is_sorted()
 

@@ -61,7 +61,7 @@ def test_returns_hold_weekends_and_never_compare_two_symbols() -> None:
 
 def test_a_day_twice_or_a_close_of_nothing_is_refused() -> None:
     bars = bars_of(date(2024, 6, 20), {"BTC-USD": [1.0, 2.0]})
-    with pytest.raises(DatasetError, match="BTC-USD has two bars of 2024-06-20"):
+    with pytest.raises(DatasetError, match="BTC-USD has two bars on 2024-06-20"):
         at_sessions(pl.concat([bars, bars.head(1)]), DAYS)
     with pytest.raises(DatasetError, match=r"BTC-USD has a close of 0\.0 on 2024-06-21"):
         at_sessions(bars.with_columns(close=pl.Series([1.0, 0.0])), DAYS)
