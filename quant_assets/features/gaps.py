@@ -1,4 +1,4 @@
-"""Features of one session against the one before, and of the way between open and close."""
+"""Features of gaps between sessions, and of the move from open to close."""
 
 import numpy as np
 

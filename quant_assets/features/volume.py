@@ -1,6 +1,6 @@
 """Features of volume and liquidity.
 
-On-balance volume and its kin are sums since the first bar; here they are changes over a window.
+On-balance volume and similar sums since the first bar are changes over a window here.
 """
 
 import numpy as np

@@ -110,7 +110,7 @@ def test_what_cannot_be_computed_is_refused(features: list[Feature], message: st
     ],
 )
 def test_another_shape_or_type_is_an_error_that_names_the_feature(value: object, message: str) -> None:
-    with pytest.raises(SettingsError, match=f"feature 'odd' gives {message}"):
+    with pytest.raises(SettingsError, match=f"feature 'odd' returns {message}"):
         evaluate(feature("odd", compute=lambda x, w: value))  # type: ignore[arg-type,return-value]
 
 
