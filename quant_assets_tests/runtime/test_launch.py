@@ -81,8 +81,8 @@ def test_a_bug_in_a_unit_is_one_line_and_its_traceback_is_in_the_log(instance: d
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (signal.SIGKILL, "was killed by SIGKILL, perhaps for want of memory; nothing of it was kept"),
-        (signal.SIGSEGV, "was killed by SIGSEGV; nothing of it was kept"),
+        (signal.SIGKILL, "was killed by SIGKILL, perhaps out of memory; no results were kept"),
+        (signal.SIGSEGV, "was killed by SIGSEGV; no results were kept"),
     ],
 )
 def test_a_child_that_is_killed_fails_its_step_with_one_line(
