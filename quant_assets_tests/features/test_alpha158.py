@@ -24,8 +24,8 @@ def evaluate(panel: Panel) -> dict[str, np.ndarray]:
 
 def window_of(name: str) -> int:
     """Sessions of a feature's window; 1 for those of a single bar."""
-    found = re.fullmatch(r"[a-z]+?(5|10|20|30|60)", name.removeprefix(PREFIX))
-    return int(found[1]) if found else 1
+    result = re.fullmatch(r"[a-z]+?(5|10|20|30|60)", name.removeprefix(PREFIX))
+    return int(result[1]) if result else 1
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
         close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return")
     )
     other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
-    found = sector_bars(
+    result = sector_bars(
         company_bars(pl.concat([unflagged, other]).sort("date", "precedence"), NONE, DAYS, SETTINGS),
         snapshots,
         "telecoms",
@@ -82,19 +82,19 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     )
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
-    assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [
+    assert result.price_events.select("date", "kind", "split_used", "panel_from").rows() == [
         (split, "split_unflagged", 2.0, moved)
     ]
-    assert found.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [
+    assert result.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [
         (split, 2.0, 2.0)
     ]
-    apart = found.price_disagreements
+    apart = result.price_disagreements
     assert apart.select("date", "panel_from", "explanation").rows() == [
         (split, moved, "stale_close")
     ]  # of the returns as given
     assert apart["difference"][0] == pytest.approx(11.0 / 2 / 10.9 - 1.0)
     for name in ("price_events", "price_disagreements"):
-        assert getattr(found, name).schema == DATASETS[name].schema
+        assert getattr(result, name).schema == DATASETS[name].schema
 
 
 def test_a_refused_bar_is_listed_with_null_in_the_place_of_no_number(make_bars: Make, make_snapshots: Make) -> None:

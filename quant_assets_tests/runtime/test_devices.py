@@ -1,4 +1,4 @@
-"""Which devices there are: what the environment names, and what the driver's program printed on real machines."""
+"""The devices of a machine: from the environment, and from the output of the driver's program on real machines."""
 
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def test_what_names_no_devices_is_refused(text: str, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program in the place of the driver's, which prints what one printed."""
+    """A replacement of the driver's program that prints recorded output."""
     program = tmp_path / "nvidia-smi"
     program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && cat <<"END"\n{SPLIT}END\n')
     program.chmod(0o755)
