@@ -142,8 +142,8 @@ class FeatureLibrary:
         compared = Dataset(
             "market_features",
             (
-                "Features of each member against those of all sectors' members; "
-                "the market is the sectors whose features are there"
+                "Features of each member compared with those of all sectors' members; "
+                "the market is the sectors with features"
             ),
             ("sector", "ticker", "date"),
             "date",
@@ -154,7 +154,7 @@ class FeatureLibrary:
         )
         counted = Dataset(
             "market_breadth",
-            "How many members of the market there are and what share of them rises, trends or stands at an extreme",
+            "Number of members of the market, and shares of them that rise, trend or are at an extreme",
             ("date",),
             "date",
             "date",

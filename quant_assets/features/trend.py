@@ -165,7 +165,7 @@ FEATURES: tuple[Feature, ...] = (
         _discreteness,
         (
             "share of falling less share of rising sessions, of 252, with the sign of the return over them: "
-            "low where many small moves made it"
+            "low if it consists of many small moves"
         ),
         source="Da, Gurun & Warachka (2014), Review of Financial Studies 27, 2171-2218 (who skip a month)",
         ge=-1,

@@ -44,7 +44,7 @@ VALUATION: tuple[StatementFeature, ...] = (
         ("operating_cash_flow", "capital_expenditure"),
         0,
         pl.col("operating_cash_flow") + pl.col("capital_expenditure"),
-        "cash flow from operations less what was spent on fixed assets, of the newest year with both",
+        "cash flow from operations less spending on fixed assets, of the newest year with both",
         "USD",
         of_a_year=True,
     ),
@@ -106,7 +106,7 @@ VALUATION: tuple[StatementFeature, ...] = (
         0,
         over(pl.col("operating_income"), pl.col("total_equity")),
         "operating income of the newest known year over total equity",
-        source="near Fama and French (2015), Journal of Financial Economics 116, who take interest off",
+        source="near Fama and French (2015), Journal of Financial Economics 116, who subtract interest",
     ),
     StatementFeature(
         "earnings_per_share",

@@ -63,7 +63,7 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 liquidity - 1,
                 lambda x, w: w.median(x["dollar_volume"], liquidity),
                 "median as-traded dollar volume over `liquidity_sessions`; "
-                "null where it is not known, which is not illiquid",
+                "null if it is unknown, which does not mean illiquid",
                 "USD",
                 ge=0,
             ),
@@ -101,8 +101,8 @@ def unexplained_indicator(sector_windows: SectorWindows, settings: IndicatorSett
         ("unexplained",),
         reach + STALE_SESSIONS - 1,
         reach + STALE_SESSIONS,
-        "sessions since the last step of the price that nothing explains, if `momentum`, `moving_average` or "
-        "`ma_slope` reach back to it; null where they do not. `garch_volatility` takes no notice of its return",
+        "sessions since the last unexplained step of the price, if `momentum`, `moving_average` or `ma_slope` reach "
+        "back to it; else null. `garch_volatility` ignores its return",
         "sessions",
         ge=0,
     )
@@ -129,8 +129,8 @@ def dataset(settings: IndicatorSettings) -> Dataset:
     fitted_on = Column(pl.Date, "last session of the window that the GARCH parameters were fitted on", nullable=True)
     status = Column(
         pl.String,
-        "why `garch_volatility` is known or not: too_young where the company has too few sessions and no holes, "
-        "too_few_bars where sessions are missing, no_fit where prices never moved or the estimate is degenerate",
+        "why `garch_volatility` is known or not: too_young if the company has too few sessions and no gaps, "
+        "too_few_bars if sessions are missing, no_fit if prices never moved or the estimate is degenerate",
         isin=STATUS,
         anchored=FIRST_BAR,  # distinguishes a young company from one without bars at the window's start
     )
