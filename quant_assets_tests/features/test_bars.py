@@ -18,9 +18,9 @@ def cut(panel, first: int, last: int) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(values[..., first:last]) for name, values in panel.fields.items()}
 
 
-def identical(found: np.ndarray, expected: np.ndarray) -> None:
+def identical(actual: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(
-        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+        np.ascontiguousarray(actual).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
     )
 
 

@@ -176,8 +176,8 @@ def test_four_quarters_are_one_tickers_in_the_order_of_their_ends(quarterly, as_
     three = [row for row in quarterly() if date(2017, 6, 30) <= row["period_end"] <= date(2017, 12, 31)]
     one = [{**row, "ticker": "B"} for row in quarterly() if row["period_end"] == date(2018, 3, 31)]
     prices = pl.concat([bars(), bars("B")])
-    asked = prices.select("ticker", "date").filter(pl.col("date") == day)
-    result = fundamental(asked, prices, as_fundamentals(three + one), SETTINGS, day, day)
+    keys = prices.select("ticker", "date").filter(pl.col("date") == day)
+    result = fundamental(keys, prices, as_fundamentals(three + one), SETTINGS, day, day)
     assert result["book_to_market"].null_count() == 0
     assert result["net_margin"].to_list() == [None, None]
 

@@ -225,11 +225,13 @@ def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
     bars, horizons = steady(*range(11), *range(40, 100)), (10, 14, 20, 28, 29, 37, 39, 60)
     every = LabelSettings(horizons=horizons)
 
-    def given(last_known: date = FAR) -> dict[int, tuple[float, int, date, bool]]:
-        kept = {place: close for place, close in bars.items() if day(place) <= last_known}
-        return ask(kept, gone=(10, 25), again=40, loss=-0.3, rule="collapse", settings=every, last_known=last_known)
+    def labels_known(last_known: date = FAR) -> dict[int, tuple[float, int, date, bool]]:
+        bars_known = {place: close for place, close in bars.items() if day(place) <= last_known}
+        return ask(
+            bars_known, gone=(10, 25), again=40, loss=-0.3, rule="collapse", settings=every, last_known=last_known
+        )
 
-    whole = given()
+    whole = labels_known()
     assert {horizon: row[1:] for horizon, row in whole.items()} == {
         10: (10, day(11), False),  # an exit one session after the last bar
         14: (10, day(15), False),
@@ -241,7 +243,7 @@ def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
     }
     assert whole[60][0] == pytest.approx(1.01**60 - 1)
     for last in range(8, 75):
-        assert given(day(last)) == {h: row for h, row in whole.items() if row[2] <= day(last)}, last
+        assert labels_known(day(last)) == {h: row for h, row in whole.items() if row[2] <= day(last)}, last
 
 
 def test_a_delisting_presumed_while_a_close_still_stands_in_waits_too() -> None:

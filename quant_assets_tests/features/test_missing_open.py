@@ -31,12 +31,12 @@ def test_what_needs_no_open_is_as_it_was_and_the_rest_is_missing(name: str) -> N
     without = dict(fields, open=fields["open"].copy())
     stop = len(days) - 150
     without["open"][0, :stop] = np.nan
-    asked = [feature.name for feature in declared if not feature.hidden]
-    whole = features.evaluate(fields, Windows(days), asked)
-    result = features.evaluate(without, Windows(days), asked)
-    needing = features.reach("open").keys() & set(asked)
-    assert 3 < len(needing) < len(asked)
-    for feature in asked:
+    names = [feature.name for feature in declared if not feature.hidden]
+    whole = features.evaluate(fields, Windows(days), names)
+    result = features.evaluate(without, Windows(days), names)
+    needing = features.reach("open").keys() & set(names)
+    assert 3 < len(needing) < len(names)
+    for feature in names:
         assert not np.isinf(result[feature]).any(), feature
         if feature in needing:
             assert np.isnan(result[feature][0, :stop]).all(), feature

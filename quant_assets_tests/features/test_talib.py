@@ -91,12 +91,12 @@ FEATURES: dict[str, Expected] = {
 }
 
 
-def equal(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+def equal(ours: np.ndarray, theirs: np.ndarray, message: str) -> None:
     """Equal at every bar from the 300th on; TA-Lib's running sums lose some digits over thousands of bars."""
-    found, expected = found[300:], expected[len(expected) - len(found) + 300 :]
-    both = np.isfinite(found) & np.isfinite(expected)
-    assert both.mean() > 0.99, what
-    np.testing.assert_allclose(found[both], expected[both], rtol=1e-8, atol=1e-9, err_msg=what)
+    ours, theirs = ours[300:], theirs[len(theirs) - len(ours) + 300 :]
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    assert both.mean() > 0.99, message
+    np.testing.assert_allclose(ours[both], theirs[both], rtol=1e-8, atol=1e-9, err_msg=message)
 
 
 def with_sector(bars: SimpleNamespace, panel: Panel) -> SimpleNamespace:

@@ -49,8 +49,8 @@ def prices(split: date | None = None) -> pl.DataFrame:
 
 def ask(rows: list[dict[str, object]], day: date, bars: pl.DataFrame | None = None) -> dict[str, float]:
     bars = prices() if bars is None else bars
-    asked = bars.select("ticker", "date").filter(pl.col("date") == day)
-    result = fundamental(asked, bars, as_fundamentals(rows), FundamentalSettings(), day, day, VALUATION)
+    keys = bars.select("ticker", "date").filter(pl.col("date") == day)
+    result = fundamental(keys, bars, as_fundamentals(rows), FundamentalSettings(), day, day, VALUATION)
     return result.row(0, named=True)
 
 

@@ -81,19 +81,19 @@ def test_each_reason(make_bars: Make) -> None:
 
 
 def test_a_delisting_that_is_not_known_by_the_months_end_is_not_told(make_bars: Make) -> None:
-    given = market(make_bars)
-    late = given["delistings"].with_columns(known_at=pl.lit(DATES[45]))
-    result = absences(**{**given, "delistings": late}, as_ofs=AS_OFS).filter(pl.col("ticker") == "GONE")
+    frames = market(make_bars)
+    late = frames["delistings"].with_columns(known_at=pl.lit(DATES[45]))
+    result = absences(**{**frames, "delistings": late}, as_ofs=AS_OFS).filter(pl.col("ticker") == "GONE")
     assert result["reason"].to_list() == ["halt", "delisted", "delisted"]
 
 
 def test_a_delisting_that_was_taken_back_by_the_months_end_was_a_halt(make_bars: Make) -> None:
     """GONE trades again at 45: in February, which ends at 39, it counts as delisted."""
-    given = market(make_bars)
-    back = given["delistings"].with_columns(known_at=pl.lit(DATES[45]), reason=pl.lit("trades_again"))
+    frames = market(make_bars)
+    back = frames["delistings"].with_columns(known_at=pl.lit(DATES[45]), reason=pl.lit("trades_again"))
     returned = make_bars(DATES[45:], [1.0] * len(DATES[45:]), ticker="GONE", provider="raw")
-    given["bars"], given["series"] = (pl.concat([given[name], returned]) for name in ("bars", "series"))
-    result = absences(**given | {"delistings": pl.concat([given["delistings"], back])}, as_ofs=AS_OFS)
+    frames["bars"], frames["series"] = (pl.concat([frames[name], returned]) for name in ("bars", "series"))
+    result = absences(**frames | {"delistings": pl.concat([frames["delistings"], back])}, as_ofs=AS_OFS)
     assert result.filter(pl.col("ticker") == "GONE").select("reason", "last_session").rows() == [
         ("delisted", DATES[39]),
         ("halt", DATES[44]),
@@ -102,16 +102,16 @@ def test_a_delisting_that_was_taken_back_by_the_months_end_was_a_halt(make_bars:
 
 def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> None:
     """In the third month thirty tickers move in that have no bar on a day on which one of the others was halted."""
-    given = market(make_bars)
+    frames = market(make_bars)
     days = [day for day in DATES if day != DATES[21]]
     movers = pl.concat(make_bars(days, [1.0] * len(days), ticker=f"M{k}") for k in range(30))
-    given["entered"] = pl.concat([given["entered"], movers.select("ticker", entered=pl.lit(DATES[45])).unique()])
-    given["bars"], given["series"] = (pl.concat([given[name], movers]) for name in ("bars", "series"))
-    whole = absences(**given, as_ofs=AS_OFS)
+    frames["entered"] = pl.concat([frames["entered"], movers.select("ticker", entered=pl.lit(DATES[45])).unique()])
+    frames["bars"], frames["series"] = (pl.concat([frames[name], movers]) for name in ("bars", "series"))
+    whole = absences(**frames, as_ofs=AS_OFS)
     parts = []
     for as_of in AS_OFS:
         dated = {"delistings": "known_at", "entered": "entered"}
-        known = {name: frame.filter(pl.col(dated.get(name, "date")) <= as_of) for name, frame in given.items()}
+        known = {name: frame.filter(pl.col(dated.get(name, "date")) <= as_of) for name, frame in frames.items()}
         known |= {name: known[name].join(known["entered"], on="ticker", how="semi") for name in ("bars", "series")}
         known["members"] = known["members"].filter(pl.col("date").dt.month() == as_of.month)
         parts.append(absences(**known, as_ofs=[as_of]))
@@ -119,9 +119,9 @@ def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> No
 
 
 def test_the_check_names_what_is_not_explained(make_bars: Make) -> None:
-    given = market(make_bars)
-    result = absences(**given, as_ofs=AS_OFS).with_columns(sector=pl.lit("it"))
-    universe, ohlcv = (given[name].with_columns(sector=pl.lit("it")) for name in ("members", "series"))
+    frames = market(make_bars)
+    result = absences(**frames, as_ofs=AS_OFS).with_columns(sector=pl.lit("it"))
+    universe, ohlcv = (frames[name].with_columns(sector=pl.lit("it")) for name in ("members", "series"))
     assert sessions_explained(universe, ohlcv, result) == []
     assert sessions_explained(universe, ohlcv, result.filter(pl.col("ticker") != "T0")) == [
         f"it T0: 1 sessions without bar and reason, first {DATES[50]}"

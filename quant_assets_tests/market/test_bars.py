@@ -141,8 +141,8 @@ def test_bars_out_of_order_are_refused(order: list[str], named: str, make_bars: 
 
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
-        ohlcv, quarantine, *_ = sector_bars(company_bars(given, NONE, days, SETTINGS), snapshots, "re", days)
+    for rows, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
+        ohlcv, quarantine, *_ = sector_bars(company_bars(rows, NONE, days, SETTINGS), snapshots, "re", days)
         assert ohlcv.is_empty()
         assert quarantine.is_empty()
         assert adjust(ohlcv).schema == DATASETS["prices"].schema
@@ -156,12 +156,12 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
-    given = real.source.bars(tickers, date(2000, 1, 1), cut)
+    rows = real.source.bars(tickers, date(2000, 1, 1), cut)
     assert_frame_equal(
-        given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
+        rows, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
     )
     early, early_quarantine, *early_about = sector_bars(
-        company_bars(given, NONE, days, real.settings.bars), snapshots, real.sector, days
+        company_bars(rows, NONE, days, real.settings.bars), snapshots, real.sector, days
     )
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)

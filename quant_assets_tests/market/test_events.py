@@ -181,9 +181,9 @@ def test_the_rules(make_bars: Make, name: str) -> None:
     row = result.row(0, named=True)
     assert (len(result), row["date"], row["kind"]) == (1, DAYS[DAY].item(), expected[0])
     assert (row["split_used"], row["dividend_used"]) == pytest.approx(expected[1:], rel=1e-3, abs=1e-9)
-    given = own.get("split_ratio", 1.0), own.get("dividend", 0.0)
-    assert (row["split_reported"], row["dividend_reported"]) == given
-    unchanged = (row["split_used"], row["dividend_used"]) == given
+    reported = own.get("split_ratio", 1.0), own.get("dividend", 0.0)
+    assert (row["split_reported"], row["dividend_reported"]) == reported
+    unchanged = (row["split_used"], row["dividend_used"]) == reported
     assert row["action"] == ("listed" if row["kind"] in LISTED else "kept" if unchanged else "repaired")
     growth = row["split_used"] * own["growth"] * (1.0 + row["dividend_used"] / (100.0 * own["growth"]))
     assert row["used_return"] == pytest.approx(growth - 1.0)
@@ -273,9 +273,9 @@ def test_the_series_is_marked_on_the_day_of_the_move_alone(make_bars: Make, name
         for place, growth in enumerate(others, 1)
     ]
     for count in range(1, 7):  # known at the close, and by nothing later
-        given = pl.concat(bars).filter(pl.col("date") <= DAYS[count - 1].item())
-        judged = judge(given, DAYS)
-        series, _ = join_providers(with_steps(repair(judged, _detect(given))), BarSettings())
+        known = pl.concat(bars).filter(pl.col("date") <= DAYS[count - 1].item())
+        judged = judge(known, DAYS)
+        series, _ = join_providers(with_steps(repair(judged, _detect(known))), BarSettings())
         assert series["unexplained"].to_list() == ([False] * DAY + expected + [False] * (5 - DAY))[:count]
 
 

@@ -123,9 +123,9 @@ def test_statements_of_a_ticker_that_moves_in_count_from_the_move(make_snapshots
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
     def known(through: date) -> pl.DataFrame:
         snapshots = real.source.sector_snapshots(through)
-        given = real.source.statements(panel_tickers(snapshots, real.sector, through), through)
+        statements = real.source.statements(panel_tickers(snapshots, real.sector, through), through)
         return as_known(
-            given, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through)
+            statements, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through)
         )
 
     full = known(date(2025, 10, 7))

@@ -21,8 +21,8 @@ OTHER = {"adjustment": "total_return", "provider": "other", "precedence": 1}
 
 
 def _company_bars(*bars: pl.DataFrame, days: np.ndarray = DAYS) -> CompanyBars:
-    given = pl.concat(bars).sort("ticker", "date", "precedence", maintain_order=True)
-    return company_bars(given, DELISTINGS.to_frame(), days, BarSettings())
+    rows = pl.concat(bars).sort("ticker", "date", "precedence", maintain_order=True)
+    return company_bars(rows, DELISTINGS.to_frame(), days, BarSettings())
 
 
 def _agreed(series: pl.DataFrame, events: pl.DataFrame) -> int:

@@ -30,9 +30,9 @@ def _found(*bars: pl.DataFrame) -> CompanyBars:
     return company_bars(raw, NONE, DAYS, BarSettings())
 
 
-def _refused(found: CompanyBars) -> list[tuple[int, str, str]]:
+def _refused(bars: CompanyBars) -> list[tuple[int, str, str]]:
     number = {day.item(): place for place, day in enumerate(DAYS)}
-    rows = found.refused.sort("date", "precedence").select("date", "provider", "reason").rows()
+    rows = bars.refused.sort("date", "precedence").select("date", "provider", "reason").rows()
     return [(number[day], provider, reason) for day, provider, reason in rows]
 
 

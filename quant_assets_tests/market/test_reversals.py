@@ -25,12 +25,12 @@ def _found(*bars: pl.DataFrame) -> CompanyBars:
     return company_bars(raw, NONE, DAYS, BarSettings())
 
 
-def _level(found: CompanyBars) -> np.ndarray:
-    return found.series.select(pl.col("close") * pl.col("price_factor")).to_series().to_numpy()
+def _level(bars: CompanyBars) -> np.ndarray:
+    return bars.series.select(pl.col("close") * pl.col("price_factor")).to_series().to_numpy()
 
 
-def _events(found: CompanyBars) -> list[tuple[str, str]]:
-    return found.events.select("kind", "action").rows()
+def _events(bars: CompanyBars) -> list[tuple[str, str]]:
+    return bars.events.select("kind", "action").rows()
 
 
 def _bars(closes: list[float], volumes: list[float], **columns: object) -> pl.DataFrame:

@@ -79,18 +79,18 @@ def test_a_bug_in_a_unit_is_one_line_and_its_traceback_is_in_the_log(instance: d
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "ending"),
     [
         (signal.SIGKILL, "was killed by SIGKILL, perhaps out of memory; no results were kept"),
         (signal.SIGSEGV, "was killed by SIGSEGV; no results were kept"),
     ],
 )
 def test_a_child_that_is_killed_fails_its_step_with_one_line(
-    number: int, said: str, instance: dg.DagsterInstance
+    number: int, ending: str, instance: dg.DagsterInstance
 ) -> None:
     result, _ = launched("subprocess", "die", {"number": int(number)}, instance)
     message = failure(result)
-    assert f"LaunchError: the process of quant_assets_tests.runtime.units:die {said}" in message
+    assert f"LaunchError: the process of quant_assets_tests.runtime.units:die {ending}" in message
     assert "\n" not in message
 
 

@@ -143,12 +143,12 @@ def test_a_device_is_free_when_step_and_trainer_are_gone(steps: Steps) -> None:
     step = steps.start("killed", 1, 60)
     wait_until(lambda: (steps.folder / "log").exists() and "begins" in (steps.folder / "log").read_text())
 
-    def told() -> dict[str, object]:
+    def holder() -> dict[str, object]:
         (first, *_) = steps.devices.held()
         return dict(first.about or {})
 
-    wait_until(lambda: told().get("pid") not in (None, step.pid))  # the trainer's, once it runs
-    assert (told()["run"], told()["asset"]) == ("killed", "it")
+    wait_until(lambda: holder().get("pid") not in (None, step.pid))  # the trainer's, once it runs
+    assert (holder()["run"], holder()["asset"]) == ("killed", "it")
     step.kill()
     step.wait()
     assert is_held(steps.folder / "locks" / "device-0"), "the trainer still computes"
@@ -223,16 +223,16 @@ def test_more_than_there_are_is_refused_and_an_error_gives_all_back(tmp_path: Pa
 
 
 def test_waiting_is_told_once(tmp_path: Path) -> None:
-    devices, told = Devices(tmp_path, ["0"]), list[str]()
+    devices, messages = Devices(tmp_path, ["0"]), list[str]()
 
     def want() -> None:
-        with Devices(tmp_path, ["0"]).lease(1, {}, lambda: told.append("waits")):
+        with Devices(tmp_path, ["0"]).lease(1, {}, lambda: messages.append("waits")):
             pass
 
     with devices.lease(1, {}):
         thread = threading.Thread(target=want)
         thread.start()
-        wait_until(lambda: told)
+        wait_until(lambda: messages)
         time.sleep(0.5)
     thread.join(SECONDS)
-    assert told == ["waits"]
+    assert messages == ["waits"]

@@ -207,16 +207,16 @@ def test_windows_outside_the_returns_are_refused() -> None:
 # --- Boundaries -------------------------------------------------------------------------------------------------------
 
 
-def check_maximum(returns: np.ndarray, found: garch.GarchFits, presample: str = "backcast") -> None:
+def check_maximum(returns: np.ndarray, fits: garch.GarchFits, presample: str = "backcast") -> None:
     """The estimate meets the constraints, and the reference has no higher likelihood nearby."""
-    parameters = values(found)
+    parameters = values(fits)
     mu, omega, alpha, beta, *_ = parameters
     assert omega > 0
     assert alpha >= 0
     assert beta >= 0
     assert alpha + beta < 1
     level, _ = plain_likelihood(returns, parameters, presample)
-    assert level == pytest.approx(found.loglikelihood[0], abs=1e-6)
+    assert level == pytest.approx(fits.loglikelihood[0], abs=1e-6)
     rng = np.random.default_rng(0)
     for size in (1e-4, 1e-2):
         for _ in range(100):
@@ -503,10 +503,10 @@ def test_an_unexplained_return_is_left_out(close: np.ndarray) -> None:
     result = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last, None, marks)
     raw = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last).volatility
     plain = garch.garch_volatility(close[:1], DAYS, wanted, SETTINGS, first, last).volatility
-    asked = np.isfinite(plain)
-    assert np.array_equal(np.isfinite(result.volatility), asked)
-    assert np.abs(result.volatility[asked] / plain[asked] - 1.0).max() < 0.1
-    assert np.abs(raw[asked] / plain[asked] - 1.0).max() > 0.5
+    known = np.isfinite(plain)
+    assert np.array_equal(np.isfinite(result.volatility), known)
+    assert np.abs(result.volatility[known] / plain[known] - 1.0).max() < 0.1
+    assert np.abs(raw[known] / plain[known] - 1.0).max() > 0.5
     # At a marked bar what the bar before it forecast stands on.
     assert result.volatility[0, july[9]] == result.volatility[0, july[10]] == result.volatility[0, july[8]]
     for begin, end in ((first, date(2020, 7, 31)), (date(2020, 8, 1), last)):

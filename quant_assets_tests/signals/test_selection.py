@@ -87,19 +87,19 @@ def indicators(count: int) -> pl.DataFrame:
 
 
 def test_coverage_counts_members_bars_volatilities_and_eligible_names() -> None:
-    given = indicators(6)
-    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
-    result = selection(given, members, [JUNE, MAY, JULY], CandidateSettings())
+    rows = indicators(6)
+    members = pl.concat([rows.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    result = selection(rows, members, [JUNE, MAY, JULY], CandidateSettings())
     assert result.coverage.rows(named=True) == [
         {"as_of": MAY, "members": 6, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
         {"as_of": JUNE, "members": 7, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
         {"as_of": JULY, "members": 0, "with_bar": 0, "with_garch_volatility": 0, "eligible": 0},
     ]
-    assert coverage(given.clear(), members.clear(), result.scored.clear(), []).is_empty()
+    assert coverage(rows.clear(), members.clear(), result.scored.clear(), []).is_empty()
 
 
 def test_who_is_left_out_is_named_with_the_first_reason() -> None:
-    given = indicators(6).with_columns(
+    rows = indicators(6).with_columns(
         garch_status=pl.when(pl.col("date") == JUNE, pl.col("ticker") == "T0")
         .then(pl.lit("too_few_bars"))
         .otherwise("garch_status"),
@@ -107,8 +107,8 @@ def test_who_is_left_out_is_named_with_the_first_reason() -> None:
         momentum=pl.when(pl.col("ticker") != "T5").then("momentum"),
         garch_volatility=pl.when(pl.col("ticker") == "T4").then(1.6).otherwise("garch_volatility"),
     )
-    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
-    result = selection(given, members, [MAY, JUNE], CandidateSettings())
+    members = pl.concat([rows.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    result = selection(rows, members, [MAY, JUNE], CandidateSettings())
     always = {"illiquid": ["T1"], "short_history": ["T5"], "volatility_outside": ["T4"]}
     assert by_reason(result.excluded.filter(pl.col("as_of") == MAY)) == always
     june = always | {"no_bar": ["NOBAR"], "volatility_unknown": ["T0"]}
@@ -118,10 +118,10 @@ def test_who_is_left_out_is_named_with_the_first_reason() -> None:
 
 
 def test_names_have_the_scores_of_those_that_are_not_chosen_too() -> None:
-    given = indicators(9)
-    one = selection(given, given, [JUNE], CandidateSettings())
+    rows = indicators(9)
+    one = selection(rows, rows, [JUNE], CandidateSettings())
     other = selection(
-        given, given, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0)
+        rows, rows, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0)
     )
     assert one.names.drop("candidate_type", "selection_rank").equals(one.scored)
     assert one.names.filter(pl.col("candidate_type").is_not_null()).height == one.candidates.height < one.scored.height

@@ -63,9 +63,9 @@ def averaged(values: Array, span: int, decay: float, memory: int, first: int, se
     return out
 
 
-def identical(found: Array, expected: Array) -> None:
+def identical(actual: Array, expected: Array) -> None:
     np.testing.assert_array_equal(
-        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+        np.ascontiguousarray(actual).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
     )
 
 
