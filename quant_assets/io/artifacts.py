@@ -242,7 +242,7 @@ class ArtifactStore:
 
     def write_file(self, name: str, content: bytes) -> None:
         """Replace a file below the store's folder as a whole."""
-        self._replace(f"{self._root}/{name}", content)
+        self._begin(f"{self._root}/{name}", content)()
 
     def remove_file(self, name: str) -> bool:
         """Remove a file below the store's folder; returns whether it existed."""
@@ -252,10 +252,6 @@ class ArtifactStore:
             return False
         self._fs.rm_file(path)
         return True
-
-    def _replace(self, path: str, content: bytes) -> FileState | None:
-        """Replace a file as a whole; returns its state on disk if it is local."""
-        return self._begin(path, content)()
 
     def _begin(self, path: str, content: bytes) -> Callable[[], FileState | None]:
         """Start to replace a file as a whole; returns a function, for any thread, that waits for the disk or network.
