@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, m
 
 def test_a_folder_without_files_or_that_is_not_there_is_named(store: ArtifactStore, tmp_path: Path) -> None:
     (tmp_path / "empty" / "below").mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"empty holds no file to keep as .*artifacts/models/a"):
+    with pytest.raises(DatasetError, match=r"empty contains no file to store as .*artifacts/models/a"):
         store.write_artifact_folder("models/a", tmp_path / "empty")
     with pytest.raises(DatasetError, match=r"artifacts/models/a is missing"), store.artifact_folder("models/a"):
         pass

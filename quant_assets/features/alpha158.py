@@ -5,18 +5,18 @@ The windows are 5, 10, 20, 30 and 60 sessions.
 A column's name is `alpha158_` and Qlib's name in lower case: MA20 is `alpha158_ma20`. Its value is Qlib's (version
 0.9.7, expressions of `qlib.contrib.data.loader.Alpha158DL`) on the same prices, except that:
 
-- Qlib gives values from a ticker's first bars on. Here a value exists only at a session that is itself observed and
-  where 80 % of the window's sessions are, as for every window of this project.
-- Changes (in CORD, CNT*, SUM*, WVMA and VSUM*) are against the session before, and ROC is against the one d sessions
-  before, as in Qlib: where that one has no bar, they are missing.
+- Qlib has values from a ticker's first bars on. Here a value exists only at an observed session, and if 80 % of the
+  window's sessions are observed, as for every window of this project.
+- Changes (in CORD, CNT*, SUM*, WVMA and VSUM*) are from the session before, and ROC is from the one d sessions before,
+  as in Qlib: if that session has no bar, they are missing.
 - CNT*, IMAX and IMIN count all d sessions, also those before a ticker's first bar; Qlib counts from that bar.
-- In a window with sessions without a bar Qlib's IMAX and IMIN give the place of the first of these; here it is that of
-  the highest high and of the lowest low.
-- Where no share was traded, ratios to the session's volume (VMA, VSTD) are null; Qlib gives about 1e18.
+- In a window with sessions without a bar, Qlib's IMAX and IMIN give the position of the first of these; here it is that
+  of the highest high and of the lowest low.
+- If no share was traded, ratios to the session's volume (VMA, VSTD) are null; Qlib gives about 1e18.
 
-Qlib's `$vwap` is the volume-weighted average price, which daily bars do not have: the typical price (high + low +
-close) / 3 stands for it. Qlib rounds prices, ratios of them, logarithms and results to float32; here everything is
-float64, which on real prices changes CORD, CORR and WVMA by up to 4e-5 and nothing else by 1e-6.
+Qlib's `$vwap` is the volume-weighted average price, which daily bars do not have: it is replaced by the typical price
+(high + low + close) / 3. Qlib rounds prices, ratios of them, logarithms and results to float32; here everything is
+float64, which on real prices changes CORD, CORR and WVMA by up to 4e-5 and all others by less than 1e-6.
 
 Source: Yang, Liu, Zhou, Bian, Liu: Qlib, an AI-oriented Quantitative Investment Platform, arXiv:2009.11189 (2020).
 """
@@ -32,10 +32,10 @@ from quant_assets.windows.windows import Windows
 PREFIX = "alpha158_"
 WINDOWS = (5, 10, 20, 30, 60)
 
-#: What Qlib adds to denominators that may be 0.
+#: Qlib adds this to denominators that may be 0.
 _TINY = 1e-12
 
-#: Up to this standard deviation of either side Qlib gives no correlation and no R².
+#: If a standard deviation is not above this, Qlib gives no correlation and no R².
 _LEAST_DEVIATION = 2e-5
 
 
@@ -46,7 +46,7 @@ def _feature(qlib: str, inputs: str, lookback: int, compute: Compute, meaning: s
 
 
 def _hidden(name: str, inputs: str, lookback: int, compute: Compute, meaning: str) -> Feature:
-    """What several of them share."""
+    """An intermediate result that several features share."""
     return Feature(name, tuple(inputs.split()), lookback, compute, meaning, hidden=True)
 
 
@@ -56,7 +56,7 @@ def _positive(values: FloatArray) -> FloatArray:
 
 
 def _bar() -> tuple[Feature, ...]:
-    """What reads one session's bar only."""
+    """Features of one session's bar."""
 
     def body_top(x: Inputs) -> FloatArray:
         return np.maximum(x["open"], x["close"])
@@ -130,7 +130,7 @@ _RATIO, _LOG_VOLUME, _LOG_VOLUME_RATIO, _WEIGHTED_MOVE = (
 
 
 def _shared() -> tuple[Feature, ...]:
-    """Series that windows are laid over."""
+    """Series to which windows are applied."""
 
     def weighted_move(x: Inputs, w: Windows) -> FloatArray:
         product: FloatArray = np.abs(x[_RATIO] - 1.0) * x["volume"]

@@ -1,4 +1,4 @@
-"""Quantities of a bar and the one before that several features read. No dataset holds them; features are elsewhere."""
+"""Hidden quantities of a bar and the one before that several features read."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.windows.declarations import Feature, Inputs
 from quant_assets.windows.windows import Windows
 
-#: Sessions before its own on which what is compared with the bar before depends.
+#: Lookback of a comparison with the bar before.
 BAR_BEFORE = 1 + STALE_SESSIONS
 
 
 def over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Quotient, missing where the denominator is not positive."""
+    """Quotient, NaN where the denominator is not positive."""
     quotient = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0.0)
     return quotient

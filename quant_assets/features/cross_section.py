@@ -1,8 +1,8 @@
-"""The set `cross_section`: features against other members' on the same session, within the sector and the market.
+"""The set `cross_section`: features compared with other members' on the same session, in the sector and the market.
 
-Those within the sector are columns of dataset `features`; those within the market are dataset `market_features`,
-because they need every sector. `market_breadth` counts over the market. All three are computed from rows of `features`,
-session by session.
+Comparisons within the sector are columns of dataset `features`; those within the market are dataset `market_features`,
+because they need every sector. `market_breadth` counts members of the market. All are computed from rows of `features`
+by session.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ Compare = Callable[[FloatArray, BoolArray], FloatArray]
 
 @dataclass(frozen=True, eq=False)
 class CrossSection(Declared[Compare]):
-    """A feature of each member against the other members' on the same session; `inputs` is that feature.
+    """A feature compared with the other members' on the same session; `inputs` is that feature.
 
     Attributes:
-        within: whom a member is compared with.
+        within: the group with which a member is compared.
 
     """
 
@@ -35,7 +35,7 @@ class CrossSection(Declared[Compare]):
 
 @dataclass(frozen=True, eq=False)
 class Breadth(Declared[pl.Expr]):
-    """Share of the members with a value of `inputs` for which `compute`, a condition on it, holds."""
+    """Share of the members with a value of `inputs` that meet the condition `compute`."""
 
 
 def compared(feature: str, within: Within, how: How) -> CrossSection:
@@ -53,7 +53,7 @@ def compared(feature: str, within: Within, how: How) -> CrossSection:
     )
 
 
-#: Features whose levels differ between sectors and years, so that they say more against the others.
+#: Features whose levels differ between sectors and years, so that a comparison is more informative.
 COMPARED = (
     "momentum_12_1",
     "return_20",
@@ -106,16 +106,16 @@ BREADTH: tuple[Breadth, ...] = tuple(
 
 
 def cross_sections(rows: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.DataFrame:
-    """Values of the declared features against those of the other rows of the same session.
+    """Values of the declared features, compared with the other rows of the same session.
 
     Args:
-        rows: `ticker`, `date` and the features that are compared, null where missing; one row for each ticker and date.
-            Every row of a session is compared, so the caller passes one sector's rows or the whole market's.
-        declared: what is computed.
+        rows: `ticker`, `date` and the features compared, null where missing; one row per ticker and date. All rows of a
+            session are compared, so pass one sector's rows or the whole market's.
+        declared: the features to compute.
 
     Returns:
-        `ticker`, `date` and the declared features in the order of `rows`; null where the value is missing or has
-        nothing to be compared with.
+        `ticker`, `date` and the declared features in the order of `rows`; null if the value is missing or there is no
+        other value.
 
     """
     names, days = rows["ticker"].unique().sort(), rows["date"].unique().sort()
@@ -123,22 +123,22 @@ def cross_sections(rows: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.D
     among = np.zeros((len(names), len(days)), dtype=np.bool_)
     among[place] = True
     values = {}
-    for each in declared:
+    for feature in declared:
         panel = np.full(among.shape, np.nan)
-        panel[place] = rows[each.inputs[0]].fill_null(np.nan).to_numpy()
-        values[each.name] = pl.Series(each.compute(panel, among)[place], nan_to_null=True, dtype=pl.Float64)
+        panel[place] = rows[feature.inputs[0]].fill_null(np.nan).to_numpy()
+        values[feature.name] = pl.Series(feature.compute(panel, among)[place], nan_to_null=True, dtype=pl.Float64)
     return rows.select("ticker", "date").with_columns(**values)
 
 
 def market_features(features: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.DataFrame:
-    """Dataset `market_features`: features against those of all members of the market.
+    """Dataset `market_features`: features compared with those of all members of the market.
 
     Args:
         features: dataset features of every sector, with `sector`.
-        declared: what is computed.
+        declared: the features to compute.
 
     Returns:
-        `sector`, `ticker`, `date` and the declared features, sorted by them.
+        `sector`, `ticker`, `date` and the declared features, sorted by these three.
 
     """
     rows = features.sort("ticker", "date")
@@ -150,16 +150,16 @@ def market_features(features: pl.DataFrame, declared: Sequence[CrossSection]) ->
 
 
 def market_breadth(features: pl.DataFrame, declared: Sequence[Breadth]) -> pl.DataFrame:
-    """Dataset `market_breadth`: how many members, and the share of those with a value for which each condition holds.
+    """Dataset `market_breadth`: number of members, and the shares that meet the conditions, of those with a value.
 
     Args:
         features: dataset features of every sector.
-        declared: what is counted.
+        declared: the shares to compute.
 
     Returns:
-        `date`, `members` and the declared shares, null where no member has a value; sorted by date.
+        `date`, `members` and the declared shares, null if no member has a value; sorted by date.
 
     """
-    shares = {each.name: each.compute.sum().cast(pl.Float64) / pl.col(each.inputs[0]).count() for each in declared}
+    shares = {share.name: share.compute.sum().cast(pl.Float64) / pl.col(share.inputs[0]).count() for share in declared}
     counted = features.group_by("date").agg(members=pl.len().cast(pl.Int32), **shares)
     return counted.with_columns(pl.selectors.float().fill_nan(None)).sort("date")

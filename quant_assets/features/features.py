@@ -1,4 +1,4 @@
-"""Dataset `features`: the OHLCV, technical and fundamental features of each member and session, side by side."""
+"""Dataset `features`: all features of each member and session."""
 
 from datetime import date
 
@@ -34,28 +34,26 @@ def features(
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
-    A feature is null where its history is too short, where it is not defined, and, of those that are windows over
-    prices, where the company's own price has made a step that nothing explains (dataset prices) in the sessions that
-    the window holds: so no mean over names, no rank and no model sees what follows from one. Averages with a fading
-    memory step over it (`features.stepped_over`). Only features that
-    read `sector_return` and those of `library.cross_sections` depend on other tickers: on those that were members of
-    the sector at the time.
+    A feature is null if its history is too short or it is not defined. A window over prices is also null if it contains
+    an unexplained step of the company's price (dataset prices), so that no mean over names, rank or model uses it;
+    averages with a fading memory skip the step (`features.stepped_over`). Only features that read `sector_return` and
+    those of `library.cross_sections` depend on other tickers: the members of the sector at the time.
 
     Args:
-        prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may lie before
+        prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may be before
             `sessions`.
         price_peaks: dataset price_peaks of the month before `first_day` to the month before `last_day`.
         fundamentals: dataset fundamentals, `settings.lookback_months` months before the month of `first_day`.
         universe: dataset universe (`ticker, date`) from `library.universe_lookback` sessions before the month of
-            `first_day`; its rows from `first_day` to `last_day` are the rows to give.
-        library: what is computed.
+            `first_day`; its rows from `first_day` to `last_day` are those of the result.
+        library: the features to compute.
         settings: how long a statement is used.
-        sessions: sessions without a gap from `library.price_lookback` before the month of `first_day` (or from where
-            history begins) to `last_day`.
-        first_day: first day to give rows for.
-        last_day: last day to give rows for.
-        sentiment: dataset sentiment from `library.news_lookback` sessions before the month of `first_day`; None where
-            the library has no features of it.
+        sessions: sessions without a gap from `library.price_lookback` before the month of `first_day` (or from the
+            start of the history) to `last_day`.
+        first_day: first day of the result.
+        last_day: last day of the result.
+        sentiment: dataset sentiment from `library.news_lookback` sessions before the month of `first_day`; None if the
+            library has no features of news.
 
     Returns:
         Dataset features without `sector`, sorted by ticker and date.
@@ -69,29 +67,29 @@ def features(
     prices = marks(prices)
     panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields, "unexplained"))))
     since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
-    asked, values = panel.since(since), dict[str, FloatArray]()
+    panel_since, values = panel.since(since), dict[str, FloatArray]()
     if library.peaks:
         back = max(0, since - max(feature.lookback for feature in library.peaks))
         near = panel.since(back)
         members = member_mask(near, universe, first_day, last_day)
-        over = ohlcv.to_peak(near, prices, price_peaks, members, first_day, last_day)
-        values |= {name: np.ascontiguousarray(array[:, since - back :]) for name, array in over.items()}
+        ratios = ohlcv.to_peak(near, prices, price_peaks, members, first_day, last_day)
+        values |= {name: np.ascontiguousarray(array[:, since - back :]) for name, array in ratios.items()}
     inputs = dict(panel.fields)
     if "sector_return" in library.windows.fields:
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
     windows = Windows(sessions)
-    found = library.windows.evaluate(inputs, windows, since=since)
+    results = library.windows.evaluate(inputs, windows, since=since)
     unexplained = panel["unexplained"] == 1.0
     if unexplained.any():
-        step_over(found, library.windows, inputs, unexplained, sessions, since)
-        straddle = {name: library.windows.straddle(name) for name in found}
+        step_over(results, library.windows, inputs, unexplained, sessions, since)
+        straddle = {name: library.windows.straddle(name) for name in results}
         ago = windows.since(panel["unexplained"], max(straddle.values(), default=0) + 1)[:, since:]
-        for name, value in found.items():
-            found[name] = np.where(ago <= straddle[name], np.nan, value)
-    values |= found
-    rows = member_rows(asked, values, universe, first_day, last_day)
+        for name, value in results.items():
+            results[name] = np.where(ago <= straddle[name], np.nan, value)
+    values |= results
+    rows = member_rows(panel_since, values, universe, first_day, last_day)
     values.clear()  # as large as the rows
-    found.clear()
+    results.clear()
     if library.statements:
         statements = fundamental.fundamental(
             rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day
@@ -104,7 +102,7 @@ def features(
     return rows.select(list(library.dataset.columns))
 
 
-def _beside(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """The rows with what was found for them by ticker and date; a join of all columns would copy each of them."""
+def _beside(rows: pl.DataFrame, columns: pl.DataFrame) -> pl.DataFrame:
+    """Join columns to the rows by ticker and date, without the copies of a join of all columns."""
     keys = ["ticker", "date"]
-    return rows.hstack(rows.select(keys).join(found, on=keys, how="left", maintain_order="left").drop(keys))
+    return rows.hstack(rows.select(keys).join(columns, on=keys, how="left", maintain_order="left").drop(keys))

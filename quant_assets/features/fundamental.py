@@ -1,30 +1,28 @@
-"""The fundamental features: which statements are known at a session, and ratios of them and of market value.
+"""The fundamental features: ratios of the statements known at a session, and of market value.
 
-What is known at session t: the rows of dataset `fundamentals` with `known_at` at or before t and not earlier than
-`lookback_months` calendar months before t's month. The second bound makes the answer a function of t alone, however
-much has been loaded. Providers differ in what they give (SEC extracts have no shares and no debt), so each figure is
-chosen by itself:
+Known at session t are the rows of dataset `fundamentals` with `known_at` at or before t and not earlier than
+`lookback_months` calendar months before t's month. The second bound makes the result depend on t alone, however much
+has been loaded. Providers have different figures (SEC extracts have no shares and no debt), so every figure is chosen
+separately:
 
-- Rows of one frequency whose `period_end` less `_PERIOD_SLACK` days lies in the same month are versions of one period:
-  providers and 52-week years name its last day differently. Of the versions that have the figure, the one that became
-  known last gives it (of several at once, the provider first in the alphabet).
-- The newest period that has the figure wins, not the newest announcement: a late restatement of an old quarter changes
-  no balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD`
-  months before the newest known one gives nothing.
-- Flows cover a year: four quarters that follow each other and all have the figure, or an annual statement. The two
-  figures of a margin belong to one year, and growth compares a year with the one 11 to 13 months before it, made up in
-  the same way.
+- Rows of one frequency whose `period_end` less `_PERIOD_SLACK` days is in the same month are versions of one period,
+  because providers and 52-week years use different last days. Of the versions with the figure, the last one to become
+  known counts (of several at once, the provider first in the alphabet).
+- The newest period with the figure counts, not the newest announcement: a late restatement of an old quarter changes no
+  balance sheet. A quarter has priority over a year that ends with it. A period that ends more than `_OLDEST_PERIOD`
+  months before the newest known one is not used.
+- Flows cover a year: four consecutive quarters that all have the figure, or an annual statement. The two figures of a
+  margin belong to one year, and growth compares a year with the one 11 to 13 months before it, built in the same way.
 
 Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives
-shares on the basis of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits
-since are `split_factor` at t over `split_factor` at `known_at` of the statement that gives the shares. Before the
-ticker's first as-traded bar `close_unadjusted`, and with it market value, is null. A split that nobody flagged counts
-where the rules repaired it (`market.events`). Where the price has made an unexplained step since the shares were stated
-that looks like a split, up or down by a whole factor as far as `_DAYS_MOVE`, the number of shares is not known, and
-market value is null until a statement published since gives it. Approximations that remain: shares
-are diluted averages of a year or quarter, up to `_OLDEST_PERIOD` months old; splits, and closes carried on after the
-last as-traded bar, are as good as the provider's events (some list spin-offs as splits); shares that a provider
-restated may already contain a later split.
+shares as of the day of its publication (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits since
+then are `split_factor` at t over `split_factor` at `known_at` of the statement with the shares. Before the ticker's
+first as-traded bar, `close_unadjusted` and market value are null. An unflagged split counts if the rules repaired it
+(`market.events`). If the price has made an unexplained step since the shares were stated that looks like a split, up or
+down by a whole factor within `_DAYS_MOVE`, the number of shares is unknown, and market value is null until a later
+statement gives it. Remaining approximations: shares are diluted averages of a year or quarter, up to `_OLDEST_PERIOD`
+months old; splits, and closes carried on after the last as-traded bar, are as good as the provider's events (some list
+spin-offs as splits); shares that a provider restated may already contain a later split.
 """
 
 import math
@@ -42,11 +40,10 @@ from quant_assets.windows.declarations import Declared
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10
 
-#: Months by which a period that gives a figure may end before the newest known one: a year and the quarter in which its
-#: report is late.
+#: Largest age in months of a period with a figure, relative to the newest known one: a year and a quarter's delay.
 _OLDEST_PERIOD = 15
 
-#: Calendar days before `known_at` in which the bar may lie whose split factor belongs to the statement.
+#: Largest age in calendar days, at `known_at`, of the bar whose split factor belongs to the statement.
 _SPLIT_DAYS = STALE_SESSIONS + 2
 
 _FLOWS = (
@@ -59,24 +56,23 @@ _FLOWS = (
     "capital_expenditure",
 )
 _STOCKS = ("total_assets", "total_equity", "total_debt", "cash", "shares")
-#: Ends the name of a figure of the year before.
+#: Suffix of a figure of the year before.
 _BEFORE = "_before"
 
-#: How far a share's own move on the day may take its price from what a split alone would make of it.
+#: Largest move of a share's price on the day of a split, apart from the split.
 _DAYS_MOVE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class StatementFeature(Declared[pl.Expr]):
-    """A ratio of figures that are known at a session; `compute` is the expression over them.
+    """A ratio of figures known at a session; `compute` is the expression over them.
 
-    The figures are the newest known ones, or, `of_a_year`, those of one year; the ratio is then that of the newest year
-    that has it. Figures and bars of the past are found by `price_sessions` and the lookback of the settings, so
-    `lookback` is 0.
+    The figures are the newest known ones or, with `of_a_year`, those of one year, the newest that has the ratio. The
+    history needed follows from `price_sessions` and the lookback of the settings, so `lookback` is 0.
 
     Attributes:
-        of_a_year: whether the figures must belong to the same year (with `…_before` those of the year before it). One
-            that is not may name a feature that is among its inputs.
+        of_a_year: whether the figures must belong to the same year (`…_before` to the year before it). Without it,
+            features `of_a_year` may be inputs.
 
     """
 
@@ -84,10 +80,7 @@ class StatementFeature(Declared[pl.Expr]):
 
 
 def over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    """A ratio: null where a figure is missing, NaN where the denominator is not positive.
-
-    Where it is NaN, no older period is asked instead.
-    """
+    """A ratio: null if a figure is missing, NaN (which no older period replaces) if the denominator is not positive."""
     return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
 
 
@@ -181,8 +174,8 @@ FEATURES: tuple[StatementFeature, ...] = (
 )
 
 
-class _Asked:
-    """Which figures some features need."""
+class _Figures:
+    """The figures that some features need."""
 
     def __init__(self, features: Sequence[StatementFeature]) -> None:
         inputs = {name for feature in features for name in feature.inputs}
@@ -191,15 +184,15 @@ class _Asked:
         self.flows = [name for name in _FLOWS if name in inputs]
         now = {name for feature in features if not feature.of_a_year for name in feature.inputs}
         self.flows_now = [name for name in self.flows if name in now]
-        # How many steps like a split lie before the day on which the shares were stated.
+        # `shares_steps`: number of steps like a split up to the day on which the shares were stated.
         self.stocks = [name for name in _STOCKS if name in inputs] + ["shares_steps"]
         self.of_a_year = {feature.name: feature.compute for feature in features if feature.of_a_year}
         self.of_now = {feature.name: feature.compute for feature in features if not feature.of_a_year}
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
-    """Sessions before a month's first whose split factors may be needed: to the oldest statement, and a few more."""
-    # No m consecutive months since 1990 hold more than 21 m + 6 XNYS sessions.
+    """Sessions before a month's first one whose split factors may be needed: to the oldest statement and a few more."""
+    # No m consecutive months since 1990 have more than 21 m + 6 XNYS sessions.
     return 21 * settings.lookback_months + 6 + _SPLIT_DAYS
 
 
@@ -212,29 +205,29 @@ def fundamental(
     last_day: date,
     features: Sequence[StatementFeature] = FEATURES,
 ) -> pl.DataFrame:
-    """Fundamental features of each row.
+    """Fundamental features of rows.
 
     Args:
-        rows: `ticker`, `date` from `first_day` to `last_day`, each with a row in `prices`.
+        rows: `ticker`, `date` from `first_day` to `last_day`, all of them in `prices`.
         prices: dataset prices, `price_sessions` before the month of `first_day`.
         fundamentals: dataset fundamentals, `lookback_months` before the month of `first_day`.
         settings: the lookback.
         first_day: first day of the range.
         last_day: last day of the range.
-        features: those to compute.
+        features: the features to compute.
 
     Returns:
-        `ticker`, `date` and the features, one row for each of `rows`. Null where nothing is known, where a
-        figure is missing, and for a ratio whose denominator is not positive (`book_to_market` may be negative).
+        `ticker`, `date` and the features, one row per row of `rows`. Null if nothing is known, a figure is missing, or
+        the denominator is not positive (`book_to_market` may be negative).
 
     """
-    asked = _Asked(features)
+    figures = _Figures(features)
     prices = marks(prices).select(
         "ticker", "date", "close_unadjusted", "split_factor", "unexplained", steps=pl.lit(0, pl.Int32)
     )
     if prices["unexplained"].any():
         prices = prices.sort("ticker", "date").with_columns(steps=_like_a_split().cum_sum().over("ticker"))
-    known = _known(rows, _statements(prices, fundamentals), asked, settings, first_day, last_day)
+    known = _known(rows, _statements(prices, fundamentals), figures, settings, first_day, last_day)
     bars = rows.select("ticker", "date").join(prices.drop("unexplained"), on=["ticker", "date"])
     joined = bars.sort("date", "ticker").join_asof(
         known.sort("state", "ticker"),
@@ -244,16 +237,16 @@ def fundamental(
         strategy="backward",
         check_sortedness=False,
     )
-    if "shares" in asked.stocks:
+    if "shares" in figures.stocks:
         joined = joined.with_columns(shares=pl.when(pl.col("steps") == pl.col("shares_steps")).then("shares"))
-    found = joined.select("ticker", "date", *asked.of_a_year, **asked.of_now)
-    return found.with_columns(pl.selectors.float().fill_nan(None))
+    result = joined.select("ticker", "date", *figures.of_a_year, **figures.of_now)
+    return result.with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _like_a_split() -> pl.Expr:
-    """Whether each bar, sorted by ticker and date, is unexplained and its price a whole multiple or part of the last.
+    """Whether a bar is unexplained and its price a whole multiple or fraction of the last, or one of them is unknown.
 
-    Int32. Also where that cannot be told, because one of the two has no price as traded.
+    Int32, for bars sorted by ticker and date.
     """
     price = pl.col("close_unadjusted") * pl.col("split_factor")
     step = price / price.shift().over("ticker")
@@ -263,13 +256,10 @@ def _like_a_split() -> pl.Expr:
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
-    """Statements, versions in the order in which they count, with `period` and shares at the split factor 1.
-
-    `period` is in months since year 0.
-    """
+    """Statements in the order of their versions, with `period` (months since year 0) and shares at split factor 1."""
     factors = prices.select("ticker", "split_factor", "steps", known_at="date").sort("known_at", "ticker")
     statements = fundamentals.sort("known_at", "ticker")
-    # Bars exist from a few days before, or, for a listing or the start of the profile, only from later on.
+    # The last bar of the days before or, for a new listing or at the start of the profile, the first bar after.
     for strategy, name, tolerance in (("backward", "_before", f"{_SPLIT_DAYS}d"), ("forward", "_after", None)):
         statements = statements.join_asof(
             factors.rename({"split_factor": name, "steps": f"_steps{name}"}),
@@ -294,21 +284,21 @@ def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFram
 def _known(
     rows: pl.DataFrame,
     statements: pl.DataFrame,
-    asked: _Asked,
+    figures: _Figures,
     settings: FundamentalSettings,
     first_day: date,
     last_day: date,
 ) -> pl.DataFrame:
-    """What is known of each ticker, at every day on which that changes.
+    """The figures known of each ticker, for every day on which they change.
 
     Returns:
-        `ticker`, `state` (the first day on which the row holds, until the next one), `published` of the newest period,
-        the balance sheet, the flows of a year and the ratios of a year.
+        `ticker`, `state` (first day of the row's validity, until the next row), `published` of the newest period, the
+        balance sheet, the flows of a year and the ratios of a year.
 
     """
     tickers = rows.select("ticker").unique()
     start = first_day.replace(day=1)
-    # Knowledge changes when a statement enters the panel, and at the start of a month, when old ones fall out.
+    # The figures change when a statement enters the panel, and at the start of a month, when old ones expire.
     month_starts = pl.DataFrame({"state": pl.date_range(start, last_day, "1mo", eager=True)})
     announced = statements.select("ticker", state="panel_from").filter(pl.col("state").is_between(start, last_day))
     states = pl.concat([tickers.join(month_starts, how="cross"), announced.join(tickers, on="ticker", how="semi")])
@@ -322,24 +312,24 @@ def _known(
         statements[known["row"]]
         .with_columns(known["id"])
         .group_by("id", "period", "frequency", maintain_order=True)
-        .agg(pl.col("published", *asked.stocks, *asked.flows).last(ignore_nulls=True))
+        .agg(pl.col("published", *figures.stocks, *figures.flows).last(ignore_nulls=True))
     )
     recent = pl.col("period") >= pl.col("period").max().over("id") - _OLDEST_PERIOD
-    newest = pl.col("published", *asked.stocks, *asked.flows_now, *asked.of_a_year).last(ignore_nulls=True)
+    newest = pl.col("published", *figures.stocks, *figures.flows_now, *figures.of_a_year).last(ignore_nulls=True)
     return states.join(
-        _years(periods, asked).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left"
+        _years(periods, figures).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left"
     )
 
 
-def _years(periods: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
-    """Periods with the flows of the year that ends with them and the ratios of these.
+def _years(periods: pl.DataFrame, figures: _Figures) -> pl.DataFrame:
+    """Periods with the flows of the year that ends with them, and the ratios of a year.
 
     Args:
-        periods: one row for each `id`, `period` and `frequency`, sorted by them.
-        asked: the figures that are needed.
+        periods: one row per `id`, `period` and `frequency`, sorted by these.
+        figures: the figures needed.
 
     Returns:
-        The same rows, sorted likewise; a quarter that does not follow on three others has no flows.
+        The same rows, in the same order; a quarter that does not follow three others has no flows.
 
     """
     quarters = periods.filter(pl.col("frequency") == "quarterly")
@@ -349,12 +339,12 @@ def _years(periods: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
         pl.col("id") == pl.col("id").shift(3), *(gap.shift(k).is_between(2, 4) for k in range(3))
     )
     of_a_year = (
-        pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in asked.flows
+        pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in figures.flows
     )
     annual = periods.filter(pl.col("frequency") == "annual")
     years = pl.concat([annual, quarters.with_columns(of_a_year)]).sort("id", "period", "frequency")
     before = years.select(
-        "id", "frequency", year_before="period", **{name: name.removesuffix(_BEFORE) for name in asked.before}
+        "id", "frequency", year_before="period", **{name: name.removesuffix(_BEFORE) for name in figures.before}
     )
     return (
         years.with_columns(sought=pl.col("period") - 12)
@@ -367,5 +357,5 @@ def _years(periods: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
             tolerance=1,
             check_sortedness=False,
         )
-        .with_columns(**asked.of_a_year)
+        .with_columns(**figures.of_a_year)
     )

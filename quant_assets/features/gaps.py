@@ -1,4 +1,4 @@
-"""Features of one session against the one before, and of the way between open and close."""
+"""Features of gaps between sessions, and of the move from open to close."""
 
 import numpy as np
 
@@ -82,7 +82,7 @@ FEATURES: tuple[Feature, ...] = (
         ("high", "low", "close"),
         0,
         lambda x, w: np.clip(over(x["close"] - x["low"], x["high"] - x["low"]), 0.0, 1.0),
-        "where the close stands between the session's low (0) and high (1)",
+        "position of the close between the session's low (0) and high (1)",
         ge=0,
         le=1,
     ),
@@ -91,7 +91,7 @@ FEATURES: tuple[Feature, ...] = (
         ("open", "high", "low", "close"),
         0,
         lambda x, w: np.clip(over(x["close"] - x["open"], x["high"] - x["low"]), -1.0, 1.0),
-        "way from open to close over the session's range, negative where the close is below the open",
+        "change from open to close over the session's range",
         source="Nison (1991), Japanese Candlestick Charting Techniques",
         ge=-1,
         le=1,

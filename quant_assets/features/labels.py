@@ -1,4 +1,4 @@
-"""Dataset `labels`: forward returns and the session at which each became known. The one dataset that looks ahead."""
+"""Dataset `labels`: forward returns and when they became known; the only dataset that looks ahead."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -16,12 +16,12 @@ from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import LabelSettings
 from quant_assets.windows.columns import member_mask
 
-#: A delisting that became known this many sessions after the exit session still ends a label that has no price there.
+#: A delisting known up to this many sessions after the exit session still ends a label without a price there.
 DELISTING_SESSIONS = 10
 
 
 def forward_sessions(settings: LabelSettings) -> int:
-    """Sessions after a row's own session that its labels may depend on."""
+    """Sessions after a row's own session on which its labels may depend."""
     return settings.entry_lag + max(settings.horizons) + DELISTING_SESSIONS
 
 
@@ -35,7 +35,7 @@ def labels(
     first_day: date,
     last_day: date,
 ) -> pl.DataFrame:
-    """Forward returns of the sector's members from each session with a bar, as far as they are known.
+    """Known forward returns of the sector's members from each session with a bar.
 
     The entry is the close `entry_lag` sessions after the row's session t; without a bar there, there is no label. The
     exit session is `horizon` sessions after the entry. A label ends in one of two ways, and never changes once it is
@@ -43,30 +43,29 @@ def labels(
 
     - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the
       exit session.
-    - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if
-      the delisting became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only
-      where there is no price for the first way. Known when the delisting was. Where the entry is the last price, the
-      label is the `delisting_return`, if known.
+    - At the last price of a delisted ticker (`delisted`), followed by the `delisting_return` (0 if unknown), if the
+      delisting became known by the exit session, or up to `DELISTING_SESSIONS` later if the first way has no price.
+      Known when the delisting was. If the entry is the last price, the label is the `delisting_return`, if known.
 
-    A delisting that nobody stated (`market.delistings.PRESUMED`) may turn out wrong, so its label waits as long as
-    labels look ahead: it is known `DELISTING_SESSIONS` after the exit session. If the ticker trades again by then, the
-    label ends in the first way (known on that day, if that is after the exit session), or there is none, as in a halt.
+    A presumed delisting (`market.delistings.PRESUMED`) may turn out wrong, so its label waits as long as labels look
+    ahead: it is known `DELISTING_SESSIONS` after the exit session. If the ticker trades again by then, the label ends
+    in the first way (known on that day, if that is after the exit session), or there is none, as in a halt.
 
-    A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
+    A renamed company continues under its new symbol. If the sector has no prices of that symbol, there is no label.
 
-    `unexplained` marks what the rule of `market.containment` would not count, a fall as taking back a rise where the
-    rise lies in the month of the row or later; so a row follows from the prices of its month on.
+    `unexplained` marks labels over a step that does not count as it is by the rule of `market.containment`; a fall
+    reverses a rise only if the rise is in the month of the row or later, so that a row needs no earlier prices.
 
     Args:
         prices: dataset prices (`ticker, date, close, listed, unexplained`) of the sector from `first_day` to
             `forward_sessions` after `last_day`, in the sector or not.
         delistings: dataset delistings known in the same months.
-        universe: dataset universe (`ticker, date`): the rows to give.
+        universe: dataset universe (`ticker, date`): the rows of the result.
         settings: horizons and entry lag.
         sessions: sessions without a gap from `first_day` to `forward_sessions` after `last_day`, or to `last_known`.
         last_known: the last closed session. Labels known later are absent.
-        first_day: first day to give rows for.
-        last_day: last day to give rows for.
+        first_day: first day of the result.
+        last_day: last day of the result.
 
     Returns:
         Dataset labels without `sector`, sorted by ticker, date and horizon.
@@ -76,13 +75,13 @@ def labels(
 
     """
     schema = DATASETS["labels"].schema
-    # What a company's bars under its new symbol continue is a position, not a bar of the symbol that it gave up.
+    # After a rename, the old symbol's closes continue for its positions but are no rows of the universe.
     own = universe.join(prices, on=["ticker", "date"], how="semi")
     prices, delistings = continued(marks(prices).select("ticker", "date", "close", "listed", "unexplained"), delistings)
     panel = Panel.from_long(prices, sessions, ["close", "unexplained"])
     close, unexplained, count = panel["close"], panel["unexplained"] == 1.0, len(sessions)
-    asked = member_mask(panel, own, first_day, last_day) & ~np.isnan(close)
-    row, at = np.nonzero(asked)
+    rows = member_mask(panel, own, first_day, last_day) & ~np.isnan(close)
+    row, at = np.nonzero(rows)
     if not len(row):
         return pl.DataFrame(schema=schema)
     if at.max() + forward_sessions(settings) >= count and sessions[-1] < np.datetime64(last_session_to(last_known)):
@@ -91,10 +90,10 @@ def labels(
             "load the months after"
         )
 
-    # Last session with a bar at or before each session, -1 where it is older than STALE_SESSIONS.
-    every = np.arange(count)
-    last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=1)
-    last[every - last > STALE_SESSIONS] = -1
+    # Last session with a bar at or before each session, -1 if it is older than STALE_SESSIONS.
+    positions = np.arange(count)
+    last = np.maximum.accumulate(np.where(np.isnan(close), -1, positions), axis=1)
+    last[positions - last > STALE_SESSIONS] = -1
 
     entry = at + settings.entry_lag
     entered = entry < count
@@ -104,7 +103,7 @@ def labels(
     at_entry = ends.first_after(tickers, entry)
     month = sessions.astype("datetime64[M]")
     month_start = np.searchsorted(month, month)[at]
-    found = []
+    parts = []
     for horizon in settings.horizons:
         exit_session = entry + horizon
         waits_until = exit_session + DELISTING_SESSIONS
@@ -124,7 +123,7 @@ def labels(
         i, start, stop = row[keep], entry[keep], last_price[keep]
         crossing = _crossing(close, unexplained, i, start, stop, month_start[keep])
         left = np.where(delisted, np.nan_to_num(payout, nan=1.0), 1.0)[keep]
-        found.append(
+        parts.append(
             pl.DataFrame(
                 {
                     "ticker": pl.Series(tickers[keep], dtype=pl.String),
@@ -140,14 +139,14 @@ def labels(
             )
         )
     return (
-        pl.concat(found).filter(pl.col("known_at") <= last_known).select(list(schema)).sort("ticker", "date", "horizon")
+        pl.concat(parts).filter(pl.col("known_at") <= last_known).select(list(schema)).sort("ticker", "date", "horizon")
     )
 
 
 def _crossing(
     close: FloatArray, unexplained: BoolArray, row: IntArray, start: IntArray, stop: IntArray, month_start: IntArray
 ) -> BoolArray:
-    """Whether the way of each label crosses a step that does not count; all of shape (n_rows,), sessions by place."""
+    """Whether each label spans a step that does not count; arrays of shape (n_rows,), sessions by position."""
     crossing = np.zeros(len(row), dtype=np.bool_)
     for name, at in np.argwhere(unexplained).tolist():  # hardly any
         over = (row == name) & (start < at) & (at <= stop)
@@ -160,17 +159,16 @@ def _crossing(
 
 @dataclass(frozen=True)
 class _Ends:
-    """Delistings in order of ticker and last session; the last place stands for none.
+    """Delistings in order of ticker and last session; the last element means none.
 
     Attributes:
         tickers: object array of shape (n + 1,).
-        gone: int64, place of the last session among the sessions, -1 for none; it may lie outside of them, as the
-            others may.
-        heard: int64, place of the session at which it was known.
-        trades_again: int64, place of the session at which it was taken back, far away where it was not.
-        left: float64, 1 plus the delisting return, NaN where that is unknown.
+        gone: int64, position of the last session, -1 for none; positions may be outside of the sessions.
+        heard: int64, position of the session at which it was known.
+        trades_again: int64, position of the session at which it was taken back, very large if it was not.
+        left: float64, 1 plus the delisting return, NaN if that is unknown.
         renamed: bool, whether it is a rename.
-        presumed: bool, whether nobody stated it.
+        presumed: bool, whether no provider stated it.
 
     """
 
@@ -204,7 +202,7 @@ class _Ends:
         )
 
     def first_after(self, tickers: NDArray[np.object_], entry: IntArray) -> IntArray:
-        """Of each row the place of its ticker's first delisting from its entry on; int64 of shape (n_rows,)."""
+        """Position of each row's first delisting from its entry on; int64 of shape (n_rows,)."""
         none = len(self.gone) - 1
         rows = pl.DataFrame({"ticker": pl.Series(tickers, dtype=pl.String), "entry": entry}).with_row_index()
         known = pl.DataFrame({"ticker": pl.Series(self.tickers[:-1], dtype=pl.String), "gone": self.gone[:-1]})
@@ -219,7 +217,7 @@ class _Ends:
         return matched.sort("index")["end"].cast(pl.Int64).fill_null(none).to_numpy()
 
     def standing(self, first: IntArray, exit_session: IntArray) -> IntArray:
-        """The first one from there on that was not taken back by the exit session."""
+        """Position of the first delisting from `first` on that was not taken back by the exit session."""
         end = first.copy()
         while (wrong := np.flatnonzero(self.trades_again[end] <= exit_session)).size:
             after = end[wrong] + 1

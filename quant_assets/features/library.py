@@ -1,6 +1,6 @@
-"""Which features a profile has: ready-made sets and the user's own, as one dataset and one list of model inputs.
+"""The features of a profile: ready-made sets and the user's own, as one dataset and one list of model inputs.
 
-A ready-made set is a module with `FEATURES`, named in `SETS`; how a user's module is found is not decided here.
+A ready-made set is a module with `FEATURES`, named in `SETS`. Users' modules are loaded elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from quant_assets.windows.declarations import FIELDS, Declared, Feature, Feature
 from quant_assets.windows.formulas import digests
 from quant_assets.windows.recomputation import audit
 
-#: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
+#: Ready-made sets and their modules, which are loaded only if a profile names the set.
 SETS = {
     "core": "quant_assets.features.core",
     "cross_section": "quant_assets.features.cross_section",
@@ -32,7 +32,7 @@ SETS = {
     "sentiment": "quant_assets.features.sentiment",
 }
 
-#: Names that a column cannot have: they mean something else in the dataset, or beside it in training.
+#: Names that a feature cannot have: they have another meaning in the dataset or in training.
 RESERVED = frozenset({"ticker", "date", "sector", "month", "horizon", "forward_return", "known_at", *FIELDS})
 
 
@@ -52,20 +52,20 @@ class FeatureLibrary:
     """The features of a profile.
 
     Args:
-        groups: name of each ready-made set or user's module to its features, in the order of the columns. A feature may
-            read those of its own group and of the groups before it.
+        groups: features by ready-made set or user's module, in the order of the columns. A feature may read features of
+            its own group and of the groups before it.
 
     Attributes:
-        windows: those that are windows over the panel, and what they read.
+        windows: features that are windows over the panel, and their inputs.
         peaks: OHLCV quantities over their running maxima.
         statements: ratios of statements.
-        news: figures of what news say; with them `features` reads dataset `sentiment`.
-        cross_sections: features against those of the sector's other members.
-        market: features against those of the whole market (dataset `market_features`).
-        breadth: what dataset `market_breadth` counts, as far as the features for it are there.
+        news: figures from news; with them, `features` reads dataset `sentiment`.
+        cross_sections: features compared with the sector's other members.
+        market: features compared with the whole market (dataset `market_features`).
+        breadth: columns of dataset `market_breadth` whose features are present.
 
     Raises:
-        SettingsError: a name is taken twice or cannot be a column's, a feature reads what does not exist or itself in a
+        SettingsError: a name is used twice or is not allowed, an input does not exist, features read each other in a
             circle, or there is no feature at all; names the group.
 
     """
@@ -80,9 +80,9 @@ class FeatureLibrary:
                         f"features of {group}: '{feature.name}' cannot be the name of a feature; rename it"
                     )
                 if declared.setdefault(feature.name, feature) is not feature:
-                    where = self._groups[feature.name]
+                    first = self._groups[feature.name]
                     raise SettingsError(
-                        f"features of {group}: '{feature.name}' is declared a second time, first by {where}; rename it"
+                        f"features of {group}: '{feature.name}' is declared a second time, first by {first}; rename it"
                     )
                 self._groups.setdefault(feature.name, group)
             try:
@@ -92,21 +92,21 @@ class FeatureLibrary:
         self.peaks = tuple(feature for feature in declared.values() if isinstance(feature, PeakFeature))
         self.statements = tuple(feature for feature in declared.values() if isinstance(feature, StatementFeature))
         self.news = tuple(feature for feature in declared.values() if isinstance(feature, SentimentFeature))
-        against = [feature for feature in declared.values() if isinstance(feature, CrossSection)]
-        self.cross_sections = tuple(feature for feature in against if feature.within == "sector")
-        self.market = tuple(feature for feature in against if feature.within == "market")
+        comparisons = [feature for feature in declared.values() if isinstance(feature, CrossSection)]
+        self.cross_sections = tuple(feature for feature in comparisons if feature.within == "sector")
+        self.market = tuple(feature for feature in comparisons if feature.within == "market")
         hidden = {feature.name for feature in declared.values() if isinstance(feature, Feature) and feature.hidden}
         self.features = tuple(
             feature for name, feature in declared.items() if name not in hidden and feature not in self.market
         )
-        for feature in against:
+        for feature in comparisons:
             if feature.inputs[0] not in self.names or isinstance(declared[feature.inputs[0]], CrossSection):
                 raise SettingsError(
                     f"features of {self.group(feature)}: '{feature.name}' compares '{feature.inputs[0]}', "
-                    "which is no column of dataset features that one ticker has by itself; "
+                    "which is not a column of dataset features, or is itself a comparison; "
                     "add the set or module that declares it"
                 )
-        self.breadth = tuple(each for each in cross_section.BREADTH if each.inputs[0] in self.names)
+        self.breadth = tuple(share for share in cross_section.BREADTH if share.inputs[0] in self.names)
         self._declared = declared
         if not self.features:
             raise SettingsError(
@@ -115,14 +115,14 @@ class FeatureLibrary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns of dataset `features`, in the order in which models see them."""
+        """Columns of dataset `features`, in the order of the model inputs."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def formulas(self) -> tuple[str, ...]:
-        """Each of `names` with a digest of how it is computed."""
-        found = digests(self._declared)
-        return tuple(f"{name} {found[name]}" for name in self.names)
+        """The `names`, each with a digest of its formula."""
+        formulas = digests(self._declared)
+        return tuple(f"{name} {formulas[name]}" for name in self.names)
 
     @property
     def dataset(self) -> Dataset:
@@ -138,12 +138,12 @@ class FeatureLibrary:
 
     @property
     def market_datasets(self) -> tuple[Dataset, ...]:
-        """Datasets over the whole market, by month: those of which something is declared."""
+        """Datasets over the whole market, by month, if they have columns."""
         compared = Dataset(
             "market_features",
             (
-                "Features of each member against those of all sectors' members; "
-                "the market is the sectors whose features are there"
+                "Features of each member compared with those of all sectors' members; "
+                "the market is the sectors with features"
             ),
             ("sector", "ticker", "date"),
             "date",
@@ -154,12 +154,12 @@ class FeatureLibrary:
         )
         counted = Dataset(
             "market_breadth",
-            "How many members of the market there are and what share of them rises, trends or stands at an extreme",
+            "Number of members of the market, and shares of them that rise, trend or are at an extreme",
             ("date",),
             "date",
             "date",
             {"date": day(), "members": Column(pl.Int32, "members with features", "tickers", ge=1)}
-            | {each.name: each.column for each in self.breadth},
+            | {share.name: share.column for share in self.breadth},
             grain=MONTHLY,
             across="market",
         )
@@ -170,20 +170,20 @@ class FeatureLibrary:
         return replace(feature.column, across=self._across(feature), anchored=anchored)
 
     def _across(self, feature: Declared[object]) -> Across:
-        """Whose other tickers a feature depends on: those that it is compared with, or whose mean return it reads."""
+        """The group of other tickers on which a feature depends, by a comparison or by their mean return."""
         if isinstance(feature, CrossSection):
             return feature.within
         return "sector" if feature.name in self.windows.reach("sector_return") else ""
 
     def group(self, feature: Declared[object]) -> str:
-        """The ready-made set or module of a feature; what is counted of the market belongs to set `cross_section`."""
+        """The ready-made set or module of a feature; breadth belongs to the set `cross_section`."""
         return "cross_section" if isinstance(feature, Breadth) else self._groups[feature.name]
 
     def audit_own(self) -> None:
-        """Compute the features that are not ready-made on a made-up panel; the tests do so for the ready-made ones.
+        """Check the user's own features on a synthetic panel; the tests check the ready-made ones.
 
         Raises:
-            SettingsError: one cannot be computed, or depends on more than it declares; names module, feature and
+            SettingsError: a feature cannot be computed, or depends on more than it declares; names module, feature and
                 remedy.
 
         """
@@ -195,26 +195,26 @@ class FeatureLibrary:
                     raise SettingsError(f"features of {self.group(feature)}: {error}") from error
 
     def lookback(self, feature: Declared[object], settings: FundamentalSettings) -> int:
-        """Sessions before a month's first one whose prices a feature may depend on."""
+        """Sessions before a month's first one on whose prices a feature may depend."""
         if isinstance(feature, StatementFeature):
             return fundamental.price_sessions(settings)
         if isinstance(feature, SentimentFeature):
             return 0
         if isinstance(feature, CrossSection | Breadth):
-            return self.lookback(next(each for each in self.features if each.name == feature.inputs[0]), settings)
+            return self.lookback(next(other for other in self.features if other.name == feature.inputs[0]), settings)
         return self.windows.total_lookback(feature.name) if isinstance(feature, Feature) else feature.lookback
 
     def price_lookback(self, settings: FundamentalSettings) -> int:
-        """Sessions before a month's first one whose prices the features may depend on."""
+        """Sessions before a month's first one on whose prices the features may depend."""
         return max(self.lookback(feature, settings) for feature in self.features)
 
     @property
     def news_lookback(self) -> int:
-        """Sessions before a month's first one whose news the features may depend on."""
+        """Sessions before a month's first one on whose news the features may depend."""
         return max((feature.lookback for feature in self.news), default=0)
 
     @property
     def universe_lookback(self) -> int:
-        """Sessions before a month's first one whose members the features may depend on."""
+        """Sessions before a month's first one on whose members the features may depend."""
         # The sector's return of a session is over the members of the session before.
         return max((sessions + 1 for sessions in self.windows.reach("sector_return").values()), default=0)

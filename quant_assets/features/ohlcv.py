@@ -1,7 +1,7 @@
 """The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum of that quantity.
 
-The running maxima are carried from month to month in dataset `price_peaks`. A maximum is exact whatever its parts,
-so the features need no more history than the longest mean.
+Dataset `price_peaks` carries the running maxima from month to month. A maximum of partial maxima is exact, so the
+features need no more history than the longest mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 class PeakFeature(Declared[str]):
     """One of `OHLCV_QUANTITIES`, named by `compute`, over its running maximum so far.
 
-    `lookback` is a mean's window and a month in which no maximum was carried yet.
+    `lookback` is a mean's window and one month without a carried maximum.
     """
 
 
@@ -44,7 +44,7 @@ FEATURES: tuple[PeakFeature, ...] = tuple(
 
 
 def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
-    """Name and values of each of `OHLCV_QUANTITIES` over a panel of `OHLCV_FIELDS`, one at a time."""
+    """Yield name and values of each of `OHLCV_QUANTITIES` over a panel of `OHLCV_FIELDS`."""
     windows = Windows(panel.sessions)
     for sessions in OHLCV_MEANS:
         for field in OHLCV_FIELDS:
@@ -61,16 +61,16 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
     up to then.
 
     Args:
-        prices: dataset prices since the start of the profile, every row, in the sector or not.
+        prices: dataset prices since the start of the profile, all rows, in the sector or not.
         sessions: sessions without a gap from the profile's start to the last `as_of`.
         as_ofs: decision sessions, ascending.
 
     Returns:
-        Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null where no window was complete so
-        far, what is of the open where there was none.
+        Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null if no window was complete so
+        far, a value of the open if there was no open.
 
     Raises:
-        HistoryError: an `as_of` is not among the sessions, or prices begin before them.
+        HistoryError: an `as_of` is not among the sessions, or prices start before them.
 
     """
     missing = [day for day in as_ofs if np.datetime64(day) not in sessions]
@@ -109,7 +109,7 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
 
 
 def _highest_until(values: FloatArray, columns: IntArray) -> FloatArray:
-    """Maximum of each row up to each of these columns, which are ascending: of the stretches between them first."""
+    """Maximum of each row up to each of these ascending columns, from the maxima between them."""
     if not len(columns):
         return values[:, :0]
     starts = np.concatenate([[0], columns[:-1] + 1])
@@ -119,25 +119,25 @@ def _highest_until(values: FloatArray, columns: IntArray) -> FloatArray:
 def to_peak(
     panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, members: BoolArray, first_day: date, last_day: date
 ) -> dict[str, FloatArray]:
-    """Each quantity over its running maximum so far: the carried one of the month before and what the panel adds since.
+    """Each quantity over its running maximum so far, from the maximum carried from the month before and the panel.
 
-    A ticker without a carried row entered the sector's panel in this very month (or the profile starts with it):
-    `prices` then hold all its bars, those before the panel's first session too, and its maximum is computed from them.
+    A ticker without a carried row entered the sector's panel in this month (or the profile starts with it): `prices`
+    then have all its bars, also those before the panel's first session, and its maximum is computed from them.
 
     Args:
-        panel: `OHLCV_FIELDS`, the longest `lookback` of `FEATURES` before the month of `first_day`.
-        prices: the rows that the panel was made from, none left out.
+        panel: `OHLCV_FIELDS`, from the longest `lookback` of `FEATURES` before the month of `first_day`.
+        prices: all rows from which the panel was built.
         price_peaks: dataset price_peaks of the month before `first_day` to the month before `last_day`.
-        members: bool of the panel's shape, the rows that are asked for.
+        members: bool of the panel's shape, the requested rows.
         first_day: first day of the range.
         last_day: last day of the range.
 
     Returns:
-        Name of each of `FEATURES` to float64 of the panel's shape, at most 1; NaN outside the range, where the quantity
-        is missing and where the maximum is 0.
+        float64 of the panel's shape, at most 1, by name of the feature; NaN outside the range, if the quantity is
+        missing and if the maximum is 0.
 
     Raises:
-        HistoryError: a ticker has bars of earlier months and no carried maximum.
+        HistoryError: a ticker has bars in earlier months but no carried maximum.
 
     """
     sessions = panel.sessions
@@ -147,12 +147,14 @@ def to_peak(
         "month", as_dict=True, include_key=False
     )
     parts = []
-    for this in np.unique(month[inside]):
-        start, stop = int(np.searchsorted(month, this)), int(np.searchsorted(month, this, side="right"))
-        asked = np.flatnonzero(members[:, start:stop].any(axis=1))
-        month_before = (this - 1).astype("datetime64[D]").item()
-        as_of, carried = _carried(panel, prices, by_month.get((month_before,), price_peaks.clear()), this.item(), asked)
-        # Usually the month's start; a carried maximum may be older where it was written while its month was running.
+    for first in np.unique(month[inside]):
+        start, stop = int(np.searchsorted(month, first)), int(np.searchsorted(month, first, side="right"))
+        member_rows = np.flatnonzero(members[:, start:stop].any(axis=1))
+        month_before = (first - 1).astype("datetime64[D]").item()
+        as_of, carried = _carried(
+            panel, prices, by_month.get((month_before,), price_peaks.clear()), first.item(), member_rows
+        )
+        # Usually the month's start; earlier if the carried maximum was written before its month's end.
         begin = start if as_of is None else int(np.searchsorted(sessions, np.datetime64(as_of), side="right"))
         parts.append((start, stop, begin, carried))
     names = {feature.compute: feature.name for feature in FEATURES}
@@ -171,42 +173,42 @@ def to_peak(
 
 
 def _carried(
-    panel: Panel, prices: pl.DataFrame, rows: pl.DataFrame, month_start: date, asked: IntArray
+    panel: Panel, prices: pl.DataFrame, rows: pl.DataFrame, month_start: date, member_rows: IntArray
 ) -> tuple[date | None, Mapping[str, FloatArray]]:
-    """The `as_of` of the month before (None where nothing is carried), and each ticker's maxima before the month.
+    """The `as_of` of the month before (None if nothing is carried), and the tickers' maxima before the month.
 
     Args:
         panel: as for `to_peak`.
         prices: as for `to_peak`.
         rows: price_peaks of the month before.
         month_start: first day of the month.
-        asked: rows of the panel that are members in the month.
+        member_rows: rows of the panel that are members in the month.
 
     Returns:
-        The second part maps a quantity to float64 of shape (n_tickers,), NaN where there is none.
+        The second part maps a quantity to float64 of shape (n_tickers,), NaN if there is none.
 
     """
     companies = pl.DataFrame(panel.companies(), {"ticker": pl.String, "listed": pl.Date}, orient="row")
     carried = companies.join(rows, on=["ticker", "listed"], how="left", maintain_order="left")
-    without = carried[asked].filter(pl.col("as_of").is_null()).select("ticker", "listed")
+    without = carried[member_rows].filter(pl.col("as_of").is_null()).select("ticker", "listed")
     if len(without):
         history = prices.filter(pl.col("date") < month_start).join(
             without, on=["ticker", "listed"], how="semi", maintain_order="left"
         )
     else:
-        history = prices.clear()  # the usual case: the whole history need not be looked through for each month
-    forgotten = history.filter(pl.col("panel_from") < month_start)
-    if forgotten.height:
+        history = prices.clear()  # the usual case, without a search of the whole history
+    missing = history.filter(pl.col("panel_from") < month_start)
+    if missing.height:
         raise HistoryError(
-            f"features: {forgotten['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of "
+            f"features: {missing['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of "
             "the month before; materialise price_peaks of that month"
         )
     maxima = {name: carried[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
     if history.height:
-        first = history["date"].sort()[0].replace(day=1)  # a mean is a function of its whole month
-        moved = Panel.from_long(history, calendar.sessions(first, month_start), OHLCV_FIELDS)
+        first = history["date"].sort()[0].replace(day=1)  # a mean depends on its whole month
+        history_panel = Panel.from_long(history, calendar.sessions(first, month_start), OHLCV_FIELDS)
         row_of = {company: row for row, company in enumerate(companies.iter_rows())}
-        places = [row_of[company] for company in moved.companies()]
-        for name, values in quantities(moved):
+        places = [row_of[company] for company in history_panel.companies()]
+        for name, values in quantities(history_panel):
             maxima[name][places] = np.fmax.reduce(values, axis=1)
     return (rows["as_of"][0] if rows.height else None), maxima

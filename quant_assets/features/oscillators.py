@@ -1,4 +1,4 @@
-"""Features that swing between bounds: where the close stands in its recent range."""
+"""Oscillators: position of the close in its recent range."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""Features of what news say, from dataset `sentiment`: windows of sessions that end with the row's own.
+"""Features of news sentiment, from dataset `sentiment`: windows of sessions that end with the row's own.
 
-Null where a window has no news that the scorer could score: news from before it was trained are never scored, and no
-news is no neutral news. News of a ticker from before it moved into the sector are not seen.
+Null if a window has no scored news: news from before the end of the scorer's training are never scored, and no news is
+not neutral news. A ticker's news from before it moved into the sector are not used.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from quant_assets.windows.declarations import Declared
 
 @dataclass(frozen=True, eq=False)
 class SentimentFeature(Declared[pl.Expr]):
-    """A figure over the stories of a window; `compute` is the expression over the sessions with news in it.
+    """A figure over the stories of a window.
 
     `lookback` counts the sessions before the row's own. `compute` aggregates the inputs, which are columns of dataset
-    `sentiment`, in the order of their sessions.
+    `sentiment`, over the window's sessions with news, in order.
     """
 
 
@@ -72,26 +72,26 @@ def news_features(
     features: Sequence[SentimentFeature],
     sessions: NDArray[np.datetime64],
 ) -> pl.DataFrame:
-    """Features of rows, each from the sessions of its own window alone.
+    """News features of rows, from the sessions of their windows alone.
 
     Args:
         rows: `ticker, date`.
         sentiment: dataset `sentiment` of the sector, from the longest lookback before the first row on.
-        features: what is computed.
-        sessions: datetime64[D] without a gap, from that lookback before the first row (or from where history begins) to
-            the last row.
+        features: the features to compute.
+        sessions: datetime64[D] without a gap, from that lookback before the first row (or from the start of the
+            history) to the last row.
 
     Returns:
-        `ticker, date` and the features, for those rows that have any.
+        `ticker, date` and the features, for the rows of tickers with scored news.
 
     """
     places = pl.DataFrame({"date": pl.Series(sessions, dtype=pl.Date)}).with_row_index("_place")
     scored = sentiment.filter(pl.col("scored") > 0).join(places, on="date").sort("ticker", "date")
-    found = rows.select("ticker", "date").join(scored.select("ticker").unique(), on="ticker", how="semi")
+    result = rows.select("ticker", "date").join(scored.select("ticker").unique(), on="ticker", how="semi")
     for lookback in sorted({feature.lookback for feature in features}):
         own = [feature for feature in features if feature.lookback == lookback]
         inputs = list(dict.fromkeys(name for feature in own for name in feature.inputs))
-        # A row of news is of every window that begins at its session or within the lookback before.
+        # A row of news belongs to the windows that end at its session or up to `lookback` sessions later.
         windows = (
             scored.select("ticker", "_place", *inputs)
             .with_columns(_of=pl.int_ranges(pl.col("_place"), pl.col("_place") + lookback + 1, dtype=pl.UInt32))
@@ -101,5 +101,5 @@ def news_features(
             .agg(feature.compute.alias(feature.name) for feature in own)
         )
         of_days = windows.join(places.rename({"_place": "_of"}), on="_of").drop("_of")
-        found = found.join(of_days, on=["ticker", "date"], how="left", maintain_order="left")
-    return found
+        result = result.join(of_days, on=["ticker", "date"], how="left", maintain_order="left")
+    return result

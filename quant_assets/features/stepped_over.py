@@ -1,13 +1,12 @@
-"""Features with a fading memory after a step of the price that nothing explains: they step over it.
+"""Features with a fading memory after an unexplained step of the price: the step is removed.
 
-An average that fades (`Feature.fading`) reads some hundreds of sessions, the oldest of which weigh next to nothing: it
-would be null for one and a half years after one bad move. Instead it takes the marked bar for a hole, and what lies on
-either side of it is linked as if the price had not moved there: the step's return is unknown, and no level before it
-stands beside one after it.
+A fading average (`Feature.fading`) reads some hundreds of sessions, the oldest with very small weights: it would be
+null for one and a half years after one bad move. Instead, the marked bar is treated as missing, and the prices on both
+sides are linked as if the price had not moved there, because the step's return is unknown.
 
-Prices are relinked for each month by itself, to the level of the month's first session: sessions before it by the steps
-up to it, later ones by the steps since. So a value is a function of its month and what it looks back, bit for bit, and
-of nothing later. The features do not change where all prices are multiplied by a number.
+Prices are relinked separately for each month, to the level of the month's first session: earlier sessions by the steps
+up to it, later ones by the steps since. So a value depends only on its month and its lookback, bit for bit, and on
+nothing later. The features do not change if all prices are multiplied by a number.
 """
 
 import numpy as np
@@ -21,12 +20,12 @@ _PRICES = ("open", "high", "low", "close")
 
 
 def relinked(fields: Inputs, unexplained: BoolArray, anchor: int) -> dict[str, FloatArray]:
-    """The fields with marked bars left out and prices multiplied so that those steps have no return.
+    """The fields without the marked bars, with prices scaled so that those steps have no return.
 
     Args:
-        fields: of shape (n_tickers, n_sessions) except `sector_return`; `close` is one of them.
+        fields: of shape (n_tickers, n_sessions) except `sector_return`, with `close`.
         unexplained: bool of that shape, the marked bars.
-        anchor: session whose prices stay as they are; what lies before a session changes with nothing after both.
+        anchor: session whose prices do not change; a session's price depends on no step after both.
 
     """
     close = fields["close"]
@@ -38,35 +37,35 @@ def relinked(fields: Inputs, unexplained: BoolArray, anchor: int) -> dict[str, F
             factor[row, :session] *= step
         else:
             factor[row, session:] /= step
-    there = np.where(unexplained, np.nan, 1.0)
-    scale = {name: factor * there if name in _PRICES else there for name in fields}
-    return {name: each * scale[name] if each.ndim > 1 else each for name, each in fields.items()}
+    mask = np.where(unexplained, np.nan, 1.0)
+    scale = {name: factor * mask if name in _PRICES else mask for name in fields}
+    return {name: array * scale[name] if array.ndim > 1 else array for name, array in fields.items()}
 
 
 def step_over(
-    found: dict[str, FloatArray],
+    results: dict[str, FloatArray],
     features: FeatureSet,
     fields: Inputs,
     unexplained: BoolArray,
     sessions: NDArray[np.datetime64],
     since: int,
 ) -> None:
-    """Put the values of the fading features in their places, of names that made such a step within their memory.
+    """Replace the values of the fading features for names with such a step within their memory.
 
     Args:
-        found: of `FeatureSet.evaluate`, float64 of shape (n_tickers, n_sessions - since) by name; changed here.
-        features: what is computed.
-        fields: of shape (n_tickers, n_sessions) except `sector_return`, `close` among them.
+        results: of `FeatureSet.evaluate`, float64 of shape (n_tickers, n_sessions - since) by name; changed in place.
+        features: the features computed.
+        fields: of shape (n_tickers, n_sessions) except `sector_return`, with `close`.
         unexplained: bool of that shape, the marked bars.
         sessions: datetime64[D] of shape (n_sessions,).
-        since: as of `evaluate`.
+        since: as for `evaluate`.
 
     """
-    names = [name for name in features.fading if name in found]
+    names = [name for name in features.fading if name in results]
     if not names:
         return
     memory = max(features.total_lookback(name) for name in names)
-    given = {name: fields[name] for name in FIELDS if name in fields}
+    inputs = {name: fields[name] for name in FIELDS if name in fields}
     months = Windows(sessions).starts
     for start in np.unique(months[since:]).tolist():
         stop, first = int(np.searchsorted(months, start, side="right")), max(0, start - memory)
@@ -74,10 +73,10 @@ def step_over(
         if not len(rows):
             continue
         near = {
-            name: np.ascontiguousarray(each[rows, first:stop] if each.ndim > 1 else each[first:stop])
-            for name, each in given.items()
+            name: np.ascontiguousarray(array[rows, first:stop] if array.ndim > 1 else array[first:stop])
+            for name, array in inputs.items()
         }
         near = relinked(near, unexplained[rows, first:stop], start - first)
         again = features.evaluate(near, Windows(sessions[first:stop]), names, since=start - first)
         for name in names:
-            found[name][rows, start - since : stop - since] = again[name]
+            results[name][rows, start - since : stop - since] = again[name]

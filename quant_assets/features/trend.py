@@ -110,7 +110,7 @@ def _risk_adjusted(x: Inputs, w: Windows) -> FloatArray:
 
 def _efficiency(x: Inputs, w: Windows) -> FloatArray:
     way: FloatArray = over(np.abs(w.sum(x["change"], 20)), w.sum(np.abs(x["change"]), 20))
-    return np.minimum(way, 1.0)  # a price that only rose may come to 1 and a rounding error
+    return np.minimum(way, 1.0)  # rounding may give slightly more than 1
 
 
 def _directional(name: str, layer: int, meaning: str, le: float | None = None) -> Feature:
@@ -131,7 +131,7 @@ def _directional(name: str, layer: int, meaning: str, le: float | None = None) -
 FEATURES: tuple[Feature, ...] = (
     *(_sma_distance(window) for window in (5, 10, 20, 50, 100, 200)),
     *(_ema_distance(span) for span in (10, 20)),  # longer spans would look back for years: 100 needs 1,250 sessions
-    *(_sma(window) for window in (5, 10, 50, 100, 200)),  # that of 20 stands with the Bollinger bands
+    *(_sma(window) for window in (5, 10, 50, 100, 200)),  # sma_20 is with the Bollinger bands
     _sma_slope(20, 5),
     _sma_slope(50, 20),
     _sma_slope(200, 20),
@@ -165,7 +165,7 @@ FEATURES: tuple[Feature, ...] = (
         _discreteness,
         (
             "share of falling less share of rising sessions, of 252, with the sign of the return over them: "
-            "low where many small moves made it"
+            "low if it consists of many small moves"
         ),
         source="Da, Gurun & Warachka (2014), Review of Financial Studies 27, 2171-2218 (who skip a month)",
         ge=-1,

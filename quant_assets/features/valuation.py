@@ -1,11 +1,10 @@
-"""Figures that a company is valued by, as known at a session: multiples, cash flows, shares, and what factors sort by.
+"""Figures for the valuation of companies as known at a session: multiples, cash flows, shares, factor characteristics.
 
-They are declared and computed as the features of `fundamental`, by the same choice of statements, and are no set of
-model inputs: dataset `scores` has them at its decisions. EBITDA is operating income plus depreciation and amortisation,
-free cash flow is that from operations, which is after interest, less what was spent on fixed assets and intangibles,
-each of one year (four quarters or an annual statement). Net debt is debt less cash. Amounts and shares are those of the
-whole company, and `…_per_share` is of a share as it trades at the session, so that a split changes the price and the
-value alike.
+They are declared and computed like the features of `fundamental`, from the same statements, but are no model inputs:
+dataset `scores` has them at its decisions. EBITDA is operating income plus depreciation and amortisation; free cash
+flow is cash flow from operations (after interest) less spending on fixed assets and intangibles, both of one year (four
+quarters or an annual statement). Net debt is debt less cash. Amounts and shares are those of the whole company, and
+`…_per_share` is per share as traded at the session, so that a split changes price and value by the same factor.
 """
 
 import polars as pl
@@ -17,7 +16,7 @@ _NET_DEBT = pl.col("total_debt") - pl.col("cash")
 _ENTERPRISE = MARKET_VALUE + _NET_DEBT
 _OF_ENTERPRISE = (*VALUED, "total_debt", "cash")
 
-#: Of the features of models, those that scores use too.
+#: Model features that dataset `scores` uses too.
 SHARED = (
     "earnings_yield",
     "book_to_market",
@@ -45,7 +44,7 @@ VALUATION: tuple[StatementFeature, ...] = (
         ("operating_cash_flow", "capital_expenditure"),
         0,
         pl.col("operating_cash_flow") + pl.col("capital_expenditure"),
-        "cash flow from operations less what was spent on fixed assets, of the newest year with both",
+        "cash flow from operations less spending on fixed assets, of the newest year with both",
         "USD",
         of_a_year=True,
     ),
@@ -107,7 +106,7 @@ VALUATION: tuple[StatementFeature, ...] = (
         0,
         over(pl.col("operating_income"), pl.col("total_equity")),
         "operating income of the newest known year over total equity",
-        source="near Fama and French (2015), Journal of Financial Economics 116, who take interest off",
+        source="near Fama and French (2015), Journal of Financial Economics 116, who subtract interest",
     ),
     StatementFeature(
         "earnings_per_share",

@@ -152,7 +152,7 @@ FEATURES: tuple[Feature, ...] = (
         0,
         lambda x, w: x["sector_line_120"][2] * _ANNUAL,
         (
-            "annualised standard deviation of what the sector's return does not explain of the daily return, "
+            "annualised standard deviation of the part of the daily return not explained by the sector's return, "
             "over 120 sessions"
         ),
         source="after Ang, Hodrick, Xing & Zhang (2006), Journal of Finance 61, 259-299",

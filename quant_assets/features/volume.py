@@ -1,6 +1,6 @@
 """Features of volume and liquidity.
 
-On-balance volume and its kin are sums since the first bar; here they are changes over a window.
+On-balance volume and similar sums since the first bar are changes over a window here.
 """
 
 import numpy as np
@@ -111,7 +111,7 @@ FEATURES: tuple[Feature, ...] = (
         ("high", "low", "close", "volume"),
         0,
         _money_flow_volume,
-        "volume times where the close stands in the session's range, from -1 to 1",
+        "volume times the position of the close in the session's range, from -1 to 1",
         "shares",
         hidden=True,
     ),
@@ -121,7 +121,7 @@ FEATURES: tuple[Feature, ...] = (
         "money_flow_volume",
         20,
         (
-            "volume times where the close stands in the session's range, from -1 to 1, over the volume, "
+            "volume times the position of the close in the session's range, from -1 to 1, over the volume, "
             "both summed over 20 sessions"
         ),
         "Chaikin, in Colby (2003), The Encyclopedia of Technical Market Indicators",

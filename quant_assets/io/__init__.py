@@ -1,1 +1,1 @@
-"""Partitions on disk or at any fsspec URL: one Parquet file each, their store, and Dagster's IO manager over it."""
+"""Partitions as Parquet files on disk or at any fsspec URL, their store, and Dagster's IO manager over it."""

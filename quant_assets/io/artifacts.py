@@ -1,9 +1,8 @@
-"""Files that are not rows (models, reports, records): written as a whole, as a stream or as a folder; read again.
+"""Artifacts, the files that are not rows (models, reports, records): written as a whole, a stream or a folder.
 
-They stand under `artifacts/` of the profile's storage and are named by a row, which is written after them. Whatever is
-written has another name until it is whole and on disk, so that a reader, or a machine that lost power, sees the old
-content or the new one. On a URL a file appears with its last part, and a folder file by file: its row is what makes it
-count.
+They are under `artifacts/` of the profile's storage and named by a row that is written after them. A file has a
+temporary name until it is complete and on disk, so that readers, also after a power failure, see the old content or
+the new one. On a URL a file appears with its last part, and a folder file by file: it counts only once its row exists.
 """
 
 import contextlib
@@ -29,23 +28,23 @@ _CHUNK = 1 << 20
 
 
 class FileState(NamedTuple):
-    """What tells a local file from the one that replaces it."""
+    """The state of a local file, which changes when the file is replaced."""
 
     inode: int
     changed_ns: int
     size: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> "FileState":
+    def of(cls, stat: os.stat_result) -> "FileState":
         """The state that the system reports."""
-        return cls(found.st_ino, found.st_mtime_ns, found.st_size)
+        return cls(stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 class ArtifactFolder(NamedTuple):
-    """A folder of artifacts as it was written.
+    """A folder of artifacts as written.
 
     Attributes:
-        name: below `artifacts/`.
+        name: path below `artifacts/`.
         sha256: of the names and hashes of its files.
         files: SHA-256 of each file by its name in the folder, sorted.
 
@@ -57,7 +56,7 @@ class ArtifactFolder(NamedTuple):
 
 
 class ArtifactWriter:
-    """A file that is being written; `sha256` and `size` are of what was written so far."""
+    """A file that is being written; `sha256` and `size` are of the content so far."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -65,7 +64,7 @@ class ArtifactWriter:
         self.size = 0
 
     def write(self, content: bytes | bytearray | memoryview) -> int:
-        """Append; the number of bytes, as a file gives it, so that libraries can write to this as to a file."""
+        """Append and return the number of bytes, so that libraries can write to this as to a file."""
         self._digest.update(content)
         self._file.write(content)
         self.size += len(content)
@@ -73,7 +72,7 @@ class ArtifactWriter:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what was written so far."""
+        """SHA-256 of the content so far."""
         return self._digest.hexdigest()
 
 
@@ -82,7 +81,7 @@ class ArtifactStore:
 
     Args:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
-        storage_options: handed to fsspec; credentials come from the environment.
+        storage_options: passed to fsspec; credentials come from the environment.
 
     """
 
@@ -93,9 +92,9 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def open_artifact(self, name: str) -> Iterator[ArtifactWriter]:
-        """Write the file `artifacts/<name>` piece by piece; it replaces the old one when the block ends without error.
+        """Write the file `artifacts/<name>` as a stream; it replaces the old one when the block ends without error.
 
-        At most one part of the file is in memory: what a library writes to the stream may be larger than that.
+        At most one part of the file is in memory.
         """
         path = f"{self._root}/artifacts/{name}"
         with _replacing(Path(path)) if self.local else self._uploading(path) as file:
@@ -106,7 +105,7 @@ class ArtifactStore:
         self.write_file(f"artifacts/{name}", content)
 
     def write_artifacts(self, contents: Mapping[str, bytes | Path]) -> None:
-        """Replace several of them side by side: by name their bytes, or the local file to copy."""
+        """Replace several artifacts in parallel, with bytes or a copy of a local file by name."""
 
         def write(name: str, content: bytes | Path) -> None:
             if isinstance(content, Path):
@@ -118,70 +117,70 @@ class ArtifactStore:
             list(pool.map(write, contents, contents.values()))
 
     def write_artifact_file(self, name: str, source: Path) -> str:
-        """Replace the file `artifacts/<name>` by a copy of a local one; its SHA-256."""
+        """Replace the file `artifacts/<name>` with a copy of a local one; returns the SHA-256."""
         with self.open_artifact(name) as target, source.open("rb") as file:
             shutil.copyfileobj(file, target, _CHUNK)
             return target.sha256
 
     def write_artifact_folder(self, name: str, folder: Path) -> ArtifactFolder:
-        """Replace the folder `artifacts/<name>` by a copy of a local one.
+        """Replace the folder `artifacts/<name>` with a copy of a local one.
 
         Args:
-            name: of the folder; a name that its content decides is never replaced under a reader.
+            name: of the folder; if derived from the content, it is never replaced while a reader uses it.
             folder: files and folders; links are followed.
 
         Raises:
-            DatasetError: there is no file in it.
+            DatasetError: there is no file in the folder.
 
         """
         sources = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         if not sources:
-            raise DatasetError(f"{folder} holds no file to keep as {self.artifact_url(name)}")
+            raise DatasetError(f"{folder} contains no file to store as {self.artifact_url(name)}")
         if not self.local:
             with ThreadPoolExecutor(WRITERS) as pool:
                 hashes = list(
-                    pool.map(self.write_artifact_file, [f"{name}/{each}" for each in sources], sources.values())
+                    pool.map(self.write_artifact_file, [f"{name}/{file}" for file in sources], sources.values())
                 )
             files = dict(zip(sources, hashes, strict=True))
-            for old in set(self.artifacts(name)) - {f"{name}/{each}" for each in files}:
+            for old in set(self.artifacts(name)) - {f"{name}/{file}" for file in files}:
                 self._fs.rm_file(f"{self._root}/artifacts/{old}")
             return _folder(name, files)
         target = Path(self._root, "artifacts", name)
-        made = _temporary_folder(target)
+        copy = _temporary_folder(target)
         try:
             with ThreadPoolExecutor(WRITERS) as pool:
-                hashes = list(pool.map(_copy, sources.values(), [made / each for each in sources]))
-            for each in [made, *(path for path in made.rglob("*") if path.is_dir())]:
-                _sync(each)
+                hashes = list(pool.map(_copy, sources.values(), [copy / file for file in sources]))
+            for written in [copy, *(path for path in copy.rglob("*") if path.is_dir())]:
+                _sync(written)
             if target.is_dir():
-                # A folder cannot be renamed over another: the old one steps aside. A reader in between finds none.
+                # A folder cannot be renamed over another: move the old one away first. Readers see none in between.
                 aside = _temporary_folder(target)
-                stood = aside / target.name
+                old_folder = aside / target.name
                 try:
-                    os.replace(target, stood)
-                    os.replace(made, target)
-                    shutil.rmtree(stood)
+                    os.replace(target, old_folder)
+                    os.replace(copy, target)
+                    shutil.rmtree(old_folder)
                 except BaseException:
-                    if stood.exists() and not target.exists():
-                        os.replace(stood, target)
+                    if old_folder.exists() and not target.exists():
+                        os.replace(old_folder, target)
                     raise
                 finally:
-                    with contextlib.suppress(OSError):  # it holds the old one, which could not be put back
+                    with contextlib.suppress(OSError):  # the old folder is still in it
                         aside.rmdir()
             else:
-                os.replace(made, target)
+                os.replace(copy, target)
         except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(copy, ignore_errors=True)
             raise
         _sync(target.parent)
         return _folder(name, dict(zip(sources, hashes, strict=True)))
 
     @contextlib.contextmanager
     def artifact_folder(self, name: str) -> Iterator[Path]:
-        """The folder `artifacts/<name>` as a local one to read from: itself, or a copy that goes with the block.
+        """The folder `artifacts/<name>` as a local one to read: itself, or a copy that is removed after the block.
 
         Raises:
-            DatasetError: it is not there.
+            DatasetError: it does not exist.
 
         """
         files = self.artifacts(name)
@@ -190,25 +189,25 @@ class ArtifactStore:
         if self.local:
             yield Path(self._root, "artifacts", name)
             return
-        with tempfile.TemporaryDirectory(prefix="quant-artifacts-") as made:
-            targets = [Path(made, each.removeprefix(f"{name}/")) for each in files]
+        with tempfile.TemporaryDirectory(prefix="quant-artifacts-") as copy:
+            targets = [Path(copy, file.removeprefix(f"{name}/")) for file in files]
             for folder in {target.parent for target in targets}:
                 folder.mkdir(parents=True, exist_ok=True)
-            self._fs.get([f"{self._root}/artifacts/{each}" for each in files], [str(target) for target in targets])
-            yield Path(made)
+            self._fs.get([f"{self._root}/artifacts/{file}" for file in files], [str(target) for target in targets])
+            yield Path(copy)
 
     def artifacts(self, folder: str) -> list[str]:
-        """Names of the files below `artifacts/<folder>`, sorted; none where it is not there."""
+        """Sorted names of the files below `artifacts/<folder>`; none if it does not exist."""
         self._fs.invalidate_cache()
         root = f"{self._root}/artifacts/"
-        found = [path[len(root) :] for path in self._fs.find(f"{root}{folder}")]
-        return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")))
+        names = [path[len(root) :] for path in self._fs.find(f"{root}{folder}")]
+        return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
 
     def read_artifacts(self, names: Sequence[str]) -> list[bytes]:
-        """Content of several, side by side where each is a request.
+        """Content of several artifacts, in parallel if the storage is remote.
 
         Raises:
-            DatasetError: one is not there.
+            DatasetError: one does not exist.
 
         """
         if self.local:
@@ -217,36 +216,36 @@ class ArtifactStore:
             return list(pool.map(self.read_artifact, names))
 
     def read_artifact(self, name: str) -> bytes:
-        """Content of the file `artifacts/<name>`; a DatasetError where it is not there."""
+        """Content of the file `artifacts/<name>`; DatasetError if it does not exist."""
         try:
             return self.read_file(f"artifacts/{name}")
         except FileNotFoundError:
             raise _missing(self.artifact_url(name)) from None
 
     def read_file(self, name: str) -> bytes:
-        """Content of a file below the store's folder; FileNotFoundError where there is none."""
+        """Content of a file below the store's folder; FileNotFoundError if it does not exist."""
         return bytes(self._fs.cat_file(f"{self._root}/{name}"))
 
     def has_artifact(self, name: str) -> bool:
-        """Whether the file `artifacts/<name>` is there."""
+        """Whether the file `artifacts/<name>` exists."""
         return bool(self._fs.exists(f"{self._root}/artifacts/{name}"))
 
     def artifact_url(self, name: str) -> str:
-        """Where a person finds `artifacts/<name>`."""
+        """Path or URL of `artifacts/<name>`, for people."""
         return f"{self.url}/artifacts/{name}"
 
     def newest_below(self, folder: str, before: str, after: str) -> str:
-        """The last, in order of the alphabet, of what stands between `before` and `after` in names of files; or ""."""
+        """The last in alphabetical order of the texts between `before` and `after` in file names; "" if none."""
         self._fs.invalidate_cache()
         names = [path.rpartition("/")[2] for path in self._fs.glob(f"{self._root}/{folder}/{before}*{after}")]
         return max((name.removeprefix(before).removesuffix(after) for name in names), default="")
 
     def write_file(self, name: str, content: bytes) -> None:
         """Replace a file below the store's folder as a whole."""
-        self._replace(f"{self._root}/{name}", content)
+        self._begin(f"{self._root}/{name}", content)()
 
     def remove_file(self, name: str) -> bool:
-        """Take a file below the store's folder away; whether there was one."""
+        """Remove a file below the store's folder; returns whether it existed."""
         path = f"{self._root}/{name}"
         self._fs.invalidate_cache()
         if not self._fs.exists(path):
@@ -254,29 +253,25 @@ class ArtifactStore:
         self._fs.rm_file(path)
         return True
 
-    def _replace(self, path: str, content: bytes) -> FileState | None:
-        """Replace a file as a whole; its state on disk where it is local."""
-        return self._begin(path, content)()
-
     def _begin(self, path: str, content: bytes) -> Callable[[], FileState | None]:
-        """Begin to replace a file as a whole: the function to call, in any thread, waits for the disk or the network.
+        """Start to replace a file as a whole; returns a function, for any thread, that waits for the disk or network.
 
-        A file that is local has all its content under another name by then. The function gives its state on disk.
+        A local file is then complete under a temporary name. The function returns its state on disk.
         """
         if not self.local:
             return lambda: self._fs.pipe_file(path, content)  # an object store's put is atomic
-        made = _Replacement(Path(path))
+        replacement = _Replacement(Path(path))
         try:
-            with _naming(made.target):
-                made.file.write(content)
+            with _naming(replacement.target):
+                replacement.file.write(content)
         except BaseException:
-            made.abandon()
+            replacement.abandon()
             raise
-        return made.finish
+        return replacement.finish
 
     @contextlib.contextmanager
     def _uploading(self, path: str) -> Iterator[BinaryIO]:
-        """A file that appears when the block ends without error, as object stores have it: an upload in parts."""
+        """A file that appears when the block ends without error: an upload in parts to an object store."""
         file = self._fs.open(path, "wb", autocommit=False)
         try:
             yield file
@@ -289,7 +284,7 @@ class ArtifactStore:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let what the disk refuses in a write name the file: a full disk does not."""
+    """Add the file's name to errors of the disk, for example a full disk, that lack it."""
     try:
         yield
     except OSError as error:
@@ -299,7 +294,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 class _Replacement:
-    """A file that is written under another name and takes the name `target` when it is whole and on disk."""
+    """A file with a temporary name that is renamed to `target` when it is complete and on disk."""
 
     def __init__(self, target: Path) -> None:
         _prepare(target.parent)
@@ -308,51 +303,51 @@ class _Replacement:
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
 
     def finish(self) -> FileState:
-        """Wait for the disk and take the name; the state on disk."""
+        """Wait for the disk and rename the file; returns its state on disk."""
         try:
             with _naming(self.target), self.file:
                 self.file.flush()
                 os.fchmod(self.file.fileno(), 0o644)
                 os.fsync(self.file.fileno())
-                # Asked of the open file: by its name it may be another writer's already.
+                # By descriptor, because the name may already belong to another writer's file.
                 state = FileState.of(os.fstat(self.file.fileno()))
             os.replace(self._temporary, self.target)
         except BaseException:
             self.abandon()
             raise
-        _sync(self.target.parent)  # the rename itself must survive a power cut
+        _sync(self.target.parent)  # the rename must survive a power failure too
         return state
 
     def abandon(self) -> None:
-        """Leave the target as it is."""
-        with contextlib.suppress(OSError):  # what could not be written may not be flushed either
+        """Leave the target unchanged."""
+        with contextlib.suppress(OSError):  # after a failed write, the flush may fail too
             self.file.close()
         Path(self._temporary).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the name `target` when the block ends without error, whole and on disk."""
-    made = _Replacement(target)
+    """A file that is renamed to `target`, complete and on disk, when the block ends without error."""
+    replacement = _Replacement(target)
     try:
-        yield made.file
+        yield replacement.file
     except BaseException:
-        made.abandon()
+        replacement.abandon()
         raise
-    made.finish()
+    replacement.finish()
 
 
 def _temporary_folder(target: Path) -> Path:
     _prepare(target.parent)
-    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    made.chmod(0o755)
-    return made
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    folder.chmod(0o755)
+    return folder
 
 
 def _prepare(folder: Path) -> None:
-    """Make a folder, and remove what a killed run left in it; what is younger may be another run's.
+    """Create a folder, or remove old temporary files of killed runs from it; newer ones may be another run's.
 
-    Young against the folder's own last change: both times are the file system's, which need not be this machine's.
+    Ages are relative to the folder's own last change, because the file system's clock may differ from this machine's.
     """
     try:
         names, now = os.listdir(folder), folder.stat().st_mtime
@@ -363,7 +358,7 @@ def _prepare(folder: Path) -> None:
         if not (name.startswith(".") and name.endswith(".tmp")):
             continue
         stale = folder / name
-        with contextlib.suppress(FileNotFoundError):  # another writer may be quicker
+        with contextlib.suppress(FileNotFoundError):  # another writer may have removed it
             if _last_change(stale) < now - _STALE_SECONDS:
                 if stale.is_dir():
                     shutil.rmtree(stale)
@@ -372,8 +367,8 @@ def _prepare(folder: Path) -> None:
 
 
 def _last_change(path: Path) -> float:
-    """Of a file, or of a folder and all below it: a long copy changes its files, and none of the folders above."""
-    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    """Last change of a file, or of a folder and all below it: a long copy changes files but not the folders above."""
+    return max(item.lstat().st_mtime for item in (path, *path.rglob("*")))
 
 
 def _copy(source: Path, target: Path) -> str:
@@ -395,7 +390,7 @@ def _sync(folder: Path) -> None:
 
 
 def _folder(name: str, files: Mapping[str, str]) -> ArtifactFolder:
-    listed = "".join(f"{each} {digest}\n" for each, digest in files.items())
+    listed = "".join(f"{file} {digest}\n" for file, digest in files.items())
     return ArtifactFolder(name, hashlib.sha256(listed.encode()).hexdigest(), files)
 
 

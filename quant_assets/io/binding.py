@@ -1,7 +1,7 @@
-"""Which storage a Dagster instance keeps the records of: one line in a file of its home.
+"""The binding of a Dagster instance to one storage, recorded in a file of its home.
 
-An instance with records of two storages lists partitions that the one in use lacks. What the records say of the
-partitions is in `running.reconciliation`.
+An instance with records of two storages would list partitions that the current one lacks. `running.reconciliation`
+compares the records with the partitions.
 """
 
 import os
@@ -15,7 +15,7 @@ RECORD = "storage-url"
 
 
 def bound_to(home: Path) -> str | None:
-    """URL or folder of the storage that a home is bound to; None where it is bound to none yet."""
+    """URL or folder of the storage to which a home is bound; None if it is not bound yet."""
     try:
         recorded = (home / RECORD).read_text(encoding="utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -24,7 +24,7 @@ def bound_to(home: Path) -> str | None:
 
 
 def check_serves(home: Path, storage: str) -> bool:
-    """Whether a home is bound to the storage; False where it is bound to none yet.
+    """Whether a home is bound to the storage; False if it is not bound yet.
 
     Args:
         home: folder of the instance.
@@ -39,15 +39,15 @@ def check_serves(home: Path, storage: str) -> bool:
         raise SettingsError(
             f"the Dagster instance {home} keeps the records of {bound}, not of {storage} (QUANT__STORAGE, profile); "
             "unset DAGSTER_HOME, so that each storage has an instance of its own, or set it to another folder; "
-            f"where it is the same storage at a new place, delete {home / RECORD}"
+            f"if the storage was moved, delete {home / RECORD}"
         )
     return bound is not None
 
 
 def bind(home: Path, storage: str) -> bool:
-    """Bind a home to a storage, where it is not yet.
+    """Bind a home to a storage if it is not bound yet.
 
-    A storage beside the home is recorded relative to it, so that both may be moved together.
+    A storage next to the home is recorded as a relative path, so that both can be moved together.
 
     Args:
         home: folder of the instance.
@@ -67,7 +67,7 @@ def bind(home: Path, storage: str) -> bool:
     unfinished = home / f".{RECORD}.{uuid4().hex}"
     try:
         unfinished.write_text(f"{os.path.relpath(storage, home) if beside else storage}\n", encoding="utf-8")
-        os.link(unfinished, home / RECORD)  # whole, and never over one that another process has made by now
+        os.link(unfinished, home / RECORD)  # complete, and never over another process's file
     except FileExistsError:
         return not check_serves(home, storage)
     finally:

@@ -1,7 +1,4 @@
-"""Rows that are made, written or looked at some months at a time: a long range then needs the memory of a short one.
-
-How months are divided is here; what is done with a block is where it is done.
-"""
+"""Division of long ranges into blocks of months, so that they need only the memory of short ranges."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,43 +7,43 @@ import polars as pl
 
 from quant_assets.schemas import Dataset
 
-#: Bytes of a block's rows, each of their columns with 8. Of a block of features ten times as much is held while it is
-#: computed and written: docs/running-elsewhere.md has the measurements.
+#: Bytes of a block's rows, with 8 per value. While a block of features is computed and written, ten times as much is in
+#: memory: docs/running-elsewhere.md has the measurements.
 BLOCK_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What an asset function computes, block by block: partition keys, and the rows of these partitions.
+    """An asset function's result, block by block: partition keys, and the rows of these partitions.
 
-    A block is computed when the one before it has been written.
+    A block is computed after the one before it has been written.
     """
 
     parts: Iterable[tuple[Sequence[str], pl.DataFrame]]
 
 
 def in_months(first: str, last: str) -> pl.Expr:
-    """Whether a row of a loaded frame is of these months; files of others are not opened."""
+    """Whether a row of a loaded frame is in these months; files of other months are not opened."""
     return pl.col("month").is_between(pl.lit(first), pl.lit(last))
 
 
 def row_bytes(*datasets: Dataset) -> int:
     """Bytes of a row of the widest of some datasets."""
-    return 8 * max(len(each.columns) for each in datasets)
+    return 8 * max(len(dataset.columns) for dataset in datasets)
 
 
 def rows_by_month(frame: pl.LazyFrame) -> dict[str, int]:
-    """How many rows each month of a loaded frame has; of stored files their metadata alone are read."""
+    """Number of rows of a loaded frame by month; of stored files only the metadata is read."""
     return dict(frame.select("month").group_by("month").len().collect().iter_rows())
 
 
 def divided(months: Sequence[str], rows: Mapping[str, int], bytes_of_row: int) -> list[tuple[str, ...]]:
-    """Months one after the other in blocks of about the same size: of at most `BLOCK_BYTES`, or of one month.
+    """Consecutive months in blocks of about the same size: of at most `BLOCK_BYTES`, or one month.
 
     Args:
         months: sorted.
-        rows: of each month; none where a month is absent.
-        bytes_of_row: of one row.
+        rows: number of rows by month; an absent month has none.
+        bytes_of_row: size of one row.
 
     """
     sizes = {month: rows.get(month, 0) * bytes_of_row for month in months}

@@ -1,4 +1,4 @@
-"""Dagster's IO manager over the store: what a run computed, split by partition, and what it reads, as one frame."""
+"""Dagster's IO manager over the store: writes a run's rows by partition and loads its inputs as one frame."""
 
 import contextlib
 import hashlib
@@ -28,12 +28,13 @@ from quant_assets.schemas import Dataset
 class ParquetIOManager(dg.IOManager):
     """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
 
-    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio
-    over the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a
-    report), `{"absent": "carried"}`: of an asset's own months only those before the run's are loaded, as far as they
-    are there, `{"absent": "future"}`: those of months are left out that have not begun at the last closed session, or
-    `{"absent": "any"}` and `{"absent": "stored"}`: all are left out that do not exist; for the sake of the latter no
-    run is made but of the run's own months.
+    The value of `absent` in an input's metadata says which partitions may be absent and are then left out:
+
+    - `skip`: any, unless a whole month is absent (the total portfolio over the existing sectors).
+    - `before`: those before the run's months (the history of a report).
+    - `carried`: the same, and only these are loaded (an asset's own earlier months).
+    - `future`: those of months that have not begun at the last closed session.
+    - `any`, `stored`: all. For `stored`, only the run's own months are planned.
     """
 
     def __init__(
@@ -49,22 +50,22 @@ class ParquetIOManager(dg.IOManager):
         self._datasets = datasets
         self._last_session = last_session
         self._known_through = known_through
-        #: Tells what partitions follow from; None where nothing is recorded.
+        #: Gives the provenance of partitions; None if none is recorded.
         self.recorder = recorder
         self._on_written = on_written
-        #: Homes of instances that keep the records of this storage.
+        #: Homes of instances bound to this storage.
         self._homes: set[Path] = set()
-        #: What the step in hand has read: the hash of the rows of each partition, by dataset.
+        #: The current step, and the hashes of the partitions that it has read, by dataset.
         self._step: tuple[str, str] | None = None
         self._contents: dict[str, dict[str, str | None]] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame | Blocks) -> None:
-        """Write the partitions of the run and record the rows of each; those of blocks one block after the other.
+        """Write the partitions of the run and record their contents, block by block for `Blocks`.
 
-        Where a later block fails, those before it stay written.
+        If a block fails, the blocks before it stay written.
 
         Raises:
-            SettingsError: the run's instance keeps the records of another storage.
+            SettingsError: the run's instance is bound to another storage.
 
         """
         self._bind_instance(context)
@@ -81,7 +82,7 @@ class ParquetIOManager(dg.IOManager):
             blocks = obj.parts
         else:
             frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
-            if dataset.name in read:  # a month follows from the month before, also where this run writes both
+            if dataset.name in read:  # a month depends on the month before, also if this run writes both
                 read[dataset.name] |= self.store.contents(dataset, frame, keys)
             blocks = [(unsaid(self.store, dataset, frame, keys) if dataset.said else keys, frame)]
         made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, read)
@@ -90,7 +91,7 @@ class ParquetIOManager(dg.IOManager):
             if dataset.said:
                 frame = frame.filter(dataset.grain.of_rows(dataset.dated_by).is_in(part))
             rows |= self.store.write(dataset, frame, part, known, made_by)
-            del frame  # it would lie beside the next block
+            del frame  # free the memory before the next block
             if self._on_written is not None:
                 self._on_written(dataset.name, len(part))
         set_data_version(context, self._data_version(context, before, self._contents_of(dataset, keys)))
@@ -100,7 +101,7 @@ class ParquetIOManager(dg.IOManager):
         """Load the mapped partitions.
 
         Raises:
-            SettingsError: the run's instance keeps the records of another storage.
+            SettingsError: the run's instance is bound to another storage.
 
         """
         self._bind_instance(context)
@@ -110,10 +111,10 @@ class ParquetIOManager(dg.IOManager):
         start, end = run_range(context)
         last = max([parse_key(end)[1], *(parse_key(key)[1] for key in keys)])
         if absent == "skip":
-            gone = set(self.store.missing(dataset, keys))
-            months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in gone}
-            # A month without any sector stays among the keys: reading it raises the error that names it.
-            keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
+            missing = set(self.store.missing(dataset, keys))
+            months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in missing}
+            # Keep a month without any sector: reading it raises an error that names it.
+            keys = [key for key in keys if key not in missing or parse_key(key)[1] in months]
         elif absent is not None:
             if absent in ("any", "stored"):
                 optional = list(keys)
@@ -123,13 +124,13 @@ class ParquetIOManager(dg.IOManager):
                 first = parse_key(start)[1]
                 optional = [key for key in keys if parse_key(key)[1] < first]
                 keys = optional if absent == "carried" else keys
-            gone = set(self.store.missing(dataset, optional))
-            keys = [key for key in keys if key not in gone]
+            missing = set(self.store.missing(dataset, optional))
+            keys = [key for key in keys if key not in missing]
         upstream = context.upstream_output
         matures = int((upstream.definition_metadata or {}).get("matures_months", 0)) if upstream is not None else 0
 
         def needed(key: str) -> date:
-            # Of what matures, no more is needed than the run itself takes account of.
+            # Rows that mature need not be newer than the run's own data.
             return min(self._known_through(parse_key(key)[1], matures), self._known_through(last, 0))
 
         frame, contents = self.store.read_with_contents(dataset, keys, needed)
@@ -137,11 +138,11 @@ class ParquetIOManager(dg.IOManager):
         return frame
 
     def _bind_instance(self, context: dg.InputContext | dg.OutputContext) -> None:
-        """Refuse an instance of another storage, however the run was started, also by Dagster's own commands."""
+        """Refuse an instance of another storage, also for runs started by Dagster's own commands."""
         home = instance_home(context)
         if home is None or home in self._homes:
             return
-        with contextlib.suppress(OSError):  # a home that may not be written, as in a container, stays unbound
+        with contextlib.suppress(OSError):  # a read-only home, as in a container, stays unbound
             if bind(home, self.store.url):
                 context.log.info(f"the Dagster instance {home} is bound to {self.store.url} from now on")
         self._homes.add(home)
@@ -153,32 +154,32 @@ class ParquetIOManager(dg.IOManager):
         return self._contents
 
     def _contents_of(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str | None]:
-        gone = set(self.store.missing(dataset, keys))
-        return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
+        missing = set(self.store.missing(dataset, keys))
+        return {key: None if key in missing else self.store.recorded(dataset, key).content for key in keys}
 
     def _data_version(
         self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]
     ) -> dg.DataVersion:
-        """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
+        """Dagster's data version of the run's partitions, by which it marks downstream assets as stale.
 
-        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as
-        new, a run that changes nothing keeps the version that they have.
+        Dagster uses one version for all partitions of a run. A run that changes no rows keeps their version, so that
+        they do not count as new.
         """
         if before == after:
-            kept = latest_data_versions(context, after)
-            if len(kept) == 1 and (version := kept.pop()) is not None:
+            versions = latest_data_versions(context, after)
+            if len(versions) == 1 and (version := versions.pop()) is not None:
                 return dg.DataVersion(version)
         return dg.DataVersion(data_version(after))
 
 
 def data_version(contents: Mapping[str, str | None]) -> str:
-    """Dagster's data version of partitions that are written together, from the hash of the rows of each."""
+    """Dagster's data version of partitions written together, from their content hashes."""
     whole = "".join(f"{key}{content}" for key, content in contents.items())
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 class Recorder(Protocol):
-    """Tells what a partition's rows follow from."""
+    """Gives the provenance of partitions."""
 
     def made_by(self, name: str, contents: Mapping[str, Mapping[str, str | None]]) -> Callable[[str], str]:
-        """The text to record for each partition of a run, from the hashes of the partitions that it has read."""
+        """The text to record for a partition of a run, from the hashes of the partitions that the run has read."""

@@ -1,8 +1,8 @@
 """The partitioned Parquet store: a local folder or any fsspec URL.
 
-A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: a reader, or a
-machine that lost power, sees the old rows or the new ones. Files that are not rows are in `artifacts`, what the rows
-mean is in `schemas`, what a file says of itself in `partition_file`.
+A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: readers, also
+after a power failure, see the old rows or the new ones. Files that are not rows are in `artifacts`, the meaning of rows
+in `schemas`, the metadata of files in `partition_file`.
 """
 
 import contextlib
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PART = "part-0.parquet"
-#: Partitions whose rows are gathered at a time, and the most files that wait for the disk.
+#: Number of partitions whose rows are gathered at a time, and largest number of files that wait for the disk.
 _GATHERED, _MOST_BEGUN = 16, 32
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
 class DatasetStore(ArtifactStore):
-    """Partitions of datasets under one folder or URL, and the artifacts beside them.
+    """Partitions of datasets and artifacts under one folder or URL.
 
     Args:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
-        storage_options: handed to fsspec; credentials come from the environment.
-        command: the shell command that an error about missing partitions names.
+        storage_options: passed to fsspec; credentials come from the environment.
+        command: the shell command in errors about missing partitions.
 
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None, command: str = "quant run") -> None:
         super().__init__(url, storage_options)
         self._command = command
-        #: Of each local file that was read or written: its state on disk, what it records, and the columns that it was
-        #: held against.
+        #: By local file that was read or written: its state on disk, its metadata, and the columns with which it was
+        #: compared.
         self._checked: dict[str, tuple[FileState, Recorded, Mapping[str, Column]]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
@@ -56,13 +56,13 @@ class DatasetStore(ArtifactStore):
         return f"{self._root}/{dataset.name}/{dataset.grain.folder(partition_key)}/{_PART}"
 
     def existing(self, dataset: Dataset) -> set[str]:
-        """Keys of the partitions that have been written."""
+        """Keys of the partitions that exist."""
         self._fs.invalidate_cache()
         root = glob.escape(f"{self._root}/{dataset.name}")
         return {dataset.grain.key_at(path) for path in self._fs.glob(f"{root}/{dataset.grain.folders}/{_PART}")}
 
     def missing(self, dataset: Dataset, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that have not been written, in order."""
+        """The keys whose partitions do not exist, in order."""
         wanted = sorted_keys(keys)
         if self.local:
             return [key for key in wanted if not os.path.exists(self.path(dataset, key))]
@@ -73,7 +73,7 @@ class DatasetStore(ArtifactStore):
         """The keys in order of sector (GICS) and month.
 
         Raises:
-            MissingPartitionError: a partition has not been written; names all of them.
+            MissingPartitionError: partitions do not exist; names all of them.
 
         """
         wanted = sorted_keys(keys)
@@ -91,13 +91,12 @@ class DatasetStore(ArtifactStore):
         """Partitions as one frame with `sector` (at sector grain) and `month`, in order of sector (GICS) and month.
 
         Args:
-            dataset: what is read.
+            dataset: the dataset.
             keys: partitions to read.
-            known_through: gives for a key the session that its rows must take account of at least; None where any will
-                do.
+            known_through: first session, by key, through which the rows must be known; None for no condition.
 
         Raises:
-            MissingPartitionError: a partition has not been written, or was written too early; names all of them.
+            MissingPartitionError: partitions do not exist or were written too early; names all of them.
             DatasetError: a file cannot be read or was written with another schema; names the file.
 
         """
@@ -106,7 +105,7 @@ class DatasetStore(ArtifactStore):
     def read_with_contents(
         self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None
     ) -> tuple[pl.LazyFrame, dict[str, str | None]]:
-        """What `read` gives, and the hash of the rows of each partition as its file records it."""
+        """The result of `read`, and the content hashes that the partitions' files record."""
         wanted = self.present(dataset, keys)
         if not wanted:
             return pl.LazyFrame(schema=dataset.loaded_schema), {}
@@ -120,7 +119,7 @@ class DatasetStore(ArtifactStore):
                     f"{path} was written with another schema than '{dataset.name}' has now; materialise it again"
                 )
         if known_through is not None:
-            days = ((key, each.known_through) for key, each in recorded.items())
+            days = ((key, metadata.known_through) for key, metadata in recorded.items())
             early = {key: day for key, day in days if day is not None and day < known_through(key)}
             if early:
                 first = next(iter(early))
@@ -139,10 +138,10 @@ class DatasetStore(ArtifactStore):
                 labels = {level: pl.lit(value) for level, value in dataset.grain.placed(key).items()}
                 frames.append(pl.read_parquet(source).with_columns(**labels))
             frame = pl.concat(frames).lazy()
-        return frame.select(list(dataset.loaded_schema)), {key: each.content for key, each in recorded.items()}
+        return frame.select(list(dataset.loaded_schema)), {key: metadata.content for key, metadata in recorded.items()}
 
     def known_through(self, dataset: Dataset, partition_key: str) -> date | None:
-        """Last session that a partition takes account of, as `write` recorded it; None where it was not told.
+        """Last session whose data a partition uses, as `write` recorded it; None if it was not recorded.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -151,7 +150,7 @@ class DatasetStore(ArtifactStore):
         return self.recorded(dataset, partition_key).known_through
 
     def recorded(self, dataset: Dataset, partition_key: str) -> Recorded:
-        """What the file of a partition says of itself.
+        """The metadata of a partition's file.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -161,7 +160,7 @@ class DatasetStore(ArtifactStore):
         return self._recorded(dataset, path, path if self.local else io.BytesIO(self._fs.cat_file(path)))
 
     def content(self, dataset: Dataset, partition_key: str) -> str:
-        """Hash of the columns and rows of a partition on disk: the one recorded, unless another hand has changed it.
+        """Hash of the columns and rows of a partition on disk; differs from the recorded one if the file was changed.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -181,65 +180,65 @@ class DatasetStore(ArtifactStore):
         known_through: Callable[[str], date] | None = None,
         made_by: Callable[[str], str] | None = None,
     ) -> dict[str, int]:
-        """Replace the partitions `keys` by the rows of `frame`; a partition without rows becomes an empty file.
+        """Replace the partitions `keys` with the rows of `frame`; a partition without rows becomes an empty file.
 
         Args:
-            dataset: what is written.
+            dataset: the dataset.
             frame: rows with `sector` at sector grain.
             keys: partitions to replace.
-            known_through: gives for a key the last session that its rows take account of. It is recorded in the file,
-                so that a month written before it was over is told from a finished one.
-            made_by: gives for a key what its rows follow from, which is recorded too.
+            known_through: last session, by key, whose data the rows use. It is recorded in the file, to distinguish a
+                month written before its end from a complete one.
+            made_by: provenance of the rows, by key, which is recorded too.
 
         Returns:
-            Rows of each key.
+            Number of rows by key.
 
         Raises:
-            DatasetError: a column breaks the schema, a row lies outside the keys, or a partition already takes account
-                of later sessions; nothing has been written then.
+            DatasetError: a column breaks the schema, a row is outside the keys, or a partition already uses later
+                sessions; nothing has been written then.
 
         """
         wanted = sorted_keys(keys)
         rows = _Rows(dataset, frame, wanted)
         if known_through is not None:
             self.refuse_to_forget(dataset, wanted, known_through)
-        made, begun = PartitionWriter(dataset.schema, dataset.filtered), deque[Callable[[], None]]()
-        # This thread computes, the others wait for the disk: where each did both, they stood in each other's way.
+        writer, begun = PartitionWriter(dataset.schema, dataset.filtered), deque[Callable[[], None]]()
+        # This thread computes and the others wait for the disk; threads that do both slow each other down.
         with ThreadPoolExecutor(WRITERS) as pool:
             for key, table in rows.tables():
                 known = None if known_through is None else known_through(key)
-                content, recorded = made.written(table, known, None if made_by is None else made_by(key))
+                content, recorded = writer.written(table, known, None if made_by is None else made_by(key))
                 path = self.path(dataset, key)
                 state = pool.submit(self._begin(path, content))
                 begun.append(partial(self._remember, dataset, path, recorded, state))
                 if len(begun) > _MOST_BEGUN:
                     begun.popleft()()
-            for each in begun:
-                each()
+            for finish in begun:
+                finish()
         return rows.count
 
     def contents(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, str]:
-        """The hash of the rows of each of the partitions `keys` that `write` would record; nothing is written."""
-        made, rows = PartitionWriter(dataset.schema, dataset.filtered), _Rows(dataset, frame, sorted_keys(keys))
-        return {key: made.written(table, None, None)[1].content or "" for key, table in rows.tables()}
+        """The content hashes that `write` would record for the partitions `keys`; nothing is written."""
+        writer, rows = PartitionWriter(dataset.schema, dataset.filtered), _Rows(dataset, frame, sorted_keys(keys))
+        return {key: writer.written(table, None, None)[1].content or "" for key, table in rows.tables()}
 
     def _remember(self, dataset: Dataset, path: str, recorded: Recorded, written: Future[FileState | None]) -> None:
-        """Wait until a file stands under its name, and keep what it records."""
+        """Wait until a file has its final name, and remember its metadata."""
         state = written.result()
         if state is not None:
             self._checked[path] = (state, recorded, dataset.columns)
 
     def refuse_to_forget(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date]) -> None:
-        """Refuse to replace partitions that take account of later sessions than `known_through` gives.
+        """Refuse to replace partitions that use later sessions than `known_through` gives.
 
         Raises:
             DatasetError: there is one; names it.
 
         """
         keys = sorted_keys(keys)
-        gone = set(self.missing(dataset, keys))
+        missing = set(self.missing(dataset, keys))
         for key in keys:
-            known = None if key in gone else self.known_through(dataset, key)
+            known = None if key in missing else self.known_through(dataset, key)
             if known is not None and known > known_through(key):
                 raise DatasetError(
                     f"partition {key} of '{dataset.name}' takes account of {known}, "
@@ -248,41 +247,41 @@ class DatasetStore(ArtifactStore):
                 )
 
     def refuse(self, dataset: Dataset, keys: Iterable[str]) -> None:
-        """Set partitions aside whose rows break the contract: missing to readers, `part-0.refused` to a person."""
+        """Rename partitions whose rows break the contract to `part-0.refused`, so that they are missing for readers."""
         for key in keys:
             path = self.path(dataset, key)
             self._fs.mv(path, path.removesuffix(".parquet") + ".refused")
 
     def _recorded(self, dataset: Dataset, path: str, source: Any) -> Recorded:
-        """What a file records; it is looked into once, as long as it is the same file."""
+        """The metadata of a file, read again only if the file was replaced."""
         try:
             state = FileState.of(os.stat(path)) if self.local else None
             if state is not None and path in self._checked:
-                before, found, columns = self._checked[path]
+                before, metadata, columns = self._checked[path]
                 if before == state and columns is dataset.columns:
-                    return found
+                    return metadata
             with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
-                found = read_recorded(file, dataset)
+                metadata = read_recorded(file, dataset)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
         if state is not None:
-            self._checked[path] = (state, found, dataset.columns)
-        return found
+            self._checked[path] = (state, metadata, dataset.columns)
+        return metadata
 
 
 class _Rows:
-    """The rows of a frame, by the partitions in which they are written.
+    """The rows of a frame by partition.
 
     Args:
-        dataset: what the rows are of.
+        dataset: dataset of the rows.
         frame: rows with `sector` at sector grain.
         wanted: keys of the partitions.
 
     Attributes:
-        count: rows of each key.
+        count: number of rows by key.
 
     Raises:
-        DatasetError: a column breaks the schema, or a row lies outside the partitions.
+        DatasetError: a column breaks the schema, or a row is outside the partitions.
 
     """
 
@@ -294,31 +293,31 @@ class _Rows:
                 f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, "
                 f"first {undated.row(0, named=True)}"
             )
-        # Grouped by the period's first day: to write the key of each row takes longer than all the rest.
+        # Grouped by the period's first day: building the key of every row would take longer than all the rest.
         period = day.dt.truncate(dataset.grain.period.every).alias("__period")
         placed = frame.lazy().select(*dataset.grain.head, dataset.dated_by).with_row_index()
         groups = placed.group_by(*dataset.grain.head, period, maintain_order=True).agg("index", day.first()).collect()
         keys = groups.select(dataset.grain.of_rows(dataset.dated_by)).to_series()
-        found: dict[str, pl.Series] = dict(zip(keys, groups["index"], strict=True))
-        outside = [key for key in found if key not in set(wanted)]
+        indices: dict[str, pl.Series] = dict(zip(keys, groups["index"], strict=True))
+        outside = [key for key in indices if key not in set(wanted)]
         if outside:
-            first = frame.row(min(found[key][0] for key in outside), named=True)
+            first = frame.row(min(indices[key][0] for key in outside), named=True)
             raise DatasetError(
-                f"dataset '{dataset.name}': {sum(len(found[key]) for key in outside)} rows lie outside the run's "
+                f"dataset '{dataset.name}': {sum(len(indices[key]) for key in outside)} rows lie outside the run's "
                 f"partitions {describe(wanted)}; the first is in {outside[0]}, ticker {first.get('ticker', '-')}, "
                 f"{dataset.dated_by} {first[dataset.dated_by]}"
             )
-        self._frame, self._found = frame.select(list(dataset.schema)), found
-        self.count = {key: len(found.get(key, ())) for key in wanted}
+        self._frame, self._indices = frame.select(list(dataset.schema)), indices
+        self.count = {key: len(indices.get(key, ())) for key in wanted}
 
     def tables(self) -> "Iterator[tuple[str, pa.Table]]":
-        """Rows of each partition, in the order of the keys."""
+        """Yield the partitions' rows, in the order of the keys."""
         keys, none = list(self.count), pl.Series(dtype=pl.get_index_type())
-        # Rows of several partitions are gathered at a time, which costs little more than those of one; all of them
-        # together would be a second copy of a frame that may be large.
+        # Gathering the rows of several partitions costs little more than those of one; all of them together would be a
+        # second copy of a large frame.
         for first in range(0, len(keys), _GATHERED):
             gathered = keys[first : first + _GATHERED]
-            table = self._frame[pl.concat([self._found.get(key, none) for key in gathered])].to_arrow()
+            table = self._frame[pl.concat([self._indices.get(key, none) for key in gathered])].to_arrow()
             start = 0
             for key in gathered:
                 yield key, table.slice(start, self.count[key])
@@ -326,7 +325,7 @@ class _Rows:
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:
-    """Partition keys in order of sector (GICS) and month, each once."""
+    """Distinct partition keys in order of sector (GICS) and month."""
 
     def order(key: str) -> tuple[int, str]:
         sector, month = parse_key(key)

@@ -1,11 +1,11 @@
-"""A local file that is there whole or not at all, whatever ends the process or the machine meanwhile."""
+"""Atomic writes of local files: complete or absent, also after a crash of the process or the machine."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or replace it, in a folder that is made where it is missing.
+    """Write or replace a file; its folder is created if it is missing.
 
     Raises:
         OSError: the disk refuses.
@@ -18,7 +18,7 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)  # the new name is on the disk with its folder
+    folder = os.open(path.parent, os.O_RDONLY)  # write the new name to disk too
     try:
         os.fsync(folder)
     finally:

@@ -1,1 +1,1 @@
-"""The market as it was known: calendar, panels, universe, corporate actions, point-in-time statements."""
+"""Point-in-time market data: calendar, panels, universe, corporate actions, statements."""

@@ -1,4 +1,4 @@
-"""Why an index member has no bar on a session, as far as it can be told by the end of the month."""
+"""Why an index member has no bar on a session, as far as is known at the end of the month."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,19 +20,19 @@ def absences(
     entered: pl.DataFrame,
     as_ofs: Sequence[date],
 ) -> pl.DataFrame:
-    """Sessions of members without a bar, in spells of one reason, each as known at its month's decision session.
+    """Sessions of members without a bar, as spells with one reason, as known at the month's decision session.
 
-    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the
-    tickers that are in the panel by then: this is declared to depend on other tickers.
+    The first reason that applies counts, in the order of the schema. Which sessions a provider lacks is decided from
+    all tickers in the panel by then; this dependence on other tickers is declared.
 
     Args:
         members: `ticker, date`, the sessions that are expected to have a bar.
-        series: `ticker, date` of the bars that there are (dataset ohlcv, all of it).
+        series: `ticker, date` of the existing bars (the whole dataset ohlcv).
         bars: `ticker, date, provider` as given, from the start of the profile on.
         quarantine: `ticker, date` of the refused bars.
-        delistings: `ticker, last_session, known_at, reason`. One that turned out wrong by the month's end is none.
-        entered: `ticker, entered`, the session from which each ticker is in the panel (`placement.entries`). Bars
-            before it are no sign of what a provider has: an earlier month does not know of them.
+        delistings: `ticker, last_session, known_at, reason`. One taken back by the month's end does not count.
+        entered: `ticker, entered`, the session from which a ticker is in the panel (`placement.entries`). Bars before
+            it are not counted for a provider: an earlier month does not know of them.
         as_ofs: decision sessions, ascending; members after the last one are left out.
 
     Returns:
@@ -44,8 +44,8 @@ def absences(
     missing = missing.join_asof(
         decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False
     ).drop_nulls("as_of")
-    asked = missing["ticker"].implode()  # few have no bar: the others' bars need not be sorted
-    known = series.filter(pl.col("ticker").is_in(asked)).select("ticker", "date").sort("date")
+    tickers = missing["ticker"].implode()  # only few tickers lack bars: do not sort the bars of the others
+    known = series.filter(pl.col("ticker").is_in(tickers)).select("ticker", "date").sort("date")
     missing = missing.join_asof(
         known.with_columns(last_bar="date"),
         on="date",
@@ -61,16 +61,16 @@ def absences(
     refused = quarantine.select("ticker", "date", refused=pl.lit(True)).unique()
     missing = missing.join(refused, on=["ticker", "date"], how="left", maintain_order="left")
     missing = missing.join(_providers(missing, bars, entered), on=["ticker", "date"], how="left", maintain_order="left")
-    stands = pl.col("trades_again").is_null() | (pl.col("trades_again") > pl.col("as_of"))
+    not_taken_back = pl.col("trades_again").is_null() | (pl.col("trades_again") > pl.col("as_of"))
     reasons = (
         ("quarantined", pl.col("refused")),
         ("no_bar_yet", pl.col("last_bar").is_null()),
-        ("delisted", (pl.col("gone") >= pl.col("last_bar")) & (pl.col("known_at") <= pl.col("as_of")) & stands),
+        ("delisted", (pl.col("gone") >= pl.col("last_bar")) & (pl.col("known_at") <= pl.col("as_of")) & not_taken_back),
         ("provider_ended", pl.col("open").is_null() | ~pl.col("open")),
         ("provider_gap", ~pl.col("has_day")),
     )
     reason = pl.coalesce(
-        *(pl.when(holds.fill_null(False)).then(pl.lit(name)) for name, holds in reasons), pl.lit("halt")
+        *(pl.when(applies.fill_null(False)).then(pl.lit(name)) for name, applies in reasons), pl.lit("halt")
     )
     number = pl.Series(session_number(missing["date"].to_numpy().astype("datetime64[D]")), dtype=pl.Int64)
     rows = missing.with_columns(reason=reason, number=number).sort("ticker", "date")
@@ -92,13 +92,13 @@ def absences(
 
 
 def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame) -> pl.DataFrame:
-    """Whether any provider that has had a bar of the ticker has bars of anybody by `as_of`, and has the session.
+    """Whether any provider that had the ticker before has later bars of any ticker by `as_of`, and has the session.
 
     Returns:
-        `ticker, date, open, has_day`; no row where no provider has had the ticker.
+        `ticker, date, open, has_day`; no row if no provider had the ticker before.
 
     """
-    # What lies further back counts for none of them: the whole history need not be looked through.
+    # Earlier bars affect no result: do not search the whole history.
     first = missing["date"].min()
     present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - pl.duration(days=USUAL_DAYS))
     present = present.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
@@ -109,13 +109,13 @@ def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame)
         .group_by("ticker", "provider")
         .agg(begun=pl.col("date").min())
     )
-    asked = (
+    rows = (
         missing.select("ticker", "date", "as_of")
         .join(had, on="ticker")
         .filter(pl.col("begun") < pl.col("date"))
         .sort("date")
     )
-    asked = asked.join_asof(
+    rows = rows.join_asof(
         days.select("provider", next_day="date").sort("next_day"),
         left_on="date",
         right_on="next_day",
@@ -123,9 +123,9 @@ def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame)
         strategy="forward",
         check_sortedness=False,
     )
-    asked = asked.join(gaps.select("provider", "date", gap=pl.lit(True)), on=["provider", "date"], how="left")
+    rows = rows.join(gaps.select("provider", "date", gap=pl.lit(True)), on=["provider", "date"], how="left")
     open_then = pl.col("next_day") <= pl.col("as_of")
-    return asked.group_by("ticker", "date").agg(
+    return rows.group_by("ticker", "date").agg(
         open=open_then.fill_null(False).any(),
         has_day=(open_then.fill_null(False) & (pl.col("next_day") == pl.col("date")) & pl.col("gap").is_null()).any(),
     )

@@ -1,35 +1,34 @@
-"""One adjusted series for each ticker out of several providers' bars, carried forward from its first bar.
+"""One adjusted series per ticker from several providers' bars, carried forward from its first bar.
 
-Nothing here looks ahead: a factor at t follows from the ticker's bars up to t alone, so a later split or dividend,
-another ticker, or the day on which the data ends changes none of them, not even in the last bit.
+Nothing here looks ahead: a factor at t depends only on the ticker's bars up to t, so a later split or dividend, another
+ticker, or the last day of the data changes no factor, not even in the last bit.
 
 Conventions
 -----------
-- The return r_t of a session, as traded or as adjusted, is `market.steps`'.
+- The return r_t of a session, as traded or as adjusted, is that of `market.steps`.
 - Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded
-  bars, and 1 where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
-- As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last
-  as-traded bar of the series on, whose level the provider's dividends and splits carry forward (`traded_factor`,
-  `traded_volume_factor`).
+  bars, and 1 if it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
+- As-traded levels of adjusted bars: the levels of adjusted prices and volumes depend on later events, so the as-traded
+  level is known only after an as-traded bar of the series, whose level the provider's dividends and splits carry
+  forward (`traded_factor`, `traded_volume_factor`).
 
 Joining providers
 -----------------
 The best provider with a bar on a ticker's first day leads its series. On every session where both have a bar, another
 provider is aligned with the series (its close gets the series' anchored close) and its return since the session before
-is compared with the series'. It agrees when more than half of the last `splice_sessions` returns that could be
-compared, and at least `splice_min_sessions` of them, lie within `splice_tolerance`. A better provider that agrees takes
-over at the first session whose return both sides of the step have; when the leader has no bar, the best one that agrees
+is compared with the series'. It agrees if more than half of the last `splice_sessions` comparable returns, and at
+least `splice_min_sessions` of them, are within `splice_tolerance`. A better provider that agrees takes over at the
+first session whose return both sides of the step have; if the leader has no bar, the best provider that agrees
 continues from the last session it shared with the series. A provider that does not agree describes another company
-(symbols are handed on) or is faulty: where the series has no other bar, or it would have led, its bar is listed as
-`unjoined` and not used.
+(symbols are reused) or is faulty: if the series has no other bar, or this provider would have led, its bar is listed
+as `unjoined` and not used.
 
 Unexplained
 -----------
-A bar of the series is marked where its return r_t, with the events used, is `extreme_move` or more, up or down by the
+A bar of the series is marked if its return r_t, with the events used, is `extreme_move` or more, up or down by the
 same factor, and no other provider upholds it: none has a return since the same session within `disagreement` of it (as
-a share of 1 + r_t where that is more than 1). So is a smaller jump that takes a marked step back: within
-`reversal_days` of it, to the level before it within `reversal_tolerance` and a quarter of the jump, as
-`market.reversals` says.
+a share of 1 + r_t if that is more than 1). So is a smaller jump that reverses a marked step: within `reversal_days`,
+to the level before it within `reversal_tolerance` and a quarter of the jump, as in `market.reversals`.
 """
 
 import math
@@ -49,18 +48,18 @@ _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
 
 
 def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
+    """Choose one provider's bar per ticker and session, and carry the factors from the ticker's first bar.
 
     Args:
-        stepped: of `steps.with_steps`, with the events that are to be used (`events.repair`), and with `listed`
-            (`delistings.with_listing`) where a symbol may have passed from one company to another.
+        stepped: result of `steps.with_steps` with the repaired events (`events.repair`), and with `listed`
+            (`delistings.with_listing`) if a symbol may belong to several companies.
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`; of the events `extreme_move`,
-            `disagreement` and what is a reversal.
+            `disagreement` and the thresholds of a reversal.
 
     Returns:
         The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor`,
-        `traded_volume_factor` and `unexplained` (dataset `ohlcv`), and the bars that were left out because their
-        provider does not agree with the series, with the reason `unjoined`.
+        `traded_volume_factor` and `unexplained` (dataset `ohlcv`), and the bars left out because their provider does
+        not agree with the series, with the reason `unjoined`.
 
     """
     bars = stepped
@@ -68,7 +67,7 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
         bars = stepped.with_columns(listed=pl.col("date").min().over("ticker"))
     places = bars["precedence"].unique().sort().to_numpy()
     split_adjusted = bars["adjustment"] == "split_adjusted"
-    # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
+    # Copies of fixed types: numba compiles again for another type and for a read-only array.
     status, factors, unexplained = _compiled()(
         company(bars).to_numpy().copy(),
         np.array(bars["date"].to_physical(), dtype=np.int64),
@@ -102,14 +101,14 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
 
 
 def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
-    """Adjusted bars (dataset `prices`) of bars with factors (dataset `ohlcv`); row by row, any part of the history.
+    """Adjusted bars (dataset `prices`) from bars with factors (dataset `ohlcv`); works on any subset of rows.
 
-    Where prices and volume are adjusted for splits alone, close times volume is what was traded, whatever their level.
+    If prices and volume are adjusted for splits only, close times volume is the dollar volume, whatever their level.
 
     Returns:
-        open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded and
-        `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`,
-        `unexplained`, `in_sector`, `panel_from`.
+        open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` (as traded),
+        `dollar_volume` (close times volume as traded), both null if unknown, `split_factor`, `unexplained`,
+        `in_sector`, `panel_from`.
 
     """
     return ohlcv.select(
@@ -132,7 +131,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
 
 @cache
 def _compiled() -> Callable[..., tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]]:
-    import numba  # half a second that only those who compute pay
+    import numba  # imported here because it takes half a second
 
     njit = numba.njit(cache=True, nogil=True)
     compiled: Callable[..., tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]] = njit(_series)
@@ -163,45 +162,45 @@ def _series(
     near: float,
     reversal_days: int,
 ) -> tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]:
-    """Status, factors and mark of every bar; the kernel behind `join_providers`. The tests hold a slow reference.
+    """Status, factors and mark of every bar; the kernel of `join_providers`. The tests have a slow reference.
 
     Args:
         ticker: number of the ticker, of shape (n_bars,); bars are sorted by ticker, day, provider.
         day: number of the day.
         provider: number of the provider from 0, the best first.
-        clean: whether the bar is not refused; at most one for each ticker, day and provider.
+        clean: whether the bar is not refused; at most one per ticker, day and provider.
         as_traded: whether the provider gives prices as traded.
         split_adjusted: whether it has adjusted them for splits alone.
-        informed: whether the provider gives dividends and splits, as far as its prices are adjusted for them.
-        previous: position of the provider's clean bar before, -1 where there is none.
+        informed: whether the provider gives the dividends and splits for which its prices are adjusted.
+        previous: position of the provider's clean bar before, -1 if there is none.
         close: closes as given.
         volume: volumes as given.
-        shares: of one share at the bar before.
-        cash: of one share at the bar before.
+        shares: per share at the bar before.
+        cash: per share at the bar before.
         growth: 1 + the provider's own total return since the bar before.
-        n_providers: how many providers there are.
-        window: most returns that are compared.
-        minimum: fewest returns that are compared.
-        tolerance: largest difference of returns that are alike.
-        extreme: least absolute logarithm of 1 + return that is marked.
+        n_providers: number of providers.
+        window: largest number of returns compared.
+        minimum: smallest number of returns compared.
+        tolerance: largest difference of returns that agree.
+        extreme: smallest absolute logarithm of 1 + return that is marked.
         disagreement: largest difference of another provider's return that upholds it.
-        jump: least absolute logarithm of 1 + return that takes a marked step back.
-        near: how far from its level before that step the price may then be, as a logarithm.
-        reversal_days: days within which it may.
+        jump: smallest absolute logarithm of 1 + return that reverses a marked step.
+        near: largest distance to the level before that step after a reversal, as a logarithm.
+        reversal_days: largest number of days from the marked step to its reversal.
 
     Returns:
-        Status of shape (n_bars,), factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN where
-        not of the series; and whether the bar of the series is unexplained, of shape (n_bars,).
+        Status of shape (n_bars,), factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN for
+        bars not in the series; and whether the bar of the series is unexplained, of shape (n_bars,).
 
     """
     n = len(ticker)
     status = np.zeros(n, dtype=np.int8)
     factors = np.full((5, n), np.nan)
     unexplained = np.zeros(n, dtype=np.bool_)
-    every = range(n_providers)
+    providers = range(n_providers)
 
     bar = np.full(n_providers, -1)  # the provider's clean bar of the day
-    own_splits = np.ones(n_providers)  # since the provider's first bar, as far as its volume is not adjusted for them
+    own_splits = np.ones(n_providers)  # since the provider's first bar, if its volume is not adjusted for them
     price_factor = np.full(n_providers, np.nan)
     split_factor = np.full(n_providers, np.nan)
     traded_factor = np.full(n_providers, np.nan)
@@ -214,9 +213,9 @@ def _series(
     leader = -1
     series_day = -1
     series_close = np.nan
-    series_volume = 1.0  # volume factor times splits of the last bar, where a newcomer's volume cannot be compared
+    series_volume = 1.0  # volume factor times splits of the last bar, for a new provider without comparable volumes
     traded_shares = np.nan  # volume factor times split factor of the last as-traded bar
-    marked_day, marked_from = -1, np.nan  # the last marked step that was not taken back: its day and the level before
+    marked_day, marked_from = -1, np.nan  # the last marked step that was not reversed: its day and the level before
 
     # Plain loops instead of slices and np.median: numba compiles them in less than half the time.
     start = 0
@@ -224,12 +223,12 @@ def _series(
         if start == 0 or ticker[start] != ticker[start - 1]:
             leader, series_day, series_close, series_volume, traded_shares = -1, -1, np.nan, 1.0, np.nan
             marked_day = -1
-            for k in every:
+            for k in providers:
                 aligned_day[k], own_splits[k], volume_base[k], compared[k], volumes_met[k] = -1, 1.0, np.nan, 0, 0
                 price_factor[k], split_factor[k], traded_factor[k] = np.nan, np.nan, np.nan
         stop = start
         today = day[start]
-        for k in every:
+        for k in providers:
             bar[k] = -1
         while stop < n and ticker[stop] == ticker[start] and day[stop] == today:
             if clean[stop]:
@@ -237,7 +236,7 @@ def _series(
             stop += 1
 
         # 1. Carry each provider's factors over its own step to today's bar.
-        for k in every:
+        for k in providers:
             i = bar[k]
             if i < 0:
                 continue
@@ -257,10 +256,10 @@ def _series(
             elif not informed[i]:
                 traded_factor[k] = np.nan  # without its events the traded price cannot be carried
 
-        # 2. Who leads today.
+        # 2. Choose today's leader.
         chosen = -1
         if leader < 0:
-            for k in every:
+            for k in providers:
                 if bar[k] >= 0:
                     chosen = k
                     price_factor[k] = 1.0 if as_traded[bar[k]] else 1.0 / close[bar[k]]
@@ -270,32 +269,31 @@ def _series(
         else:
             if bar[leader] >= 0:
                 chosen = leader
-            for k in every:
+            for k in providers:
                 if bar[k] < 0 or k == leader or (chosen >= 0 and k > chosen):
                     continue
                 seen = min(compared[k], window)
-                alike = 0
+                agreeing = 0
                 for j in range(seen):
-                    alike += differences[k, j] < tolerance
-                if seen >= minimum and 2 * alike > seen:
+                    agreeing += differences[k, j] < tolerance
+                if seen >= minimum and 2 * agreeing > seen:
                     if chosen < 0 or aligned_day[k] == series_day:
                         chosen = k
                         break
                 elif chosen < 0 or seen >= minimum:
                     status[bar[k]] = _UNJOINED
 
-        # 3. The bar of the series, and everybody else aligned with it.
+        # 3. Set the bar of the series and align the other providers with it.
         if chosen >= 0:
             i = bar[chosen]
             if chosen != leader and leader >= 0:
-                # Anew each time for adjusted volumes: a spin-off that is listed as a split moves their level against
-                # the traded one.
+                # Again at every change of leader for adjusted volumes: a spin-off listed as a split shifts their level.
                 if np.isnan(volume_base[chosen]) or not as_traded[i]:
                     volume_base[chosen] = series_volume
                     met = min(volumes_met[chosen], window)
                     if met == 0:
                         traded_shares = np.nan
-                    for a in range(met):  # the middle one
+                    for a in range(met):  # the median
                         rank = 0
                         for b in range(met):
                             rank += volume_ratios[chosen, b] < volume_ratios[chosen, a] or (
@@ -324,7 +322,7 @@ def _series(
             back = marked_day >= 0 and today - marked_day <= reversal_days and moved >= jump
             back &= abs(np.log(anchored / marked_from)) <= min(near, 0.25 * moved)
             unexplained[i] = back or moved >= extreme
-            for k in every:
+            for k in providers:
                 other = bar[k]
                 if other < 0 or k == chosen:
                     continue

@@ -20,18 +20,18 @@ from quant_assets.market.steps import with_steps, with_steps_again
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings
 
-#: Bars that are worked on at a time, by one thread.
+#: Bars that one thread processes at a time.
 _BLOCK_BARS = 300_000
 
 
 class CompanyBars(NamedTuple):
-    """What the bars of any tickers say, each ticker by itself, before they are placed in sectors.
+    """Results from bars, by ticker, before they are placed in sectors.
 
     Attributes:
-        series: one bar for each company and session, with the factors (`adjustment.join_providers`).
+        series: one bar per company and session, with the factors (`adjustment.join_providers`).
         refused: bars that are not used, with `reason`.
-        events: of `events.with_marks`.
-        compared: of `reconciliation.compare`.
+        events: result of `events.with_marks`.
+        compared: result of `reconciliation.compare`.
 
     """
 
@@ -53,11 +53,11 @@ class SectorBars(NamedTuple):
 def company_bars(
     bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings
 ) -> CompanyBars:
-    """Judge the bars, mend faulty events and join the providers, for the whole history of each ticker.
+    """Check the bars, repair faulty events and join the providers, for the whole history of each ticker.
 
     Args:
-        bars: `sources.base.BARS` of any tickers from the start of the profile on: the factors start at the first bar.
-            Sorted as `sources.base.Source.bars` says, which is looked at here and relied on from here on.
+        bars: `sources.base.BARS` of any tickers from the start of the profile on (the factors start at the first bar),
+            sorted as `sources.base.Source.bars` requires; this is checked here.
         delistings: `sources.base.DELISTINGS` of those tickers: after one, a symbol's bars are another company's.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
         settings: how providers are joined and events judged.
@@ -74,11 +74,7 @@ def company_bars(
 
 
 def _refuse_unsorted(bars: pl.DataFrame) -> None:
-    """Refuse bars that are not sorted.
-
-    Ten milliseconds for two million bars; a search for a ticker would find some of its rows, or another's, without a
-    word.
-    """
+    """Refuse bars that are not sorted: a binary search for a ticker would return wrong rows silently."""
     ticker, day, place = (pl.col(name) for name in ("ticker", "date", "precedence"))
     same = ticker == ticker.shift()
     earlier = (day < day.shift()) | ((day == day.shift()) & (place < place.shift()))
@@ -88,15 +84,12 @@ def _refuse_unsorted(bars: pl.DataFrame) -> None:
         raise SourceError(
             f"bars of {row['provider']}: {row['ticker']} on {row['date']} comes after {before['ticker']} on "
             f"{before['date']} of {before['provider']}; "
-            "the source must give them sorted by ticker, date and precedence"
+            "the source must sort them by ticker, date and precedence"
         )
 
 
 def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
-    """The bars of some dozens of tickers each.
-
-    What is computed with a block's columns is still in the processor's cache.
-    """
+    """Split the bars into blocks of some dozens of tickers, whose columns fit into the processor's cache."""
     starts = np.flatnonzero(bars.select(pl.col("ticker").ne_missing(pl.col("ticker").shift())).to_series())
     cuts = [0]
     for start in [*starts.tolist(), len(bars)]:
@@ -112,14 +105,14 @@ def _block(
 ) -> CompanyBars:
     judged = with_listing(judge(bars, sessions, settings), delistings)
     reported = with_steps(judged)
-    compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
+    compared = compare(reported, settings.events)  # before the next rule refuses bars because of disagreements
     trusted = refuse_misprints(refuse_stale(judged, reported, settings.events), reported, settings.events)
     stepped = with_steps_again(
         trusted, reported, trusted.filter(trusted["reason"].ne_missing(judged["reason"]))["ticker"].unique()
     )
     events = detect(stepped, settings.events)
-    mended = events.filter(pl.col("action") == "repaired")["ticker"].unique()
-    series, unjoined = join_providers(with_steps_again(repair(trusted, events), stepped, mended), settings)
+    repaired = events.filter(pl.col("action") == "repaired")["ticker"].unique()
+    series, unjoined = join_providers(with_steps_again(repair(trusted, events), stepped, repaired), settings)
     refused = pl.concat([trusted.filter(pl.col("reason").is_not_null()), unjoined])
     return CompanyBars(series, refused, with_marks(events, stepped, series), compared)
 
@@ -127,14 +120,14 @@ def _block(
 def sector_bars(
     companies: CompanyBars, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]
 ) -> SectorBars:
-    """A sector's bars, the bars refused, the events doubted and the providers' disagreements, over the whole history.
+    """A sector's bars, refused bars, doubtful events and providers' disagreements, over the whole history.
 
-    The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own
-    date; for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the
-    session on which the ticker is in the panel; those before are listed by the sector it came from.
+    The panel has every ticker that belongs or belonged to the sector. `panel_from` is the row's own date or, for bars
+    from before the ticker moved in, the session of the move. Refused bars are listed from the session on which the
+    ticker is in the panel; earlier ones are listed by its previous sector.
 
     Args:
-        companies: of `company_bars`, of the panel's tickers at least.
+        companies: result of `company_bars` for at least the panel's tickers.
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
         sessions: as for `company_bars`.
@@ -144,8 +137,8 @@ def sector_bars(
     own = of_tickers(companies.series, entered["ticker"])
     placed = sector_on(place(own, snapshots, sector, sessions, "date"), snapshots, sessions)
     listed = companies.refused.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
-    given = pl.col("open", "high", "low", "close", "volume")
-    listed = listed.with_columns(pl.when(given.is_finite()).then(given))
+    values = pl.col("open", "high", "low", "close", "volume")
+    listed = listed.with_columns(pl.when(values.is_finite()).then(values))
     apart = companies.compared.drop_nulls("explanation")
     return SectorBars(
         _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector").eq_missing(sector))),

@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 
 from quant_assets.settings.domain import FIRST_DAY
 
-#: Sessions that a year is taken to have where a figure is annualised.
+#: Sessions per year, for annualised figures.
 SESSIONS_PER_YEAR = 252
 
 
 @lru_cache(maxsize=1)
 def _calendar() -> Any:
-    import exchange_calendars  # loads pandas; only those who need sessions pay for it
+    import exchange_calendars  # imported here because it loads pandas
 
     return exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat())
 
 
 @lru_cache(maxsize=1)
 def _all_sessions() -> NDArray[np.datetime64]:
-    found: NDArray[np.datetime64] = _calendar().sessions.values.astype("datetime64[D]")
-    return found
+    days: NDArray[np.datetime64] = _calendar().sessions.values.astype("datetime64[D]")
+    return days
 
 
 def why_closed(day: date) -> str | None:
-    """Why a day is no session, in words (`a Saturday`, `Labor Day`); None where it is one."""
+    """Why a day is not a session, in words (`a Saturday`, `Labor Day`); None if it is one."""
     if day in sessions(day, day).tolist():
         return None
     if day.weekday() > 4:
         return f"a {day:%A}"
-    named = _calendar().regular_holidays.holidays(day.isoformat(), day.isoformat(), return_name=True)
-    return str(named.iloc[0]) if len(named) else "a day on which the exchange did not open"
+    names = _calendar().regular_holidays.holidays(day.isoformat(), day.isoformat(), return_name=True)
+    return str(names.iloc[0]) if len(names) else "a day on which the exchange did not open"
 
 
 def closes_early(day: date) -> bool:
@@ -48,39 +48,37 @@ def sessions(first: date, last: date) -> NDArray[np.datetime64]:
         datetime64[D] array of shape (n_sessions,), ascending.
 
     """
-    every = _all_sessions()
-    return every[
-        np.searchsorted(every, np.datetime64(first)) : np.searchsorted(every, np.datetime64(last), side="right")
-    ]
+    days = _all_sessions()
+    return days[np.searchsorted(days, np.datetime64(first)) : np.searchsorted(days, np.datetime64(last), side="right")]
 
 
 def first_session_from(day: date) -> date:
     """The session on `day`, or the next one."""
-    every = _all_sessions()
-    found: date = every[np.searchsorted(every, np.datetime64(day))].item()
-    return found
+    days = _all_sessions()
+    session: date = days[np.searchsorted(days, np.datetime64(day))].item()
+    return session
 
 
 def last_session_to(day: date) -> date:
-    """The session on `day`, or the one before; the first of all where there is none before."""
-    every = _all_sessions()
-    found: date = every[max(0, int(np.searchsorted(every, np.datetime64(day), side="right")) - 1)].item()
-    return found
+    """The session on `day`, or the one before; the calendar's first session if there is none before."""
+    days = _all_sessions()
+    session: date = days[max(0, int(np.searchsorted(days, np.datetime64(day), side="right")) - 1)].item()
+    return session
 
 
 def session_number(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Position of each session in the whole calendar: the same for a date whatever range is computed."""
+    """Position of each session in the whole calendar, whatever range is computed."""
     return np.searchsorted(_all_sessions(), days)
 
 
 def decision_sessions(first: date, last: date) -> list[date]:
-    """The last session of each month from `first` to `last`; of the last month the last one up to `last`."""
-    found = {(session.year, session.month): session for session in sessions(first, last).tolist()}
-    return list(found.values())
+    """The last session of each month from `first` to `last`; in the last month, the last one up to `last`."""
+    by_month = {(session.year, session.month): session for session in sessions(first, last).tolist()}
+    return list(by_month.values())
 
 
 def closing_times(days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """When sessions close, in UTC; some do so early.
+    """When sessions close, in UTC, early closes included.
 
     Args:
         days: sessions, datetime64[D] of shape (n_sessions,).
@@ -90,5 +88,5 @@ def closing_times(days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
 
     """
     closes = _calendar().closes
-    found: NDArray[np.datetime64] = closes.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
-    return found[np.searchsorted(_all_sessions(), days)]
+    times: NDArray[np.datetime64] = closes.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    return times[np.searchsorted(_all_sessions(), days)]

@@ -1,51 +1,49 @@
-"""Corporate actions that do not fit the prices: found by rules, repaired where the day itself tells how, else listed.
+"""Corporate actions that do not fit the prices: detected by rules, repaired if the day's data show how, else listed.
 
 Point in time
 -------------
-A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later
-confirms or revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on
-which it shows, and what was written before stays. An error of the price of some days may thus be taken for an unflagged
-split; on the day on which it is taken back, `reversal` takes the split back too (`market.reversals`, which has the last
-word on a jump).
+A bar is judged once, at its own close, from all providers' data of that session and the one before; later data neither
+confirm nor revoke the result. An error that shows only later (a stale close on the ex-date, say) is judged on the day
+on which it shows, and earlier results stay. So a price error of some days may be treated as an unflagged split; when
+the price reverses, `reversal` undoes the split too (`market.reversals`, applied last to every jump).
 
 Rules
 -----
 With closes c0 and c of the step, p = c / c0, the reported split s and dividend d, g = s p (1 + d / c) and the growth y
-of the best other provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; y *confirms* an
-x within `agreement` of it where it disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2,
-1.05); providers write spin-offs as ratios like 1.289. A *jump* is larger than `jump`. The first rule that a bar of an
-as-traded provider meets counts:
+of the best other provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; if y disputes
+g, it *confirms* a value within `agreement` of it. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2,
+1.05); providers write spin-offs as ratios like 1.289. A *jump* is larger than `jump`. For a bar of an as-traded
+provider, the first rule that applies counts:
 
 - `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a
-  split ratio, which the other provider flags, if there is one: used as a split.
+  split ratio, which the other provider, if any, flags: used as a split.
 - `double_event`: a spin-off both as a ratio and as a dividend; y confirms g without the dividend, which is dropped.
 - `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped.
-  Also where y does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least
+  Also if y does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least
   `spin_off_yield` and the price fell by less than a quarter of it, without a jump.
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
   dropped.
-- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not, for any whole ratio where the dollar
-  volume is ordinary; by the split that the other provider
-  flags; by the day itself if y does not uphold g: close and open (without one, what of high and low is nearer to c0)
-  jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
+- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not, for any whole ratio on an ordinary
+  dollar volume; by the split that the other provider flags; or by the day's data if y does not uphold g: close and open
+  (without one, high or low, whichever is nearer to c0) jump by n or 1/n on an ordinary dollar volume. The ratio is
+  added.
 - `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
-  gives y is added. Also where neither flags anything, but y is larger than g by a jump and the two volumes step by the
-  same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
-  volume of the day before are adjusted by then; the files, downloaded later, do not tell since when they are.
-- `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
-- `unexplained_move`: the bar of the series is marked (`market.adjustment`, the one judge of that) and no rule above
-  says more: listed, of adjusted prices too, and of steps to which the events of a refused bar are carried, which the
-  other rules leave out: on which of its days the events belong is not known. What another rule names and is marked all
-  the same, a reversal for example, is told by `unexplained`.
-- `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are
-  among them.
-- `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
-  it: listed.
+  gives y is added. Also if neither flags anything, but y is larger than g by a jump and the two volumes step by the
+  same factor: the other provider has adjusted its earlier bars. At the close this is known only if its close and volume
+  of the day before were adjusted by then; files downloaded later do not show when they were.
+- `spin_off_in_split`: not a share ratio: used as a dividend of the same return, so that share counts do not change.
+- `unexplained_move`: the bar of the series is marked (decided in `market.adjustment` alone) and no rule above applies:
+  listed, also for adjusted prices and for steps that carry the events of a refused bar. The other rules skip those
+  steps, because the day of the events is unknown. A marked bar of another kind, a reversal for example, has
+  `unexplained`.
+- `spin_off`: the yield is at least `spin_off_yield`: the return is right and unchanged. Includes special dividends of
+  that size.
+- `split_disputed`: one provider flags a share split, the other none or another, they disagree, and no rule explains it:
+  listed.
 
-Bars of a provider of adjusted prices (`split_adjusted`, `total_return`) cannot be repaired: `adjustment_error` lists
-those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash
-meets no rule but, where it is extreme and there is one provider alone, `unexplained_move`: its dollar volume
-multiplies, or another provider upholds it.
+Bars of adjusted prices (`split_adjusted`, `total_return`) cannot be repaired: `adjustment_error` lists jumps on the day
+of an event or by a split ratio that no other provider upholds. A real crash meets no rule, because its dollar volume
+multiplies or another provider upholds it; only an extreme crash with one provider is an `unexplained_move`.
 """
 
 import math
@@ -57,37 +55,37 @@ from quant_assets.market.delistings import company, company_day
 from quant_assets.market.reversals import undone
 from quant_assets.settings.domain import EventSettings
 
-#: Ratios that an unflagged split may have; with their inverses.
+#: Possible ratios of an unflagged split; their inverses are possible too.
 _WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])
 _LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
-#: Those and 3:2, which needs another provider.
+#: The same and 3:2, which needs another provider.
 SPLIT_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
 _SHARE_TOLERANCE = 5e-4
 
 _BAR = ["ticker", "date", "provider"]
-#: Kinds that say less of a bar than that its move is unexplained.
+#: Kinds that `unexplained_move` replaces.
 _LESS_THAN_A_MARK = ("spin_off", "split_disputed")
 
 
 def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The bars whose events are doubted, repaired or worth a mark; see the rules above.
+    """The bars with doubtful, repaired or remarkable events; see the rules above.
 
     Args:
-        stepped: of `steps.with_steps`.
+        stepped: result of `steps.with_steps`.
         settings: thresholds.
 
     Returns:
         `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported` and
-        `dividend_reported` (null where the provider has none), `split_used`, `dividend_used`, `price_return`,
-        `reported_return`, `used_return`, `other_provider` and `other_return` (null where no other has the step), sorted
-        by ticker, date and provider.
+        `dividend_reported` (null if the provider has none), `split_used`, `dividend_used`, `price_return`,
+        `reported_return`, `used_return`, `other_provider` and `other_return` (null if no other has the step), sorted by
+        ticker, date and provider.
 
     """
     jump = math.log1p(settings.jump)
     s, d, c, c0 = pl.col("split"), pl.col("paid"), pl.col("close"), pl.col("close_before")
     g, p, y = pl.col("growth"), pl.col("close") / pl.col("close_before"), pl.col("other_growth")
     other_split, x = pl.col("other_split"), pl.col("other_split") / pl.col("split")
-    given, other_yield = d * s / c0, pl.col("other_yield")
+    reported_yield, other_yield = d * s / c0, pl.col("other_yield")
     disputed = ((g - y).abs() > settings.disagreement).fill_null(False)
     upheld = y.is_not_null() & ~disputed
 
@@ -107,7 +105,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
 
     def jumps_by_ratio(tolerance: pl.Expr) -> pl.Expr:
-        close_fits, open_fits = ((each * alone - 1.0).abs() <= tolerance for each in (g, first / c0))
+        close_fits, open_fits = ((change * alone - 1.0).abs() <= tolerance for change in (g, first / c0))
         return ~upheld & (moved(g) >= jump) & close_fits & open_fits
 
     near, far = pl.lit(settings.lone_tolerance), pl.lit(settings.lone_far_tolerance)
@@ -121,23 +119,28 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     whole_ratio = ordinary & ((g * whole / y - 1.0).abs() <= settings.ratio_tolerance)
     rules = {
         "split_in_dividend": (s == 1.0)
-        & (given >= settings.spin_off_yield)
+        & (reported_yield >= settings.spin_off_yield)
         & (moved(g) < jump)
         & (((1.0 + d / c) / in_dividend - 1.0).abs() <= settings.agreement)
         & (y.is_null() | ((other_split / in_dividend - 1.0).abs() <= settings.agreement)),
-        "double_event": spun_off & (given >= settings.event_yield) & confirmed(s * p),
-        "dividend_not_taken": (given >= settings.event_yield)
+        "double_event": spun_off & (reported_yield >= settings.event_yield) & confirmed(s * p),
+        "dividend_not_taken": (reported_yield >= settings.event_yield)
         & (
             confirmed(s * p)
             | (~upheld & (s != 1.0) & ((d == s) | (d == s - 1.0)))
-            | (y.is_null() & (given >= settings.spin_off_yield) & (s * p >= 1.0 - 0.25 * given) & (moved(s * p) < jump))
+            | (
+                y.is_null()
+                & (reported_yield >= settings.spin_off_yield)
+                & (s * p >= 1.0 - 0.25 * reported_yield)
+                & (moved(s * p) < jump)
+            )
         ),
         "split_not_taken": (s != 1.0)
         & (confirmed(without_split) | (~upheld & (moved(g) >= jump) & (moved(without_split) <= 0.25 * moved(s)))),
         "split_unflagged": (disputed & (moved(g) >= jump) & (moved(y) <= 0.5 * moved(g)) & (listed_ratio | whole_ratio))
         | split_by_other
         | ((d == 0.0) & (x != 1.0) & (_shares(x) | (x < 1.0)) & confirmed(g * x))
-        | ((s == 1.0) & (given < settings.event_yield) & jumps_alone & ordinary),
+        | ((s == 1.0) & (reported_yield < settings.event_yield) & jumps_alone & ordinary),
         "spin_off_unflagged": (d == 0.0)
         & (
             ((x > 1.0) & confirmed(g * x))
@@ -155,7 +158,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
             )
         ),
         "spin_off_in_split": spun_off,
-        "spin_off": given >= settings.spin_off_yield,
+        "spin_off": reported_yield >= settings.spin_off_yield,
         "split_disputed": disputed
         & (x != 1.0)
         & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
@@ -210,7 +213,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     rows = rows.with_columns(used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth))
     agreed = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
     rows = rows.with_columns(agreed=agreed.fill_null(False))
-    found = undone(rows, settings).drop_nulls("kind")
+    doubtful = undone(rows, settings).drop_nulls("kind")
     action = (
         pl.when(listed | ((pl.col("kind") == "reversal") & same))
         .then(pl.lit("listed"))
@@ -218,33 +221,33 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         .then(pl.lit("kept"))
         .otherwise(pl.lit("repaired"))
     )
-    return found.select(
-        *_told("kind", action.alias("action"), pl.col("used_growth")),
+    return doubtful.select(
+        *_event_columns("kind", action.alias("action"), pl.col("used_growth")),
         split_used=pl.when(same).then("split_ratio").otherwise("split_used"),
         dividend_used=pl.when(same).then("dividend").otherwise("dividend_used"),
     ).sort(_BAR)
 
 
 def with_marks(events: pl.DataFrame, stepped: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
-    """The events with `unexplained`: whether the series has the bar and marks it. Every bar that it marks has a row.
+    """The events with `unexplained`: whether the series has the bar and marks it; rows are added for all marked bars.
 
     Args:
-        events: of `detect`.
-        stepped: the bars that they were detected in.
-        series: of `adjustment.join_providers`, with the repaired events.
+        events: result of `detect`.
+        stepped: the bars in which they were detected.
+        series: result of `adjustment.join_providers`, with the repaired events.
 
     """
     marked = series.filter("unexplained").select(_BAR)
-    told = events.join(marked.with_columns(unexplained=True), on=_BAR, how="left", maintain_order="left")
-    told = told.with_columns(pl.col("unexplained").fill_null(False))
-    instead = pl.col("unexplained") & pl.col("kind").is_in(_LESS_THAN_A_MARK)
-    told = told.with_columns(
-        kind=pl.when(instead).then(pl.lit("unexplained_move")).otherwise("kind"),
-        action=pl.when(instead).then(pl.lit("listed")).otherwise("action"),
+    with_mark = events.join(marked.with_columns(unexplained=True), on=_BAR, how="left", maintain_order="left")
+    with_mark = with_mark.with_columns(pl.col("unexplained").fill_null(False))
+    replaced = pl.col("unexplained") & pl.col("kind").is_in(_LESS_THAN_A_MARK)
+    with_mark = with_mark.with_columns(
+        kind=pl.when(replaced).then(pl.lit("unexplained_move")).otherwise("kind"),
+        action=pl.when(replaced).then(pl.lit("listed")).otherwise("action"),
     )
     alone = marked.join(events, on=_BAR, how="anti")
     if alone.is_empty():
-        return told
+        return with_mark
     days = alone.select("ticker", "date").unique()
     where = (
         stepped.with_row_index("place").filter(pl.col("previous") >= 0).join(days, on=["ticker", "date"], how="semi")
@@ -252,16 +255,16 @@ def with_marks(events: pl.DataFrame, stepped: pl.DataFrame, series: pl.DataFrame
     rows = _beside(stepped, where["place"]).join(alone, on=_BAR, how="semi")
     kind, action = pl.lit("unexplained_move").alias("kind"), pl.lit("listed").alias("action")
     rows = rows.select(
-        *_told(kind, action, pl.col("growth")),
+        *_event_columns(kind, action, pl.col("growth")),
         split_used="split_ratio",
         dividend_used="dividend",
         unexplained=pl.lit(True),
     )
-    return pl.concat([told, rows.select(told.columns)]).sort(_BAR)
+    return pl.concat([with_mark, rows.select(with_mark.columns)]).sort(_BAR)
 
 
-def _told(kind: str | pl.Expr, action: pl.Expr, used_growth: pl.Expr) -> list[str | pl.Expr]:
-    """Columns of dataset price_events of rows of `_beside`, but for what is used."""
+def _event_columns(kind: str | pl.Expr, action: pl.Expr, used_growth: pl.Expr) -> list[str | pl.Expr]:
+    """Columns of dataset price_events from rows of `_beside`, except the values used."""
     return [
         *_BAR,
         kind,
@@ -277,31 +280,31 @@ def _told(kind: str | pl.Expr, action: pl.Expr, used_growth: pl.Expr) -> list[st
 
 
 def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """The bars of `quarantine.judge` with the events that are used instead of the reported ones."""
+    """The bars of `quarantine.judge` with the repaired events instead of the reported ones."""
     used = events.filter(pl.col("action") == "repaired").select(
         "ticker", "date", "provider", "split_used", "dividend_used"
     )
     if used.is_empty():
         return judged
     key = ["ticker", "date", "provider"]
-    # A few days, so that the whole history need not be joined.
+    # Join only the few days with repairs.
     near = np.flatnonzero(judged["date"].is_in(used["date"].implode()))
-    there = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
+    repaired = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
     return judged.with_columns(
-        judged[name].clone().scatter(there["row"], there[f"{after}_used"])
+        judged[name].clone().scatter(repaired["row"], repaired[f"{after}_used"])
         for name, after in (("split_ratio", "split"), ("dividend", "dividend"))
     )
 
 
 def _remarkable(stepped: pl.DataFrame, settings: EventSettings) -> pl.Series:
-    """Places of the steps on remarkable days: with a jump, a split, a large dividend or two providers a jump apart."""
+    """Positions of the steps on days with a jump, a split, a large dividend or two providers that differ by a jump."""
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
     remarkable = (
         large | (pl.col("shares") != 1.0) | (pl.col("cash") >= settings.event_yield * pl.col("close").gather(before))
     )
     marked = stepped.select(day=company_day(stepped), growth="growth", chosen=remarkable & (pl.col("previous") >= 0))
-    for places in range(1, stepped["precedence"].n_unique()):  # the bars of a day lie beside each other
+    for places in range(1, stepped["precedence"].n_unique()):  # the bars of a day are adjacent rows
         apart = (pl.col("growth") / pl.col("growth").shift(places)).log().abs() >= math.log1p(settings.jump)
         same_day = pl.col("day") == pl.col("day").shift(places)
         marked = marked.with_columns(chosen=pl.col("chosen") | (apart & same_day).fill_null(False))
@@ -310,9 +313,9 @@ def _remarkable(stepped: pl.DataFrame, settings: EventSettings) -> pl.Series:
 
 
 def _beside(stepped: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
-    """The steps at these places, all of a day or none, each beside the best other provider's.
+    """The steps at these positions (all of a day or none), joined with the best other provider's step.
 
-    A step to which the events of a refused bar are `carried` is nobody's other step.
+    A step with the events of a refused bar (`carried`) does not count as another provider's step.
     """
     rows = stepped[where]
     earlier = stepped[rows["previous"]]
@@ -362,17 +365,17 @@ def _beside(stepped: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
 
 
 def _nearest(values: np.ndarray, ratios: np.ndarray) -> pl.Series:
-    """The ratio that is nearest to each value."""
+    """The ratio nearest to each value."""
     return pl.Series(ratios[np.abs(np.log(values)[:, None] - np.log(ratios)).argmin(axis=1)])
 
 
 def is_spin_off(ratio: pl.Expr) -> pl.Expr:
-    """Whether a split ratio is none of shares: the value of what was spun off, by the prices of the ex-day."""
+    """Whether a split ratio is not a share ratio but the value of a spin-off, by the prices of the ex-day."""
     return (ratio > 1.0) & ~_shares(ratio)
 
 
 def _shares(ratio: pl.Expr) -> pl.Expr:
-    """Whether a split ratio is one of shares: a/b with b (or, of a reverse split, a) one of 1 to 5, 10 and 20."""
+    """Whether it is a share ratio: a/b with b (or, for a reverse split, a) one of 1 to 5, 10 and 20."""
     larger = pl.max_horizontal(ratio, 1.0 / ratio)
     return pl.any_horizontal(
         ((larger * b - (larger * b).round()) / (larger * b)).abs() <= _SHARE_TOLERANCE for b in (1, 2, 3, 4, 5, 10, 20)

@@ -1,4 +1,4 @@
-"""Statements as they became known."""
+"""Financial statements as they became known."""
 
 import numpy as np
 import polars as pl
@@ -16,12 +16,12 @@ def as_known(
     settings: FundamentalSettings,
     sessions: NDArray[np.datetime64],
 ) -> pl.DataFrame:
-    """Statements of a sector's panel from the session on at whose close they may be used (dataset `fundamentals`).
+    """Statements of a sector's panel with the session from whose close on they may be used (dataset `fundamentals`).
 
-    A version is known at the first session on or after its publication plus `min_lag_days`, or, where the day of
-    publication is not known, after the end of the period plus `default_publication_lag_days`; with `from_restatement`,
-    not before the day on which the provider last restated its figures; never before an earlier version, and never
-    before the first session. Of several versions known from the same session on, the last one counts.
+    A version is known at the first session on or after its publication plus `min_lag_days` or, if the day of
+    publication is unknown, the end of the period plus `default_publication_lag_days`; with `from_restatement`, not
+    before the day on which the provider last restated its figures; never before an earlier version or the first
+    session. Of several versions known from the same session on, the last one counts.
 
     Args:
         statements: `sources.base.STATEMENTS` of the panel's tickers.
@@ -32,8 +32,7 @@ def as_known(
             out.
 
     Returns:
-        Rows of the dataset, `panel_from` being `known_at`, or the session at which the ticker moved into the sector, if
-        later.
+        Rows of the dataset; `panel_from` is `known_at` or, if later, the session at which the ticker entered the panel.
 
     """
     period = ["ticker", "period_end", "frequency", "provider"]
@@ -43,7 +42,7 @@ def as_known(
     restated = pl.col("restated_on") + pl.duration(days=settings.min_lag_days)
     known = (
         statements.sort(*period, "version")
-        # A version whose predecessor is not given yet is not known either.
+        # A version is unknown while its predecessor is missing.
         .filter(pl.col("version") == pl.int_range(pl.len()).over(period))
         .with_columns(usable=pl.max_horizontal(first, restated) if settings.from_restatement else first)
         .with_columns(usable=pl.col("usable").cum_max().over(period))

@@ -9,16 +9,15 @@ from quant_assets.schemas import DATASETS
 
 
 def as_known(macro: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """Observations from the session on at whose close they may be used (dataset `macro`).
+    """Observations with the session from whose close on they may be used (dataset `macro`).
 
-    That is the first session on or after the release or, where it is not known, after the start of the period plus
-    `lag_days`. Of what was known before the first session only each series' newest period is kept, from that session
-    on.
+    That is the first session on or after the release or, if it is unknown, the start of the period plus `lag_days`. Of
+    the observations known before the first session, only a series' newest period is kept, from that session on.
 
     Args:
-        macro: `sources.base.MACRO`. A value that is withdrawn is null from then on; without one before it, it is left
+        macro: `sources.base.MACRO`. A withdrawn value is null from then on; a null without a value before it is left
             out.
-        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; what is known later is left
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; later observations are left
             out.
 
     """

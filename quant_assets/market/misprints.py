@@ -1,22 +1,22 @@
-"""Bars that are refused for what the bars before them say: a decimal point out of place, and an extreme move denied.
+"""Bars refused in comparison with earlier bars: a misplaced decimal point, or an extreme move that another one denies.
 
-`market.quarantine` looks at one bar alone; here a close is held against the provider's last accepted one. Only steps
-of `extreme_move` or more, up or down by the same factor, are looked at, without an event since then and upheld by no
-other provider. An event is a split, or a dividend of `event_yield`: a smaller one is paid at the next accepted bar.
-Point in time: a bar is judged at its own close, by what was accepted before and by what the others say of the same
-step.
+`market.quarantine` looks at one bar alone; here a close is compared with the provider's last accepted close. Only steps
+of `extreme_move` or more, up or down by the same factor, are considered, without an event since then and not upheld by
+another provider. An event is a split, or a dividend of `event_yield`: a smaller one is paid at the next accepted bar.
+Point in time: a bar is judged at its own close, from the bars accepted before and the other providers' returns over the
+same step.
 
-- `decimal_point`: the close lies by a power of ten off, within `decimal_tolerance`, and as many shares as ordinary were
-  traded (`turnover`). A split by such a ratio would have changed their number, and a real move of that size does.
-- `denied_move`: another provider's return over the same step is below `jump`, or below `extreme_move` and by as much
-  apart; its close is not a repeated one, and it reports no event. The difference of as-traded prices is no split that
-  `market.events` would repair, by one of its ratios or by a whole one on an ordinary dollar volume; or the price was
-  refused already the session before.
+- `decimal_point`: the close is wrong by a power of ten, within `decimal_tolerance`, and the number of shares traded is
+  ordinary (`turnover`). A split by such a ratio, or a real move of that size, would have changed it.
+- `denied_move`: another provider's return over the same step is below `jump`, or below `extreme_move` and as much
+  apart; it does not repeat a close and reports no event. For as-traded prices, the difference is not a split that
+  `market.events` would repair (by one of its ratios, or by a whole number on an ordinary dollar volume), or the price
+  was already refused on the session before.
 
-What follows is held against the last accepted close, so a price that is wrong for some days is refused on each. After
-`reversal_days` the price is believed: the units have changed, or the last accepted close was the wrong one, and the
-move is marked (`unexplained_move`). A close that comes back, to within `jump`, to a level at which one was accepted in
-that time is never refused, by the level with events or without.
+Later bars are compared with the last accepted close, so a price that is wrong for some days is refused on all of them.
+After `reversal_days` the price is accepted: the units have changed or the last accepted close was wrong, and the move
+is marked (`unexplained_move`). A close that returns, within `jump`, to a level accepted in that time is never refused,
+whether the levels include events or not.
 """
 
 import math
@@ -37,15 +37,15 @@ _REASONS = {_DECIMAL_POINT: "decimal_point", _DENIED: "denied_move"}
 
 
 def refuse_misprints(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """Refuse the bars that the rules above name.
+    """Refuse bars by the rules above.
 
     Args:
-        judged: of `quarantine.judge`, with `listed` where a symbol may have passed from one company to another.
-        stepped: the same bars, of `steps.with_steps`.
+        judged: result of `quarantine.judge`, with `listed` if a symbol may belong to several companies.
+        stepped: the same bars, from `steps.with_steps`.
         settings: thresholds.
 
     Returns:
-        The bars with the reason `decimal_point` or `denied_move` where it applies.
+        The bars, the refused ones with the reason `decimal_point` or `denied_move`.
 
     """
     growth = stepped["growth"].to_numpy()
@@ -53,12 +53,12 @@ def refuse_misprints(judged: pl.DataFrame, stepped: pl.DataFrame, settings: Even
     extreme = (growth >= rise) | (growth <= 1.0 / rise)  # NaN: no
     if not extreme.any():
         return judged
-    # Few tickers, so that the whole history need not be walked through.
-    of_them = stepped["ticker"].is_in(stepped.filter(extreme)["ticker"].unique().implode())
-    rows = np.flatnonzero(of_them)
+    # Only the few tickers with such a step.
+    affected = stepped["ticker"].is_in(stepped.filter(extreme)["ticker"].unique().implode())
+    rows = np.flatnonzero(affected)
     bars = stepped[rows]
     places = bars["precedence"].unique().sort().to_numpy()
-    found = _compiled()(
+    codes = _compiled()(
         company(bars).to_numpy().copy(),
         np.array(bars["date"].to_physical(), dtype=np.int64),
         np.searchsorted(places, bars["precedence"].to_numpy()),
@@ -82,13 +82,13 @@ def refuse_misprints(judged: pl.DataFrame, stepped: pl.DataFrame, settings: Even
     )
     reason = judged["reason"].clone()
     for code, name in _REASONS.items():
-        reason = reason.scatter(rows[found == code], name)
+        reason = reason.scatter(rows[codes == code], name)
     return judged.with_columns(reason=reason)
 
 
 @cache
 def _compiled() -> Callable[..., NDArray[np.int8]]:
-    import numba  # half a second that only those who compute pay
+    import numba  # imported here because it takes half a second
 
     compiled: Callable[..., NDArray[np.int8]] = numba.njit(cache=True, nogil=True)(_misprints)
     return compiled
@@ -114,19 +114,19 @@ def _misprints(
     ratio_tolerance: float,
     days: int,
 ) -> NDArray[np.int8]:
-    """Why each bar is refused, of shape (n_bars,), 0 where it is not; the kernel behind `refuse_misprints`.
+    """Reason code of each bar, of shape (n_bars,), 0 if it is not refused; the kernel of `refuse_misprints`.
 
-    The return between any two of a provider's bars is the ratio of their levels (`steps.with_steps`), whatever is
-    refused between them.
+    The return between two bars of a provider is the ratio of their levels (`steps.with_steps`), also across refused
+    bars.
     """
     n = len(ticker)
-    found = np.zeros(n, dtype=np.int8)
+    codes = np.zeros(n, dtype=np.int8)
     bar = np.full(n_providers, -1)
     last = np.full(n_providers, -1)  # the provider's last accepted bar
     refused = np.zeros(n_providers, dtype=np.bool_)  # whether there was a misprint since then
-    beside = np.full((n_providers, n_providers), -1)  # the others' bars on the day of that bar
+    beside = np.full((n_providers, n_providers), -1)  # the other providers' bars on the day of that bar
     events = np.zeros(n, dtype=np.int64)  # how many steps with an event the provider had up to the bar
-    met = np.zeros(n_providers, dtype=np.int64)
+    event_count = np.zeros(n_providers, dtype=np.int64)
     start = 0
     while start < n:
         if start == 0 or ticker[start] != ticker[start - 1]:
@@ -137,21 +137,21 @@ def _misprints(
             k = provider[stop]
             if clean[stop]:
                 bar[k] = stop
-                met[k] += event[stop]
-                events[stop] = met[k]
+                event_count[k] += event[stop]
+                events[stop] = event_count[k]
             stop += 1
         for k in range(n_providers):
             i = bar[k]
             if i < 0 or last[k] < 0:
                 continue
-            growth = close[i] / close[last[k]]  # a small dividend is a large yield on a wrong close
+            growth = close[i] / close[last[k]]  # without dividends: a small one is a large yield on a wrong close
             if 1.0 / rise < growth < rise:
                 continue
             if events[i] != events[last[k]] or day[i] - day[last[k]] > days:
                 continue
-            back, b = False, last[k] - 1  # to a level at which it was accepted
+            back, b = False, last[k] - 1  # whether the price is back at an accepted level
             while not back and b >= 0 and ticker[b] == ticker[i] and day[i] - day[b] <= days:
-                accepted = provider[b] == k and clean[b] and found[b] == 0
+                accepted = provider[b] == k and clean[b] and codes[b] == 0
                 near = 1.0 / ordinary <= level[i] / level[b] <= ordinary
                 back = accepted and (near or 1.0 / ordinary <= close[i] / close[b] <= ordinary)
                 b -= 1
@@ -169,7 +169,7 @@ def _misprints(
                 far = not 1.0 / rise < growth / other < rise
                 quiet = 1.0 / ordinary < other < ordinary or (far and 1.0 / rise < other < rise)
                 quiet &= events[bar[j]] == events[since] and close[bar[j]] != close[since]
-                # A split is repaired; but not in the middle of what was refused the day before.
+                # A split is repaired instead, but not directly after a refused bar.
                 split = np.abs(growth * ratios / other - 1.0).min() <= ratio_tolerance
                 if 1.0 / turnover <= traded * growth <= turnover:
                     whole = np.round(max(growth / other, other / growth))
@@ -181,13 +181,13 @@ def _misprints(
             tenfold = np.log(growth) / np.log(10.0)
             shifted = abs(tenfold - np.round(tenfold)) * np.log(10.0) <= decimal_tolerance
             if shifted and 1.0 / turnover <= traded <= turnover:
-                found[i] = _DECIMAL_POINT
+                codes[i] = _DECIMAL_POINT
             elif denied:
-                found[i] = _DENIED
+                codes[i] = _DENIED
         for k in range(n_providers):
             i = bar[k]
-            if i >= 0 and found[i] != 0:
-                bar[k], refused[k] = -1, True  # stands beside nobody
+            if i >= 0 and codes[i] != 0:
+                bar[k], refused[k] = -1, True
         for k in range(n_providers):
             i = bar[k]
             if i < 0:
@@ -196,4 +196,4 @@ def _misprints(
             for j in range(n_providers):
                 beside[k, j] = bar[j]
         start = stop
-    return found
+    return codes

@@ -1,7 +1,7 @@
-"""The dense panel (tickers x sessions) that kernels work on, made from long frames.
+"""The dense panel (tickers x sessions) for kernels, built from long frames.
 
-Windows count sessions, not rows: a halted ticker has a missing session, so a value depends on the last w sessions
-alone and is the same whether one month or twenty years are computed. Missing is NaN inside a panel, null outside.
+Windows count sessions, not rows: a halted ticker has a missing session, so a value depends only on the last w sessions
+and is the same whether one month or twenty years are computed. Missing is NaN inside a panel, null outside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-#: Where a session has no bar, a close of up to this many sessions before it may stand in.
+#: A session without a bar may use a close of up to this many sessions before it.
 STALE_SESSIONS = 5
 
 
@@ -27,11 +27,10 @@ class Panel:
     """A dense panel.
 
     Attributes:
-        tickers: sorted symbols; one that passed from one company to another stands there once for each of them.
+        tickers: sorted symbols; a symbol of several companies appears once per company.
         sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
-        fields: float64 arrays of shape (n_tickers, n_sessions), C-contiguous, NaN where there is no bar.
-        listed: datetime64[D] of shape (n_tickers,), the first session of the row's company; None where the rows do not
-            say.
+        fields: float64 arrays of shape (n_tickers, n_sessions), C-contiguous, NaN without a bar.
+        listed: datetime64[D] of shape (n_tickers,), the first session of the row's company; None if unknown.
 
     """
 
@@ -66,10 +65,10 @@ class Panel:
             row = frame.join(rows.with_row_index(), on=company, how="left", maintain_order="left")["index"].to_numpy()
         days = frame["date"].to_numpy().astype("datetime64[D]")
         column = np.searchsorted(sessions, days)
-        strange = sessions[column] != days if len(days) else np.empty(0, dtype=bool)
-        if strange.any():
-            bad = frame.row(int(np.flatnonzero(strange)[0]), named=True)
-            raise DatasetError(f"ticker {bad['ticker']}: {bad['date']} is not an XNYS session; quarantine the bar")
+        unknown = sessions[column] != days if len(days) else np.empty(0, dtype=bool)
+        if unknown.any():
+            bar = frame.row(int(np.flatnonzero(unknown)[0]), named=True)
+            raise DatasetError(f"ticker {bar['ticker']}: {bar['date']} is not an XNYS session; quarantine the bar")
         cell = row.astype(np.int64) * len(sessions) + column
         if len(cell) and np.bincount(cell).max() > 1:  # 200 times faster than np.unique on 4 million rows
             repeated = frame.filter(frame.select(*company, "date").is_duplicated()).row(0, named=True)
@@ -102,21 +101,21 @@ class Panel:
             zip(self.tickers, [None] * len(self.tickers) if self.listed is None else self.listed.tolist(), strict=True)
         )
 
-    def rows(self, asked: pl.DataFrame) -> NDArray[np.int64]:
-        """The row of each (`ticker`, `date`), -1 without one.
+    def rows(self, pairs: pl.DataFrame) -> NDArray[np.int64]:
+        """The panel row of each (`ticker`, `date`), -1 if there is none.
 
-        Of a symbol's companies it is the newest that was listed by then, or the first.
+        Of a symbol's companies, the newest one listed by that date counts, else the first.
         """
         order = pl.DataFrame({"ticker": pl.Series(self.tickers, dtype=pl.String)}).with_row_index("row")
         if len(set(self.tickers)) == len(self.tickers):
-            found = asked.select("ticker").join(order, on="ticker", how="left", maintain_order="left")
+            matches = pairs.select("ticker").join(order, on="ticker", how="left", maintain_order="left")
         else:
             first = pl.col("ticker").is_first_distinct()
             order = order.with_columns(
                 since=pl.when(first).then(pl.lit(date.min)).otherwise(pl.Series(self.listed, dtype=pl.Date))
             )
-            found = asked.select("ticker", "date").with_row_index().sort("date")
-            found = found.join_asof(
+            matches = pairs.select("ticker", "date").with_row_index().sort("date")
+            matches = matches.join_asof(
                 order.sort("since"), left_on="date", right_on="since", by="ticker", check_sortedness=False
             ).sort("index")
-        return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+        return matches["row"].cast(pl.Int64).fill_null(-1).to_numpy()

@@ -1,4 +1,4 @@
-"""In which sector's panel a row lies, and from when on: sector snapshots against sessions."""
+"""Assignment of rows to sector panels by date, from sector snapshots."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 
 def session_from(day: str, sessions: NDArray[np.datetime64]) -> pl.Expr:
-    """First of the sessions on or after a date column; null where it comes after the last."""
-    every = pl.Series(sessions, dtype=pl.Date)
-    return pl.col(day).map_batches(lambda days: _first_from(days, every), return_dtype=pl.Date)
+    """First session on or after a date column's value; null after the last session."""
+    dates = pl.Series(sessions, dtype=pl.Date)
+    return pl.col(day).map_batches(lambda days: _first_from(days, dates), return_dtype=pl.Date)
 
 
 def _first_from(days: pl.Series, sessions: pl.Series) -> pl.Series:
@@ -22,11 +22,11 @@ def _first_from(days: pl.Series, sessions: pl.Series) -> pl.Series:
 
 
 def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """From which session on a ticker belongs to which sector.
+    """Sector of each ticker, as spells that start at a session.
 
     The newest snapshot not after the date counts; one dated on a day without trading counts from the next session. A
-    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session; that of a
-    symbol which its company took over with a rename starts there, in the sector of that day.
+    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session; after a
+    rename, the new symbol's first spell starts on the day of the rename, in the sector of that day.
 
     Args:
         snapshots: `ticker`, `sector`, `known_at`, `since` (`sources.base.SECTOR_SNAPSHOTS`).
@@ -56,32 +56,32 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
 
 
 def entries(snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """The session from which each ticker is in the sector's panel: the first on which it belonged to the sector.
+    """The session from which a ticker is in the sector's panel: the first on which it belonged to the sector.
 
-    A ticker that leaves the sector stays in its panel, so that labels and backtests see its prices.
+    A ticker that leaves the sector stays in its panel, so that labels and backtests have its prices.
 
     Returns:
         `ticker`, `entered`, sorted by ticker; tickers that never belonged are absent.
 
     """
-    there = spells(snapshots, sessions).filter(pl.col("sector") == sector)
-    return there.group_by("ticker").agg(entered=pl.col("first").min()).sort("ticker")
+    own = spells(snapshots, sessions).filter(pl.col("sector") == sector)
+    return own.group_by("ticker").agg(entered=pl.col("first").min()).sort("ticker")
 
 
 def place(
     rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], dated: str
 ) -> pl.DataFrame:
-    """Keep the rows of the sector's panel and say from which session they are part of it.
+    """Filter the rows of the sector's panel and add the session from which they are part of it.
 
     Args:
         rows: any frame with `ticker` and the date column `dated`.
         snapshots: `ticker`, `sector`, `known_at`.
         sector: slug of the panel's sector.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
-        dated: the column that says when a row became known.
+        dated: the column with the date on which a row became known.
 
     Returns:
-        The rows with `panel_from`: the row's own date, or the session at which the ticker entered the panel, if later.
+        The rows with `panel_from`: the row's own date or, if later, the session at which the ticker entered the panel.
 
     """
     entered = entries(snapshots, sector, sessions)
@@ -95,16 +95,14 @@ def place(
 
 
 def of_tickers(rows: pl.DataFrame, tickers: Iterable[str]) -> pl.DataFrame:
-    """The rows of some tickers, out of a frame sorted by `ticker`: searched for, so that not every row is compared."""
+    """The rows of some tickers, by binary search in a frame sorted by `ticker`."""
     column = rows["ticker"]
     ends = ((column.search_sorted(ticker, "left"), column.search_sorted(ticker, "right")) for ticker in sorted(tickers))
     return pl.concat([rows.clear(), *(rows[start:stop] for start, stop in ends)])
 
 
 def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`.
-
-    Both are null for tickers without any snapshot.
+    """Add `sector` (as of the row's `date`) and `assumed_until`, both null for tickers without any snapshot.
 
     Args:
         rows: a frame with `ticker` and `date`, sorted by both.
@@ -123,12 +121,12 @@ def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.
 
 
 def panel_tickers(snapshots: pl.DataFrame, sector: str, through: date) -> list[str]:
-    """Tickers that belonged to the sector by `through`, sorted: those whose bars the sector's panel needs."""
+    """Sorted tickers that belonged to the sector by `through`: the sector's panel needs their bars."""
     known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
-    there = snapshots.sort("ticker", "known_at").filter(
+    rows = snapshots.sort("ticker", "known_at").filter(
         known & (pl.col("since").is_null() | (pl.col("since") <= through))
     )
     # Of the snapshots before a rename only the last one counts.
     last = (pl.col("known_at").shift(-1) > pl.col("since")).over("ticker").fill_null(True)
-    there = there.filter(pl.col("since").is_null() | last).filter(pl.col("sector") == sector)
-    return there["ticker"].unique().sort().to_list()
+    rows = rows.filter(pl.col("since").is_null() | last).filter(pl.col("sector") == sector)
+    return rows["ticker"].unique().sort().to_list()

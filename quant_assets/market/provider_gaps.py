@@ -1,26 +1,26 @@
-"""On which sessions a provider lacks tickers that it usually has: a lost download, and no sign of any one company."""
+"""Sessions on which a provider lacks many of its usual tickers: a lost download, not an event of one company."""
 
 import polars as pl
 
-#: What a provider usually has is the most that it had on one of its last sessions in these days.
+#: A provider's usual number of tickers: the largest on its last sessions, within these days.
 USUAL_SESSIONS = 5
 USUAL_DAYS = 30
-#: It lacks a session for many where so many of those are missing, and this share of them.
+#: A session is lacking if at least this number and this share of the usual tickers are missing.
 LACKING_TICKERS = 2
 LACKING_SHARE = 0.1
-#: Share beyond which the session is lost altogether, and silence on it says nothing of a company. Much more than for
-#: `LACKING_SHARE`: where a file has a dozen tickers, two that end on one day are a sixth of it.
+#: Share from which on a session is lost: a missing bar then says nothing about its company. Much larger than
+#: `LACKING_SHARE`: in a file with a dozen tickers, two that end on one day are a sixth.
 LOST_SHARE = 0.5
 
 
 def lacking(days: pl.DataFrame, share: float = LACKING_SHARE) -> pl.DataFrame:
-    """Sessions on which a provider has bars, but lacks `LACKING_TICKERS` and this share of its usual tickers or more.
+    """Sessions on which a provider has bars, but lacks at least `LACKING_TICKERS` and this share of its usual tickers.
 
-    A session is judged by it and the sessions before it alone. One without any bar is not among the rows.
+    The result depends only on the session and those before it. A session without any bar is not among the rows.
 
     Args:
-        days: `provider, date, tickers` (how many have a bar), each pair once.
-        share: of the usual tickers.
+        days: `provider, date, tickers` (number with a bar), without repeats.
+        share: share of the usual tickers.
 
     Returns:
         `provider, date`, sorted.

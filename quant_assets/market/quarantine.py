@@ -1,9 +1,8 @@
 """Which bars are refused, and why.
 
-Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it. What a bar says about
-its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones without
-looking ahead. The exceptions are a close that repeats the one before while another provider's moved (`refuse_stale`),
-and extreme moves that cannot be real (`market.misprints`).
+The rules of `judge` look at one bar (and the provider's repeats of it) alone. An unlikely return is no reason: without
+looking ahead, real and faulty moves cannot be distinguished. The exceptions are a close that repeats the one before
+while another provider's moved (`refuse_stale`), and extreme moves that cannot be real (`market.misprints`).
 """
 
 import numpy as np
@@ -18,16 +17,16 @@ PRICES = ("open", "high", "low", "close")
 OHLC_TOLERANCE = 1e-6
 
 
-#: Times by which high may lie above open and close, and low below them: a decimal point out of place is ten times. The
-#: crash of May 2010 was three times, and the most of 5.6 million bars of index members is seven.
+#: Largest factor of high above open and close, and of low below them; a misplaced decimal point gives ten. The crash of
+#: May 2010 gave three, and the largest of 5.6 million bars of index members is seven.
 FARTHEST = 9.9
 
 
 def _without_open(bars: pl.DataFrame, settings: BarSettings) -> pl.Series | None:
-    """Whether each bar may be used without its open, which is no price of the day; None where none may."""
+    """Whether each bar is used without its open, which is not a price of the day; None if no bar is."""
     open_, high, low, wide = pl.col("open"), pl.col("high"), pl.col("low"), 1.0 + settings.events.jump
     outside = (open_ >= wide * high) | (wide * open_ <= low)
-    # Nearly always there is none, and the whole history need not be looked at more closely.
+    # Nearly always there is none: a quick check first.
     if settings.missing_open == "refuse" or not bars.select((outside.fill_null(True) | open_.is_nan()).any()).item():
         return None
     absent = open_.is_null() | open_.is_nan() | (open_ == 0.0)
@@ -36,27 +35,27 @@ def _without_open(bars: pl.DataFrame, settings: BarSettings) -> pl.Series | None
 
 
 def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings | None = None) -> pl.DataFrame:
-    """Number the repeats of each bar and say why it is refused.
+    """Number the repeats of each bar and give the reason if it is refused.
 
-    The first rule that a bar breaks is its reason, in the order of the code below. Repeats are judged among the bars
-    that break no other rule: the first of several equal ones is kept; where they differ all are refused, since none can
-    be told to be the right one. A zero-volume bar is stale where its four prices are equal.
+    The reason is the first rule that the bar breaks, in the order of the code below. Repeats are compared among the
+    bars that break no other rule: the first of equal ones is kept; if they differ, all are refused, since the right one
+    is unknown. A zero-volume bar is stale if its four prices are equal.
 
     Args:
-        bars: rows of `sources.base.BARS` in any order; repeats of a bar keep theirs.
+        bars: rows of `sources.base.BARS` in any order; repeats of a bar keep their order.
         sessions: datetime64[D] of shape (n_sessions,) that cover the dates of the bars.
-        settings: whether bars without an open are used (`missing_open`), and the defaults where None.
+        settings: whether bars without an open are used (`missing_open`); None for the defaults.
 
     Returns:
         The bars sorted by ticker, date and precedence, with `row` (Int32, number among the provider's rows of the
-        ticker and date, from 0) and `reason` (String, null where the bar is clean); `open` is null where a clean bar's
-        open is no price of the day.
+        ticker and date, from 0) and `reason` (String, null for a clean bar); `open` is null where a clean bar's open is
+        not a price of the day.
 
     """
     key = ["ticker", "date", "precedence"]
     bars = bars.sort(key, maintain_order=True)
     without = _without_open(bars, settings or BarSettings())
-    given = bars["open"]
+    original_open = bars["open"]
     if without is not None:
         bars = bars.with_columns(open=pl.when(~without).then("open"))
     high, low = pl.col("high"), pl.col("low")
@@ -67,12 +66,12 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSet
         | (low * (1.0 - OHLC_TOLERANCE) > bottom)
         | (high * (1.0 + OHLC_TOLERANCE) < low)
     )
-    there = pl.all_horizontal(pl.col(PRICES).is_finite().fill_null(False))
+    complete = pl.all_horizontal(pl.col(PRICES).is_finite().fill_null(False))
     if without is not None:
-        there |= without & pl.all_horizontal(pl.col("high", "low", "close").is_finite().fill_null(False))
+        complete |= without & pl.all_horizontal(pl.col("high", "low", "close").is_finite().fill_null(False))
     rules = (
         ("not_a_session", ~pl.col("date").is_in(pl.Series(sessions, dtype=pl.Date).implode())),
-        ("missing_price", ~there),
+        ("missing_price", ~complete),
         ("missing_volume", ~pl.col("volume").is_finite().fill_null(False)),
         ("non_positive_price", lowest <= 0.0),
         ("negative_volume", pl.col("volume") < 0.0),
@@ -80,13 +79,13 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSet
         ("decimal_point", (high >= FARTHEST * top) | (low * FARTHEST <= bottom)),
         ("stale_zero_volume", (pl.col("volume") == 0.0) & (highest == lowest)),
     )
-    first_broken = pl.coalesce(pl.when(broken).then(pl.lit(name)) for name, broken in rules)
+    first_broken = pl.coalesce(pl.when(breaks).then(pl.lit(name)) for name, breaks in rules)
     position = pl.int_range(pl.len(), dtype=pl.Int32)
     new = pl.any_horizontal(pl.col(key) != pl.col(key).shift()).fill_null(True)
     judged = bars.with_columns(row=position - pl.when(new).then(position).forward_fill(), reason=first_broken)
-    if without is not None:  # what is refused is listed as it was given
-        judged = judged.with_columns(open=pl.when(pl.col("reason").is_null()).then("open").otherwise(given))
-    # Few, if any: the whole history need not be looked through.
+    if without is not None:  # refused bars are listed with their original open
+        judged = judged.with_columns(open=pl.when(pl.col("reason").is_null()).then("open").otherwise(original_open))
+    # Few, if any: do not compare the whole history.
     repeats = judged.filter(pl.col("row") > 0).select(key).unique()
     if repeats.is_empty():
         return judged
@@ -106,19 +105,18 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSet
 
 
 def refuse_stale(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """Refuse the bars whose close repeats the provider's close before, where another provider's return differs.
+    """Refuse bars that repeat the provider's previous close while another provider's return over the step differs.
 
-    The returns are over the same step. Another provider counts only where its own bar at the start of the step is not
-    refused here: its step from a stale close is wrong as well. One that agrees, also with a repeated close, upholds the
-    bar. All of it is known at the close.
+    Another provider counts only if its own bar at the start of the step is not refused here: its step from a stale
+    close is wrong too. One that agrees, even with a repeated close, upholds the bar. All of this is known at the close.
 
     Args:
-        judged: of `judge`.
-        stepped: the same bars, of `steps.with_steps`.
+        judged: result of `judge`.
+        stepped: the same bars, from `steps.with_steps`.
         settings: `disagreement`.
 
     Returns:
-        The bars with the reason `disputed_stale_close` where it applies.
+        The bars, the refused ones with the reason `disputed_stale_close`.
 
     """
     start = pl.col("previous").clip(0)

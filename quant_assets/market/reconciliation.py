@@ -1,10 +1,9 @@
-"""On which sessions two providers of a ticker contradict each other. Who is right is not decided here.
+"""Sessions on which two providers of a ticker disagree. Which one is right is not decided here.
 
-What a bar itself or the step tells is decided elsewhere: `market.events` repairs events, `market.quarantine` refuses a
-stale close that is disputed. All other disagreements are listed only. Two returns that differ do not say which is
-wrong, the better provider is right more often, and what would tell, a return to the level before, comes later: a vendor
-that gave APTV adjusted prices on some days and unadjusted ones on others from 2017-11-16 to 2017-12-04 can be told from
-a real fall of 15 % only on the day after.
+`market.events` repairs events and `market.quarantine` refuses disputed stale closes; all other disagreements are only
+listed. Two different returns do not show which is wrong, the better provider is right more often, and the proof, a
+return to the level before, comes later: a vendor that gave APTV adjusted prices on some days and unadjusted ones on
+others from 2017-11-16 to 2017-12-04 can be distinguished from a real fall of 15 % only on the day after.
 """
 
 from itertools import combinations
@@ -31,17 +30,17 @@ COMPARED = pl.Schema(
 
 
 def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The total returns of every two providers between consecutive sessions on which both have a clean bar.
+    """Total returns of every two providers between consecutive sessions on which both have a clean bar.
 
     Args:
-        stepped: of `steps.with_steps`.
+        stepped: result of `steps.with_steps`.
         settings: `disagreement`.
 
     Returns:
         `ticker`, `date`, `provider` and `other_provider` (the better one first), `since` (Date of the common bar
-        before), `total_return`, `other_return`, `difference` (the first less the second, as a ratio: 0.02 are 2 points)
-        and `explanation` (null where they agree, else `event`: either has a split or dividend; `stale_close`: one close
-        repeats the one before; or `price`), sorted by pair, ticker and date. A ticker's first common bar is absent.
+        before), `total_return`, `other_return`, `difference` (the first less the second, as a ratio: 0.02 is 2 points)
+        and `explanation` (null if they agree, else `event`: one has a split or dividend; `stale_close`: one repeats the
+        close before; or `price`), sorted by pair, ticker and date. A ticker's first common bar is absent.
 
     """
     steps = stepped.select(
@@ -55,7 +54,7 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     explained = steps.select("event", "stale").to_numpy()
     clean = ~np.isnan(level)
     places = steps["precedence"].unique().sort().to_list()
-    found = []
+    frames = []
     for pair in combinations(places, 2):
         one, other = (np.flatnonzero(clean & (precedence == place)) for place in pair)
         _, first, second = np.intersect1d(day[one], day[other], assume_unique=True, return_indices=True)
@@ -65,10 +64,10 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         returns = level[one] / level[before] - 1.0
         other_returns = level[other] / level[other_before] - 1.0
         event, stale = (explained[one] | explained[other]).T
-        why = (
+        explanation = (
             pl.when("event").then(pl.lit("event")).when("stale").then(pl.lit("stale_close")).otherwise(pl.lit("price"))
         )
-        found.append(
+        frames.append(
             pl.DataFrame(
                 {
                     "ticker": stepped["ticker"][one],
@@ -83,29 +82,29 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
                     "stale": stale,
                 }
             )
-            .with_columns(explanation=pl.when(pl.col("difference").abs() > settings.disagreement).then(why))
+            .with_columns(explanation=pl.when(pl.col("difference").abs() > settings.disagreement).then(explanation))
             .drop("event", "stale")
         )
-    return pl.concat([pl.DataFrame(schema=COMPARED), *found])
+    return pl.concat([pl.DataFrame(schema=COMPARED), *frames])
 
 
 def by_ticker(compared: pl.DataFrame) -> pl.DataFrame:
-    """How often two providers disagree on a ticker.
+    """Number of disagreements of two providers on a ticker.
 
     Args:
         compared: rows of `compare`.
 
     Returns:
         `ticker`, `provider`, `other_provider`, `compared` (bars), `disagreements`, `worst` (the largest difference,
-        signed) and `worst_date`, of the tickers with a disagreement, the most first.
+        signed) and `worst_date`, for the tickers with a disagreement, those with the most first.
 
     """
     key = ["ticker", "provider", "other_provider"]
     counted = compared.group_by(key).agg(compared=pl.len())
     apart = compared.drop_nulls("explanation")
     worst = pl.col("difference").abs().arg_max()
-    found = apart.group_by(key).agg(
+    worst_bars = apart.group_by(key).agg(
         disagreements=pl.len(), worst=pl.col("difference").get(worst), worst_date=pl.col("date").get(worst)
     )
-    ordered = counted.join(found, on=key).sort("disagreements", *key, descending=[True, False, False, False])
+    ordered = counted.join(worst_bars, on=key).sort("disagreements", *key, descending=[True, False, False, False])
     return ordered.select(*key, "compared", "disagreements", "worst", "worst_date")

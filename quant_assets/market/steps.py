@@ -3,8 +3,8 @@
 Conventions
 -----------
 - *As traded* (`as_traded`): with closes c, new shares for one old s_t and dividend d_t, both with ex-date t, the total
-  return is r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same
-  day, and is reinvested at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's
+  return is r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on the shares after a split of the same day, and
+  reinvested at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's
   follow c_t / (c_{t-1} - d_t), which differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
 - *Split-adjusted* (`split_adjusted`): closes and dividends are divided by the splits after them, so that r_t = (c_t +
   d_t) / c_{t-1}, whatever s_t; their level knows later splits.
@@ -33,19 +33,18 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
     """Add to each clean bar the step that leads to it.
 
     Args:
-        judged: bars of `quarantine.judge`, sorted as there, from the tickers' first bar on, the refused ones included
-            for their dividends and splits; with `listed` where a symbol may have passed from one company to another.
+        judged: bars of `quarantine.judge`, sorted as there, from the tickers' first bar on, including refused bars for
+            their dividends and splits; with `listed` if a symbol may belong to several companies.
 
     Returns:
         The bars with `previous` (Int64, position of the provider's clean bar before, -1 at its first), `shares` and
-        `cash` (of one share at the bar before, by the events since), `growth` (1 + total return) and `level` (product
-        of the growths so far); NaN where there is none, that is at refused bars and, but for `level`, at a provider's
-        first bar.
+        `cash` (per share at the bar before, from the events since), `growth` (1 + total return) and `level` (product
+        of the growths so far); NaN at refused bars and, except `level`, at a provider's first bar.
 
     """
     precedence = judged["precedence"].to_numpy()
     places = judged["precedence"].unique().sort().to_numpy()
-    # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
+    # Copies of fixed types: numba compiles again for another type and for a read-only array.
     previous, values = _compiled()(
         company(judged).to_numpy().copy(),
         np.array(judged["date"].to_physical(), dtype=np.int64),
@@ -61,12 +60,12 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_steps_again(judged: pl.DataFrame, stepped: pl.DataFrame, changed: Iterable[str]) -> pl.DataFrame:
-    """`with_steps` of bars that differ from those of an earlier result in a few tickers only.
+    """`with_steps` for bars that differ from those of an earlier result in a few tickers only.
 
     Args:
         judged: as for `with_steps`.
-        stepped: result for the bars as they were before, of the same rows.
-        changed: the tickers whose reasons, dividends or splits are others now.
+        stepped: the earlier result, with the same rows.
+        changed: the tickers whose reasons, dividends or splits have changed.
 
     """
     rows = np.flatnonzero(judged["ticker"].is_in(pl.Series(changed, dtype=pl.String).implode()))
@@ -80,7 +79,7 @@ def with_steps_again(judged: pl.DataFrame, stepped: pl.DataFrame, changed: Itera
 
 @cache
 def _compiled() -> Callable[..., tuple[IntArray, FloatArray]]:
-    import numba  # half a second that only those who compute pay
+    import numba  # imported here because it takes half a second
 
     compiled: Callable[..., tuple[IntArray, FloatArray]] = numba.njit(cache=True, nogil=True)(_steps)
     return compiled
@@ -100,7 +99,7 @@ def _steps(
 ) -> tuple[IntArray, FloatArray]:
     """Position of the bar before, and shares, cash, growth and level; see `with_steps`.
 
-    The position is of shape (n_bars,), the others together of shape (4, n_bars).
+    The positions have the shape (n_bars,), the other values together (4, n_bars).
     """
     n = len(ticker)
     previous = np.full(n, -1)

@@ -1,4 +1,4 @@
-"""Who was in the index, session by session, and in which sector as known at the time."""
+"""Index members by session, and their sectors as known at the time."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,8 +20,7 @@ def members(
 
     Args:
         membership: `ticker`, `start_date`, `end_date` (both included, null while a member).
-        snapshots: `ticker`, `sector`, `known_at`; the newest not after the date counts, and the first one before it
-            too.
+        snapshots: `ticker`, `sector`, `known_at`; the newest not after the date counts, the first also before its date.
         sector: slug.
         sessions: datetime64[D] of shape (n_sessions,).
 
@@ -31,37 +30,37 @@ def members(
     """
     ever = snapshots.filter(pl.col("sector") == sector)["ticker"]
     days = _days(membership.filter(pl.col("ticker").is_in(ever.implode())), sessions)
-    there = sector_on(days, snapshots, sessions).filter(pl.col("sector") == sector)
-    return there.select("ticker", "date", sector_assumed=pl.col("date") < pl.col("assumed_until"))
+    rows = sector_on(days, snapshots, sessions).filter(pl.col("sector") == sector)
+    return rows.select("ticker", "date", sector_assumed=pl.col("date") < pl.col("assumed_until"))
 
 
 def unclassified(membership: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """Index members on these sessions that no snapshot classifies, and that every sector's universe therefore lacks.
+    """Index members on these sessions without any sector snapshot; they are missing from every sector's universe.
 
     Returns:
-        `ticker`, `first_date`, `last_date` (sessions, of the ticker's intervals taken together), sorted by ticker.
+        `ticker`, `first_date`, `last_date` (sessions, over all intervals of the ticker), sorted by ticker.
 
     """
     without = membership.filter(~pl.col("ticker").is_in(snapshots["ticker"].implode()))
-    found = (
+    dates = (
         _days(without, sessions).group_by("ticker").agg(first_date=pl.col("date").min(), last_date=pl.col("date").max())
     )
-    return found.sort("ticker")
+    return dates.sort("ticker")
 
 
 def listed(held: pl.DataFrame, delistings: pl.DataFrame, begins: pl.DataFrame) -> pl.DataFrame:
-    """Membership of whoever has a price: from a ticker's first bar until it is known to have been delisted.
+    """Membership of every ticker with prices: from its first bar until its delisting is known.
 
     Args:
         held: `ticker`, `date` of every bar, in any order.
         delistings: `sources.base.DELISTINGS` of the tickers.
-        begins: `ticker`, `since` of symbols that their company took over on that day, with its history.
+        begins: `ticker`, `since` (day of the rename) of symbols that carry their company's earlier history.
 
     Returns:
         `ticker`, `start_date`, `end_date` (both included, null while it trades), sorted by ticker and start.
 
     """
-    # A delisting that was taken back stands twice: it was known from the first of the two days on.
+    # A delisting that was taken back has two rows: it was known from the first of the two days on.
     ends = delistings.group_by("ticker", last="last_session").agg(known=pl.col("known_at").min()).sort("ticker", "last")
     spells = (
         held.unique()
@@ -87,31 +86,31 @@ def listed(held: pl.DataFrame, delistings: pl.DataFrame, begins: pl.DataFrame) -
 def most_liquid(
     bars: pl.DataFrame, listed: pl.DataFrame, count: int, window: int, sessions: NDArray[np.datetime64]
 ) -> pl.DataFrame:
-    """Membership of the tickers with the largest median dollar volume, chosen anew at the close of each month.
+    """Membership of the tickers with the largest median dollar volume, chosen again at the close of each month.
 
-    Who is chosen at the last session of a month is a member on the days of the next one on which it is `listed`. Each
-    is judged by its bars among the last `window` sessions, of which it must have half; of equal ones the first by name
-    counts. In the month of the first bar and the next few there are none to choose from.
+    A ticker chosen at a month's last session is a member on the next month's days on which it is `listed`. The median
+    covers the last `window` sessions, of which the ticker must have half; ties go to the first ticker by name. The
+    first months have no members, because no ticker has enough bars yet.
 
     Args:
-        bars: `ticker`, `date`, `dollar_volume` (above 0), one for each ticker and session.
-        listed: `ticker`, `start_date`, `end_date` of those to choose from.
-        count: how many are chosen.
+        bars: `ticker`, `date`, `dollar_volume` (above 0), one row per ticker and session.
+        listed: `ticker`, `start_date`, `end_date` of the tickers to choose from.
+        count: number of tickers chosen.
         window: sessions.
         sessions: datetime64[D] of shape (n_sessions,), to the last one of `bars`.
 
     Returns:
-        `ticker`, `start_date`, `end_date`, an interval for each month, sorted by ticker and start.
+        `ticker`, `start_date`, `end_date`, one interval per month, sorted by ticker and start.
 
     """
     bars = bars.filter(pl.col("dollar_volume") > 0.0).sort("date")
     months = sessions.astype("datetime64[M]")
     closes = np.flatnonzero(months[1:] != months[:-1]).tolist()  # the last month may not be over
-    every: list[date] = sessions.tolist()
+    days: list[date] = sessions.tolist()
     chosen = [pl.DataFrame(schema={"ticker": pl.String, "month": pl.Date})]
     for close in closes:
-        start = bars["date"].search_sorted(every[max(0, close + 1 - window)], "left")
-        stop = bars["date"].search_sorted(every[close], "right")
+        start = bars["date"].search_sorted(days[max(0, close + 1 - window)], "left")
+        stop = bars["date"].search_sorted(days[close], "right")
         ranked = (
             bars[start:stop]
             .group_by("ticker")
@@ -120,11 +119,11 @@ def most_liquid(
             .sort("dollar_volume", "ticker", descending=[True, False])
             .head(count)
         )
-        chosen.append(ranked.select("ticker", month=pl.lit(every[close + 1].replace(day=1), pl.Date)))
-    both = pl.concat(chosen).join(listed, on="ticker")
+        chosen.append(ranked.select("ticker", month=pl.lit(days[close + 1].replace(day=1), pl.Date)))
+    intervals = pl.concat(chosen).join(listed, on="ticker")
     end = pl.min_horizontal("end_date", pl.col("month").dt.month_end())
     return (
-        both.select("ticker", start_date=pl.max_horizontal("start_date", "month"), end_date=end)
+        intervals.select("ticker", start_date=pl.max_horizontal("start_date", "month"), end_date=end)
         .filter(pl.col("start_date") <= pl.col("end_date"))
         .sort("ticker", "start_date")
     )
@@ -148,7 +147,7 @@ def coverage(
     sessions: NDArray[np.datetime64],
     as_ofs: Sequence[date],
 ) -> pl.DataFrame:
-    """How many members had a sector and a bar, over the whole index and in each sector (dataset `universe_coverage`).
+    """Number of members with a sector and with a bar, in the whole index and by sector (dataset `universe_coverage`).
 
     Args:
         membership: `ticker`, `start_date`, `end_date`.
@@ -159,28 +158,28 @@ def coverage(
         as_ofs: decision sessions.
 
     Returns:
-        Dataset universe_coverage, sorted by sector and key. A provider with a bar on one session of a decision has a
-        row on each.
+        Dataset universe_coverage, sorted by sector and key. A provider with a bar on any session of a decision has a
+        row for all of them.
 
     """
-    counted = coverage_sessions(sessions, as_ofs)
-    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions).drop(
+    days = coverage_sessions(sessions, as_ofs)
+    classified = sector_on(_days(membership, np.array(days, dtype="datetime64[D]")), snapshots, sessions).drop(
         "assumed_until"
     )
-    bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique().join(there, on=["ticker", "date"])
+    bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique().join(classified, on=["ticker", "date"])
     providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})}, {"provider": pl.String})
     names = pl.DataFrame({"sector": pl.Series(list(sectors), dtype=pl.String)})
     counts = []
     for scope, group in (("index", ["date"]), ("sector", ["sector", "date"])):
-        size = there.group_by(group).agg(members=pl.len(), with_sector=pl.col("sector").is_not_null().sum())
+        size = classified.group_by(group).agg(members=pl.len(), with_sector=pl.col("sector").is_not_null().sum())
         size = size.join(names, on="sector") if scope == "sector" else size.join(names, how="cross")
-        met = bars.group_by(*group, "provider").agg(with_bar=pl.len())
-        both = (
+        with_bars = bars.group_by(*group, "provider").agg(with_bar=pl.len())
+        counted = (
             size.join(providers, how="cross")
-            .join(met, on=[*group, "provider"], how="left")
+            .join(with_bars, on=[*group, "provider"], how="left")
             .with_columns(scope=pl.lit(scope))
         )
-        counts.append(both.select("sector", "scope", "date", "provider", "members", "with_sector", "with_bar"))
+        counts.append(counted.select("sector", "scope", "date", "provider", "members", "with_sector", "with_bar"))
     yearly = coverage_sessions(sessions, [])
     shown = pl.DataFrame(
         [(at, day) for at in as_ofs for day in (*yearly, at) if day <= at], _SHOWN, orient="row"
@@ -188,7 +187,7 @@ def coverage(
     rows = shown.join(pl.concat(counts), on="date").with_columns(
         pl.col("members", "with_sector", "with_bar").fill_null(0).cast(pl.Int32)
     )
-    # Of the sessions of one decision alone: a provider of other months says nothing here.
+    # By decision: a provider without bars on its sessions is left out.
     used = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
     rows = rows.join(used, on=["as_of", "provider"], how="semi")
     return rows.select("sector", *DATASETS["universe_coverage"].columns).sort(
@@ -197,12 +196,11 @@ def coverage(
 
 
 def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """One row for each member and session, sorted by ticker and date."""
-    every = pl.Series(sessions, dtype=pl.Date)
-    first = pl.Series(every.search_sorted(membership["start_date"], side="left"))
-    after = every.search_sorted(membership["end_date"].fill_null(date.max), side="right")
+    """One row per member and session, sorted by ticker and date."""
+    days = pl.Series(sessions, dtype=pl.Date)
+    first = pl.Series(days.search_sorted(membership["start_date"], side="left"))
+    after = days.search_sorted(membership["end_date"].fill_null(date.max), side="right")
     spread = membership.select("ticker", position=pl.int_ranges(first, pl.Series(after))).explode(
         "position", empty_as_null=False
     )
-    dates = every.gather(spread["position"])
-    return spread.select("ticker", date=dates).unique().sort("ticker", "date")
+    return spread.select("ticker", date=days.gather(spread["position"])).unique().sort("ticker", "date")

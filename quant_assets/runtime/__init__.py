@@ -1,1 +1,1 @@
-"""Where the heavy part of a step runs: in its own process, in another one, under torchrun. Not what it does."""
+"""Execution of the heavy part of a step: in its own process, in another one, or under torchrun."""

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept for users who may write neither the project nor a home folder."""
+"""A cache folder of compiled kernels for users who can write neither the project nor a home folder."""
 
 import os
 import tempfile
@@ -9,20 +9,20 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def provide(storage: str) -> None:
-    """Name a place for numba in this process and those that it starts, where it would find none itself.
+    """Set numba's cache folder for this process and its children, if numba has none by default.
 
-    Without one every process compiles again, which takes some ten seconds. What the user has set is kept.
+    Without one every process compiles again, which takes some ten seconds. The user's own setting has priority.
 
     Args:
-        storage: folder or URL of the profile's storage; a URL is no place for it.
+        storage: folder or URL of the profile's storage; the cache is next to a folder.
 
     """
     if os.environ.get(_NAME) or _writable(_PACKAGE / "windows" / "__pycache__") or _writable(_home_cache()):
         return
-    places = [None if "://" in storage else Path(storage).parent / "numba", _private()]
-    found = next((place for place in places if _writable(place)), None)
-    if found is not None:
-        os.environ[_NAME] = str(found)
+    folders = [None if "://" in storage else Path(storage).parent / "numba", _private()]
+    usable = next((folder for folder in folders if _writable(folder)), None)
+    if usable is not None:
+        os.environ[_NAME] = str(usable)
 
 
 def _home_cache() -> Path | None:
@@ -33,7 +33,7 @@ def _home_cache() -> Path | None:
 
 
 def _private() -> Path | None:
-    """A folder in the temporary one that nobody else can have put code into."""
+    """A temporary folder into which no other user can have put code."""
     place = Path(tempfile.gettempdir()) / f"quant-assets-numba-{os.getuid()}"
     try:
         place.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How often models are asked, and how long it takes: figures of this process, which nothing that is stored holds."""
+"""Counts and times of model calls in this process; they are not stored."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-#: The latest calls of which the times are kept.
+#: Number of latest calls whose times are kept.
 KEPT_CALLS = 1_000
 
 
 class Counters:
-    """How often models were asked, for how many rows, and how long the latest `kept` calls took."""
+    """Numbers of calls and rows by model, and the times of the latest `kept` calls."""
 
     def __init__(self, kept: int = KEPT_CALLS) -> None:
         self._seconds: dict[str, deque[float]] = {}
@@ -22,7 +22,7 @@ class Counters:
 
     @contextmanager
     def call(self, model: str, rows: int) -> Iterator[None]:
-        """Count a call of a model; one that fails is counted as such, and its time is not."""
+        """Count a call of a model; a failed call counts as a failure, without its time."""
         begun, failed = time.perf_counter(), 1
         try:
             yield
@@ -37,16 +37,16 @@ class Counters:
                     self._seconds.setdefault(model, deque(maxlen=self._kept)).append(took)
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Of each model: `calls`, `rows`, `failures`, and `p50_ms`, `p95_ms`, `p99_ms` where a call ended well."""
-        found = {}
+        """By model: `calls`, `rows`, `failures`, and `p50_ms`, `p95_ms`, `p99_ms` if a call succeeded."""
+        result = {}
         with self._lock:
             for model, (calls, rows, failures) in sorted(self._counts.items()):
-                found[model] = {"calls": float(calls), "rows": float(rows), "failures": float(failures)}
-                if taken := self._seconds.get(model):
-                    values = np.percentile(np.asarray(taken), (50, 95, 99)) * 1e3
-                    found[model] |= dict(zip(("p50_ms", "p95_ms", "p99_ms"), values.tolist(), strict=True))
-        return found
+                result[model] = {"calls": float(calls), "rows": float(rows), "failures": float(failures)}
+                if seconds := self._seconds.get(model):
+                    values = np.percentile(np.asarray(seconds), (50, 95, 99)) * 1e3
+                    result[model] |= dict(zip(("p50_ms", "p95_ms", "p99_ms"), values.tolist(), strict=True))
+        return result
 
 
-#: Of this process.
+#: The counters of this process.
 COUNTERS = Counters()

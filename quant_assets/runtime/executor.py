@@ -9,10 +9,10 @@ from quant_assets.runtime.parent import end_with_parent
 
 
 def in_process_executor() -> dg.ExecutorDefinition:
-    """Dagster's in-process executor: a step costs 0.07 s in process and seconds in a process of its own.
+    """Dagster's in-process executor: a step costs 0.07 s in the run's process and seconds in a process of its own.
 
-    A code server that is killed leaves the processes of its runs behind. They would go on and finish beside the runs
-    that the daemon starts in their place. A process that somebody else started (a command, a container) has no server.
+    The processes of runs survive a killed code server, and would continue next to the runs that the daemon starts in
+    their place. A process started otherwise (a command, a container) has no server.
     """
     own = dg.in_process_executor
     return dg.ExecutorDefinition(

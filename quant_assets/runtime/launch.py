@@ -1,13 +1,12 @@
-"""A step's heavy part as a unit of work that runs here, in a process of its own, or in several under torchrun.
+"""A step's heavy part as a unit of work that runs in this process, in its own, or in several under torchrun.
 
-A unit is a function named `module:function`, JSON-able arguments, a folder of inputs (Parquet or Arrow files) and one
-for what it makes. It knows nothing of the process it runs in. A place to run is one class here and one line in
-`LAUNCHERS`; `docs/running-elsewhere.md` says how Kubernetes or Ray would be added.
+A unit is a function named `module:function`, JSON-able arguments, a folder of inputs (Parquet or Arrow files) and a
+folder for outputs. It does not depend on the process in which it runs. A launcher is one class here and one line in
+`LAUNCHERS`; `docs/running-elsewhere.md` describes how to add Kubernetes or Ray.
 
-Between the processes stand Dagster's Pipes: the unit travels in a file of the session's, what the worker says comes
-back as messages, and its output is shown in the run's log. The child ends with the step, however the step ends, and
-takes its own children with it (`runtime.worker`). A unit that computes on devices holds them while it runs
-(`runtime.lease`); one that does not sees none.
+The processes communicate by Dagster's Pipes: the unit is passed in a file of the session, the worker's messages come
+back, and its output appears in the run's log. The child and its own children end with the step (`runtime.worker`). A
+unit that computes on devices holds them while it runs (`runtime.lease`); others see no devices.
 """
 
 import importlib
@@ -37,17 +36,17 @@ from quant_assets.settings.loading import LaunchSettings
 
 _WORKER = "quant_assets.runtime.worker"
 
-#: Seconds that a child has to end by itself when its step is over.
+#: Seconds for a child to end by itself when its step is over.
 _GRACE = 5.0
-#: Seconds between two entries of the child's output in the run's log, and most characters of one.
+#: Seconds between two entries of the child's output in the run's log, and largest number of characters of an entry.
 _PERIOD = 1.0
 _SHOWN = 20_000
-#: Last lines of the output that are looked through for the reason of a child that said none.
+#: Number of last lines of the output in which to look for the error of a child that reported none.
 _REMEMBERED = 20
 
 
 class Folders(NamedTuple):
-    """Where a unit finds its inputs and leaves what it makes."""
+    """The folders of a unit's inputs and outputs."""
 
     inputs: Path
     outputs: Path
@@ -61,8 +60,8 @@ class Unit:
         function: `module:function`, called with the two folders and the arguments by name; it returns nothing.
         arguments: JSON-able.
         folders: of its inputs and outputs.
-        devices: how many it computes on, where the machine has any; 0 for the CPU.
-        subject: what it is about, for people: the sector.
+        devices: number of devices it computes on if the machine has any; 0 for the CPU.
+        subject: the sector, for people.
 
     """
 
@@ -81,7 +80,7 @@ class Unit:
         devices: int = 0,
         subject: str = "",
     ) -> "Unit":
-        """The unit of a function at the top of a module; named in code, so that rows are known to follow from it."""
+        """The unit of a module-level function; passing the function itself makes its code part of the provenance."""
         return cls(f"{function.__module__}:{function.__qualname__}", arguments, folders, devices, subject)
 
     def carry_out(self) -> None:
@@ -92,37 +91,37 @@ class Unit:
 
 
 class Launcher(Protocol):
-    """A place where units run."""
+    """Runs units."""
 
-    #: Whether that is this process, so that nothing need travel through files.
+    #: Whether units run in this process, so that inputs need no files.
     here: bool
-    #: How many processes call a unit's function at once, all with the same folders.
+    #: Number of processes that call a unit's function at once, all with the same folders.
     processes: int
 
     def on(self, devices: int) -> "Launcher":
-        """Where a unit runs that computes on so many devices, 0 for none: this place, or one that can give them."""
+        """The launcher for a unit on this number of devices (0 for none): this one, or one that can provide them."""
         ...
 
     def launch(self, unit: Unit) -> None:
         """Run a unit to its end.
 
         Raises:
-            QuantError: what the unit raised, of the same class.
-            LaunchError: it failed otherwise, or its process died.
+            QuantError: the unit raised it, with the same class.
+            LaunchError: the unit failed otherwise, or its process died.
 
         """
         ...
 
 
 class InProcess:
-    """The step's own process.
+    """Runs units in the step's own process.
 
-    A unit that computes on devices gets a process of its own where there are any: a process stays with the devices that
-    it was first given, and gives their memory back with its end only.
+    A unit that computes on devices gets a process of its own if there are any: a process cannot change its devices, and
+    releases their memory only when it ends.
 
     Args:
         context: of the step.
-        settings: of launching.
+        settings: of the launcher.
 
     """
 
@@ -132,7 +131,7 @@ class InProcess:
         self._context, self._settings = context, settings
 
     def on(self, devices: int) -> Launcher:
-        """This process, or another one where the unit computes on devices and there are some."""
+        """This launcher, or one with another process if the unit computes on devices and there are any."""
         if devices and device_ids():
             return Subprocess(self._context, self._settings)
         if devices:
@@ -140,16 +139,16 @@ class InProcess:
         return self
 
     def launch(self, unit: Unit) -> None:
-        """Run a unit to its end; its errors are its own."""
+        """Run a unit to its end; its errors are raised unchanged."""
         unit.carry_out()
 
 
 class Subprocess:
-    """A process of its own, which gives its memory back and whose death is an error of the step and not its end.
+    """Runs units in a process of their own, which releases its memory and whose death is only an error of the step.
 
     Args:
         context: of the step.
-        settings: of launching.
+        settings: of the launcher.
 
     """
 
@@ -159,23 +158,23 @@ class Subprocess:
         self._context, self._settings = context, settings
 
     def on(self, devices: int) -> Launcher:
-        """This place: it gives devices."""
+        """This launcher, which provides devices."""
         return self
 
     def command(self) -> list[str]:
-        """Command line of the worker; it says nothing of the unit, so that a list of processes shows no argument."""
+        """Command line of the worker, without the unit, so that a process list shows no arguments."""
         return [sys.executable, "-m", _WORKER, str(os.getpid())]
 
     def launch(self, unit: Unit) -> None:
-        """Run a unit to its end; errors as `Launcher` has them."""
-        given = {
+        """Run a unit to its end; errors as for `Launcher`."""
+        extras = {
             "function": unit.function,
             "arguments": dict(unit.arguments),
             "inputs": str(unit.folders.inputs),
             "outputs": str(unit.folders.outputs),
         }
-        with self._leased(unit) as lease, pipes_session(self._context, {"unit": given}) as session:
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)}  # what was leased, and nothing else
+        with self._leased(unit) as lease, pipes_session(self._context, {"unit": extras}) as session:
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)}  # only the leased devices
             process = subprocess.Popen(
                 self.command(),
                 # The whole environment: PYTHONPATH, credentials of the storage. It is written nowhere.
@@ -190,13 +189,13 @@ class Subprocess:
             )
             lease.tell(pid=process.pid)
             last = self._follow(process)
-        said = [each["error"] for each in session.get_custom_messages() if "error" in each]
+        errors_reported = [message["error"] for message in session.get_custom_messages() if "error" in message]
         if process.returncode:
-            raise _error(unit.function, process.returncode, said, last)
+            raise _error(unit.function, process.returncode, errors_reported, last)
 
     @contextmanager
     def _leased(self, unit: Unit) -> Iterator[Lease]:
-        """The devices that a unit computes on, held for the block; none where it wants none or there are none."""
+        """The unit's devices, held for the block; none if it needs none or there are none."""
         ids = device_ids() if unit.devices else ()
         if not ids:
             if unit.devices:
@@ -211,7 +210,7 @@ class Subprocess:
             yield lease
 
     def _follow(self, process: "subprocess.Popen[str]") -> list[str]:
-        """Wait for the child and show its output in the run's log; the last lines of it."""
+        """Wait for the child and show its output in the run's log; returns its last lines."""
         output: deque[str] = deque()
         reader = threading.Thread(target=_read, args=(process.stdout, output), daemon=True)
         reader.start()
@@ -223,7 +222,7 @@ class Subprocess:
                     break
                 except subprocess.TimeoutExpired:
                     self._show(output, last)
-        finally:  # an interruption ends here too
+        finally:  # also after an interruption
             end(process)
             reader.join(_GRACE)
             self._show(output, last)
@@ -240,10 +239,10 @@ class Subprocess:
 
 
 class Torchrun(Subprocess):
-    """As many processes as `launch.processes` says, started and watched by PyTorch's torchrun.
+    """`launch.processes` processes, started and watched by PyTorch's torchrun.
 
-    The function is called in each; `torch.distributed` finds its peers in the environment. Rank 0 speaks for all. Each
-    sees all devices of the unit, of which `LOCAL_RANK` is its own.
+    All of them call the function; `torch.distributed` finds its peers in the environment. Only rank 0 reports errors.
+    All see all devices of the unit; a process uses number `LOCAL_RANK`.
     """
 
     def __init__(self, context: dg.AssetExecutionContext, settings: LaunchSettings) -> None:
@@ -273,7 +272,7 @@ LAUNCHERS: Mapping[str, Callable[[dg.AssetExecutionContext, LaunchSettings], Lau
 
 
 def launcher(context: dg.AssetExecutionContext, settings: LaunchSettings) -> Launcher:
-    """The launcher that `launch.kind` names, for one step."""
+    """The launcher of `launch.kind` for one step."""
     return LAUNCHERS[settings.kind](context, settings)
 
 
@@ -281,8 +280,8 @@ def device_locks(settings: LaunchSettings, home: Path | None) -> Path:
     """Folder of the devices' locks: `launch.device_locks`, else `devices` in the instance's folder.
 
     Args:
-        settings: of launching.
-        home: folder of the instance; where it only lives in its process a folder of the user's stands for it.
+        settings: of the launcher.
+        home: folder of the instance; None for an instance without one: a temporary folder of the user replaces it.
 
     """
     if settings.device_locks is not None:
@@ -292,16 +291,16 @@ def device_locks(settings: LaunchSettings, home: Path | None) -> Path:
 
 @contextmanager
 def unit_folders() -> Iterator[Folders]:
-    """Two empty folders on the local disk (`TMPDIR`) that go with the block."""
-    with tempfile.TemporaryDirectory(prefix="quant-unit-") as made:
-        folders = Folders(Path(made, "inputs"), Path(made, "outputs"))
-        for each in folders:
-            each.mkdir()
+    """Two empty folders on the local disk (`TMPDIR`) that are removed after the block."""
+    with tempfile.TemporaryDirectory(prefix="quant-unit-") as parent:
+        folders = Folders(Path(parent, "inputs"), Path(parent, "outputs"))
+        for folder in folders:
+            folder.mkdir()
         yield folders
 
 
 def end(process: "subprocess.Popen[str]") -> None:
-    """End a child and its group where it still runs: politely, then not."""
+    """End a child and its group if it still runs: with SIGTERM, then with SIGKILL."""
     for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
         if process.poll() is not None:
             return
@@ -326,19 +325,19 @@ def _read(stream: IO[str], output: deque[str]) -> None:
             output.append(line.rstrip("\n"))
 
 
-def _error(function: str, status: int, said: list[Mapping[str, str]], last: list[str]) -> QuantError:
-    """What became of a child that did not end well: what it raised, else how it ended."""
-    if said:
-        kind, text = said[0]["kind"], said[0]["text"]
+def _error(function: str, status: int, reported: list[Mapping[str, str]], last: list[str]) -> QuantError:
+    """The error of a failed child: the one it reported, else one from its exit status."""
+    if reported:
+        kind, text = reported[0]["kind"], reported[0]["text"]
         ours = getattr(errors, kind, None)
         if isinstance(ours, type) and issubclass(ours, QuantError):
             return ours(text)
         return LaunchError(f"{function} failed in its process: {kind}: {text} (traceback in the run's log)")
     if status < 0:
         name = signal.Signals(-status).name
-        why = ", perhaps for want of memory" if -status == signal.SIGKILL else ""
+        why = ", perhaps out of memory" if -status == signal.SIGKILL else ""
         return LaunchError(
-            f"the process of {function} was killed by {name}{why}; nothing of it was kept: materialise again"
+            f"the process of {function} was killed by {name}{why}; no results were kept: materialise again"
         )
     words = [line for line in last if any(character.isalnum() for character in line)]
     reason = f": {words[-1].strip()}" if words else ""

@@ -1,13 +1,13 @@
-"""The lease of devices: who computes on which, among all processes of a machine, whoever started them. No Dagster here.
+"""The lease of devices among all processes of a machine, without Dagster.
 
-Each device has a lock file (`flock`), which the kernel gives back however its holder ends. A holder hands the lock's
-descriptor to the process that computes: the device is free again when both are gone. Whoever wants devices draws a
-number first, and only the lowest number collects them, one or all of them as they come free: a turnstile. So nobody
-passes anybody, a training over all devices is not starved by those over one, and no two collect at a time, which alone
-could make them wait for each other. Holders never wait for the turnstile.
+Each device has a lock file (`flock`), which the kernel releases however its holder ends. A holder passes the lock's
+descriptor to the process that computes: the device is free again when both have ended. A process that needs devices
+first draws a number, and only the lowest number collects devices, as they become free (the turnstile). So the order is
+fair, a training on all devices is not starved by those on one, and there is no deadlock, because only one process
+collects at a time. Holders never wait for the turnstile.
 
-The folder must be on a local file system of the machine, shared by its containers. Nothing in it is ever deleted but
-numbers.
+The folder must be on a local file system of the machine, shared by its containers. Only numbers are ever deleted from
+it.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from quant_assets.errors import LaunchError
 
-#: Seconds between two looks of one that waits.
+#: Seconds between two attempts of a waiting process.
 _PERIOD = 0.2
 
 
@@ -31,8 +31,8 @@ class Lease:
     """Devices that are held until every process with the descriptors has ended or closed them.
 
     Attributes:
-        devices: as `CUDA_VISIBLE_DEVICES` names them; empty where there are none, for the CPU.
-        descriptors: of the locks, one for each device, to be handed on (`pass_fds`).
+        devices: in the form of `CUDA_VISIBLE_DEVICES`; empty for the CPU.
+        descriptors: of the locks, one per device, for the child process (`pass_fds`).
         waited: seconds until they were free.
 
     """
@@ -43,7 +43,7 @@ class Lease:
     _about: dict[str, object] = field(default_factory=dict)
 
     def tell(self, **facts: object) -> None:
-        """Note more of the holder, such as the process that computes, for `Devices.held`."""
+        """Add facts about the holder, such as the process that computes, for `Devices.held`."""
         self._about.update(facts)
         for descriptor in self.descriptors:
             _write(descriptor, self._about)
@@ -51,13 +51,13 @@ class Lease:
 
 @dataclass(frozen=True)
 class Held:
-    """A device and its holder, or somebody who waits for devices.
+    """A device and its holder, or a process that waits for devices.
 
     Attributes:
-        device: its name; how many are wanted, of one who waits.
-        about: what the holder said: `run`, `asset`, `subject`, `since` (seconds of Unix time), `pid`; None where the
+        device: its name; for a waiting process, the number of devices it needs.
+        about: facts about the holder: `run`, `asset`, `subject`, `since` (seconds of Unix time), `pid`; None if the
             device is free.
-        known: whether the device is one of this machine's now.
+        known: whether the device is one of this machine's current devices.
 
     """
 
@@ -83,15 +83,15 @@ class Devices:
     def lease(
         self, count: int, about: Mapping[str, object], waits: Callable[[], None] = lambda: None
     ) -> Iterator[Lease]:
-        """Hold as many devices; waits until they are free and those who came before have theirs.
+        """Hold devices; waits until they are free and earlier processes have theirs.
 
         Args:
-            count: how many.
-            about: who holds them, JSON-able, for people.
-            waits: called once where they are not free at once.
+            count: number of devices.
+            about: facts about the holder for people, JSON-able.
+            waits: called once if the devices are not free immediately.
 
         Raises:
-            LaunchError: there are fewer.
+            LaunchError: the machine has fewer devices.
 
         """
         if count > len(self.ids):
@@ -101,37 +101,37 @@ class Devices:
             )
         begun = time.monotonic()
         with ExitStack() as held:
-            taken: dict[str, int] = {}
+            locks: dict[str, int] = {}
             with self._turnstile({**about, "devices": count, "since": time.time(), "pid": os.getpid()}, waits) as wait:
                 while True:
                     for device in self.ids:
-                        if len(taken) < count and device not in taken:
+                        if len(locks) < count and device not in locks:
                             lock = take(self._lock(device))
                             if lock is not None:
-                                taken[device] = lock
+                                locks[device] = lock
                                 held.callback(os.close, lock)
-                    if len(taken) == count:
+                    if len(locks) == count:
                         break
                     wait()
-            said = {**about, "since": time.time(), "pid": os.getpid()}
-            lease = Lease(tuple(taken), tuple(taken.values()), time.monotonic() - begun, said)
+            facts = {**about, "since": time.time(), "pid": os.getpid()}
+            lease = Lease(tuple(locks), tuple(locks.values()), time.monotonic() - begun, facts)
             lease.tell()
             yield lease
 
     @contextmanager
     def _turnstile(self, about: Mapping[str, object], waits: Callable[[], None]) -> Iterator[Callable[[], None]]:
-        """Be the one who collects, when everybody who came earlier is through or gone; gives how to wait on."""
-        said: list[bool] = []
+        """Wait until all processes with lower numbers have collected or ended; yields a function for further waits."""
+        reported: list[bool] = []
 
         def wait() -> None:
-            if not said:
-                said.append(True)
+            if not reported:
+                reported.append(True)
                 waits()
             time.sleep(_PERIOD)
 
         number, ticket = self._drawn(about)
         try:
-            while any(is_held(each) for each in self._numbers() if int(each.name) < number):
+            while any(is_held(other) for other in self._numbers() if int(other.name) < number):
                 wait()
             yield wait
         finally:
@@ -139,21 +139,21 @@ class Devices:
             os.close(ticket)
 
     def _drawn(self, about: Mapping[str, object]) -> tuple[int, int]:
-        """The next number, and the descriptor of its file, locked before anybody may draw a higher one.
+        """The next number, and the descriptor of its file, locked before another process can draw a higher one.
 
-        The last one is kept, and never given anew: who looks at a number must not take another holder for its own.
+        The last number is recorded and never used again, so that a number always means the same process.
         """
         self._waiting.mkdir(parents=True, exist_ok=True)
         door = _open(self.folder / "door")
         try:
             fcntl.flock(door, fcntl.LOCK_EX)
             last = os.pread(door, 32, 0)
-            given = [int(last) if last.strip().isdigit() else 0, *(int(each.name) for each in self._numbers())]
-            number = max(given) + 1
+            used = [int(last) if last.strip().isdigit() else 0, *(int(path.name) for path in self._numbers())]
+            number = max(used) + 1
             os.pwrite(door, f"{number:>20}\n".encode(), 0)
-            for each in self._numbers():  # of those who were killed while they waited
-                if not is_held(each):
-                    each.unlink(missing_ok=True)
+            for path in self._numbers():  # of processes that were killed while they waited
+                if not is_held(path):
+                    path.unlink(missing_ok=True)
             ticket = _open(self._ticket(number))
             fcntl.flock(ticket, fcntl.LOCK_EX)
             _write(ticket, about)
@@ -162,19 +162,19 @@ class Devices:
         return number, ticket
 
     def held(self) -> list[Held]:
-        """Every device, and who holds it. Nobody is kept waiting: a lock is tried for an instant and given back."""
+        """Every device and its holder; blocks nobody, because a lock is only tried for an instant."""
         others = [
-            each
-            for each in sorted(self.folder.glob("device-*"))
-            if unquote(each.name.removeprefix("device-")) not in self.ids and is_held(each)
+            path
+            for path in sorted(self.folder.glob("device-*"))
+            if unquote(path.name.removeprefix("device-")) not in self.ids and is_held(path)
         ]
         known = [Held(device, _about(self._lock(device))) for device in self.ids]
-        return known + [Held(unquote(each.name.removeprefix("device-")), _about(each), known=False) for each in others]
+        return known + [Held(unquote(path.name.removeprefix("device-")), _about(path), known=False) for path in others]
 
     def waiting(self) -> list[Held]:
-        """Who waits, in the order in which they get devices."""
-        found = [(each, _about(each)) for each in sorted(self._numbers(), key=lambda each: int(each.name))]
-        return [Held(str(about.get("devices", "")), about) for _, about in found if about is not None]
+        """The waiting processes, in the order in which they get devices."""
+        queue = [(path, _about(path)) for path in sorted(self._numbers(), key=lambda path: int(path.name))]
+        return [Held(str(about.get("devices", "")), about) for _, about in queue if about is not None]
 
     def _lock(self, device: str) -> Path:
         return self.folder / f"device-{quote(device, safe='')}"
@@ -183,7 +183,7 @@ class Devices:
         return self._waiting / f"{number:09d}"
 
     def _numbers(self) -> list[Path]:
-        return [each for each in self._waiting.glob("*") if each.name.isdigit()]
+        return [path for path in self._waiting.glob("*") if path.name.isdigit()]
 
 
 def _open(path: Path) -> int:
@@ -191,7 +191,7 @@ def _open(path: Path) -> int:
 
 
 def take(path: Path) -> int | None:
-    """Lock a file, for as long as the descriptor that is returned is open anywhere; None where somebody else has it."""
+    """Lock a file while the returned descriptor is open in any process; None if another process has the lock."""
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +202,7 @@ def take(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody has the lock of a file; one who wants it in this instant tries again a moment later."""
+    """Whether a process has the lock of a file; one that tries to lock it at this instant must try again."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -217,14 +217,14 @@ def is_held(path: Path) -> bool:
 
 
 def _about(path: Path) -> Mapping[str, object] | None:
-    """What the holder of a file's lock said; nothing where it has just taken it, None where nobody has."""
+    """Facts about the holder of a file's lock; empty if it has just taken it, None if the file is not locked."""
     if not is_held(path):
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # just being written
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # being written at this moment
         return {}
-    return found if isinstance(found, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _write(descriptor: int, about: Mapping[str, object]) -> None:

@@ -1,20 +1,20 @@
-"""Ending a process with the one that started it. Workers import this before anything large."""
+"""Ends a process when its parent ends. Workers import this before anything large."""
 
 import os
 import threading
 import time
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 _PERIOD = 0.5
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process at once, from whatever it is doing, soon after its parent has ended.
+    """End this process soon after its parent has ended, whatever it is doing.
 
-    Who is killed cannot end what it has started, and that would go on writing for nobody.
+    A killed process cannot end its children, which would continue to write.
 
     Args:
-        parent: process that started this one.
+        parent: number of the parent process.
 
     """
 

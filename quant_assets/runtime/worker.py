@@ -1,6 +1,6 @@
-"""The process that carries out a unit of work: `python -m quant_assets.runtime.worker PARENT [torchrun PROCESSES]`.
+"""The process that runs a unit of work: `python -m quant_assets.runtime.worker PARENT [torchrun PROCESSES]`.
 
-It ends with its parent, however that ends, and when it ends its own children do. Started by `runtime.launch` alone.
+It ends when its parent ends, and its own children end with it. Only `runtime.launch` starts it.
 """
 
 import ctypes
@@ -19,11 +19,11 @@ _PERIOD = 0.2
 
 
 def end_with(parent: int) -> None:
-    """Tie this process to its parent, and whatever it starts to itself. Call it before any thread is started.
+    """End this process with its parent, and its own children with it. Call it before any thread is started.
 
-    On Linux the kernel ends it with its parent, whatever it is doing; elsewhere a thread watches the parent. A second
-    process, which does nothing else, waits for the end of this one and then ends the rest of its group: loaders of data
-    and the like, which nobody else would end when this process is killed.
+    On Linux the kernel ends it with its parent; elsewhere a thread watches the parent. A second process waits for the
+    end of this one and then ends the rest of its group: data loaders, for example, would survive if this process were
+    killed.
     """
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
@@ -32,7 +32,7 @@ def end_with(parent: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         for descriptor in (0, 1, 2):
-            os.close(descriptor)  # whoever reads our output must not wait for this process
+            os.close(descriptor)  # readers of our output must not wait for this process
         while os.getppid() == us:
             time.sleep(_PERIOD)
         os.killpg(0, signal.SIGKILL)
@@ -40,15 +40,15 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
         end_with_parent(parent)
-    if os.getppid() != parent:  # it ended before it was watched
+    if os.getppid() != parent:  # it ended before the watch began
         os._exit(1)
 
 
 def carry_out(*, speaks: bool = True) -> int:
-    """Carry out the unit that the session names; status of the process.
+    """Run the unit of the Pipes session; returns the exit status of the process.
 
     Args:
-        speaks: whether this process tells the step what failed; of several under torchrun only the first one does.
+        speaks: whether this process reports errors to the step; under torchrun only the first one does.
 
     """
     from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesDefaultContextLoader, decode_param, open_dagster_pipes
@@ -60,15 +60,13 @@ def carry_out(*, speaks: bool = True) -> int:
         open_dagster_pipes() if speaks else nullcontext() as pipes,
         PipesDefaultContextLoader().load_context(where) as it,
     ):
-        given = (it["extras"] or {})["unit"]
+        unit = (it["extras"] or {})["unit"]
         try:
-            Unit(
-                given["function"], given["arguments"], Folders(Path(given["inputs"]), Path(given["outputs"]))
-            ).carry_out()
-        except Exception as error:  # noqa: BLE001 whatever it is, the step says it
+            Unit(unit["function"], unit["arguments"], Folders(Path(unit["inputs"]), Path(unit["outputs"]))).carry_out()
+        except Exception as error:  # noqa: BLE001 the step reports any error
             traceback.print_exc()
             if pipes is not None:
-                # Short: a reader may meet a long message before it is whole.
+                # Short, because a long message may be read before it is complete.
                 text = " ".join(str(error).split())[:2000]
                 pipes.report_custom_message({"error": {"kind": type(error).__name__, "text": text}})
             return 1
@@ -76,7 +74,7 @@ def carry_out(*, speaks: bool = True) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the unit here, or start torchrun, whose processes each call this again as `rank`."""
+    """Run the unit here, or start torchrun, whose processes call this again with `rank`."""
     if arguments == ["rank"]:
         end_with(os.getppid())
         return carry_out(speaks=os.environ["RANK"] == "0")

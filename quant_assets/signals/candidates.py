@@ -11,8 +11,8 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import CandidateSettings
 
-#: Decimals of a composite score, in standard deviations: far above the rounding errors of its sums, far below what
-#: means anything.
+#: Decimals of a composite score, in standard deviations: coarser than rounding errors, finer than any meaningful
+#: difference.
 _DECIMALS = 9
 
 
@@ -21,11 +21,10 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
 
     Args:
         values: float64 of shape (n_names,), NaN where missing.
-        method: "zscore" of the values, or "rank": of their ranks, ties sharing their mean rank.
+        method: "zscore" of the values, or "rank": of their ranks, with the mean rank for ties.
 
     Returns:
-        float64 of shape (n_names,). A missing value scores 0, the neutral middle; all are 0 where the values do not
-        vary.
+        float64 of shape (n_names,). A missing value scores 0, the neutral middle; all are 0 if the values do not vary.
 
     """
     scores = np.zeros(len(values))
@@ -35,7 +34,7 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
         return scores
     if method == "rank":
         sample = pl.Series(sample).rank("average").to_numpy()
-    # fsum rounds once, so the order of the names cannot matter.
+    # fsum rounds once, so the order of the names does not matter.
     deviations = sample - math.fsum(sample) / len(sample)
     deviation = math.sqrt(math.fsum(deviations**2) / (len(sample) - 1))
     if deviation > 0.0:
@@ -44,10 +43,10 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
 
 
 def rules(settings: CandidateSettings) -> dict[str, pl.Expr]:
-    """What a row of indicators must meet to be eligible, by the reason for which it is left out otherwise, in order.
+    """Conditions for a row of indicators to be eligible, by the reason for its exclusion otherwise, in order.
 
-    A name is left out with `unexplained_move`, neither long nor short, as long as its momentum, moving average or slope
-    reach back to a step of the price that nothing explains.
+    A name is excluded from both sides with `unexplained_move` while its momentum, moving average or slope reach back to
+    an unexplained step of the price.
     """
     volatility, known = pl.col("garch_volatility"), pl.col("garch_volatility").is_not_null()
     passes = {"pass": pl.lit(True), "young": pl.col("garch_status") == "too_young", "refuse": pl.lit(False)}
@@ -68,16 +67,15 @@ def scores(
     """Composite score and its parts of every name that passes the filters, at each decision session.
 
     composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each
-    part standardised across the eligible names of the sector on that session, so that a weight means the same for every
-    part. It is rounded to 9 decimals: names that differ by the rounding errors of a sum only (common with ranks) are
-    tied.
+    part standardised across the eligible names of the sector on that session, so that weights are comparable. It is
+    rounded to 9 decimals: names that differ only by rounding errors (common with ranks) are tied.
 
-    Eligible is who meets all of `rules`.
+    A name that meets all of `rules` is eligible.
 
     Args:
         indicators: dataset indicators.
         universe: dataset universe.
-        as_ofs: decision sessions. One without an eligible name gives no rows.
+        as_ofs: decision sessions. One without an eligible name has no rows.
         settings: weights, filters.
 
     Returns:
@@ -119,12 +117,12 @@ def scores(
 def select(scored: pl.DataFrame, settings: CandidateSettings) -> pl.DataFrame:
     """Best and worst names of each decision session by composite score.
 
-    The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction`
-    are short, the worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes
-    first in the alphabet.
+    The best `long_fraction` of the eligible names (rounded down, at least one) are long; of the rest, the worst
+    `short_fraction` of the eligible names (rounded in the same way) are short; none if only one name is eligible. Ties
+    go to the first ticker in the alphabet.
 
     Args:
-        scored: what `scores` returns.
+        scored: result of `scores`.
         settings: fractions.
 
     Returns:
@@ -150,11 +148,11 @@ def candidates(
 def exclusions(
     indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
 ) -> pl.DataFrame:
-    """Members that are not eligible, each with the first of the reasons for it; arguments as of `scores`.
+    """Members that are not eligible, with the first reason that applies; arguments as for `scores`.
 
     Returns:
-        `as_of, ticker, reason`, sorted by them. The reasons are those of `rules`, and `no_bar` where the decision
-        session has no bar.
+        Sorted `as_of, ticker, reason`. The reasons are those of `rules`, and `no_bar` if the decision session has no
+        bar.
 
     """
     on = ["as_of", "ticker"]
@@ -167,8 +165,8 @@ def exclusions(
 
 
 def _first(ordered: pl.DataFrame, fraction: float) -> pl.DataFrame:
-    """The first names of each session with their rank, as many as the fraction of the eligible ones says."""
-    # 0.29 * 100 is 28.999999999999996: what is a whole number up to rounding must not lose a name.
+    """The first names of each session with their rank: this fraction of the eligible names."""
+    # 0.29 * 100 is 28.999999999999996: rounding must not lose a name.
     count = (fraction * pl.col("eligible_count") + 1e-9).floor().clip(lower_bound=1.0)
     ranked = ordered.with_columns(selection_rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("as_of"))
     return ranked.filter(pl.col("selection_rank") <= count)

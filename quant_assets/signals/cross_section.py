@@ -1,7 +1,4 @@
-"""Cross-sections: a value against those of the other names on the same session.
-
-Which names and values is not decided here.
-"""
+"""Cross-sections: ranks and z-scores of values among names on the same session."""
 
 import numpy as np
 
@@ -14,11 +11,10 @@ def rank(values: FloatArray, among: BoolArray) -> FloatArray:
 
     Args:
         values: float64 of shape (n_tickers, n_sessions), NaN where missing.
-        among: bool of the same shape: the names that are compared.
+        among: bool of the same shape: the names compared.
 
     Returns:
-        float64 of the same shape; NaN where the value is missing, the name is not among those compared, or fewer than
-        two are.
+        float64 of the same shape; NaN if the value is missing, the name is not compared, or fewer than two are.
 
     """
     return _rank(np.where(among, values, np.nan))
@@ -27,8 +23,8 @@ def rank(values: FloatArray, among: BoolArray) -> FloatArray:
 def zscore(values: FloatArray, among: BoolArray) -> FloatArray:
     """Deviation from the session's mean in standard deviations (ddof 1); arguments and missing values as for `rank`.
 
-    Values are added up in ascending order, so neither a name that is not compared nor what the names are called changes
-    a bit. NaN where the values do not vary.
+    Values are added in ascending order, so that other names and the order of the names do not change a bit. NaN if the
+    values do not vary.
     """
     return _zscore(np.where(among, values, np.nan))
 

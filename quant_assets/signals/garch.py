@@ -1,24 +1,24 @@
 """GARCH(1,1) with constant mean: fitted at each month's end, applied day by day through the next month.
 
 Model (Bollerslev 1986): r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t, with z_t
-standard normal or standardised Student-t. With leverage (Glosten, Jagannathan and Runkle 1993) alpha + gamma stands for
-alpha where e_t < 0. The search stands in `quant_assets.signals.garch_kernel`; which windows are fitted and which
-estimates count, here.
+standard normal or standardised Student-t. With leverage (Glosten, Jagannathan and Runkle 1993) alpha + gamma replaces
+alpha if e_t < 0. The search is in `quant_assets.signals.garch_kernel`; the choice of windows and the rules for
+degenerate estimates are here.
 
 Degenerate estimates
 --------------------
-A search may converge on an estimate that says nothing of the returns' volatility. It counts as not converged where
+A search may converge to an estimate that does not describe the returns' volatility. It counts as not converged if
 
-- more than half of the returns are 0: a distribution without a density has a likelihood without a bound, which rises as
-  the variance goes to 0 (a price below a dollar, in whole cents, or a quote that is carried along);
+- more than half of the returns are 0: without a density the likelihood is unbounded and rises as the variance goes to 0
+  (a price below a dollar, in whole cents, or a stale quote);
 - with Student-t errors, nu is at its lower bound: at nu = 2 the errors have no variance, and the forecast is a scale
-  times a number that the bound has chosen;
-- the forecast volatility is more than `_ABSURD` times the returns' deviation, or less than that part of it.
+  times a number chosen by the bound;
+- the forecast volatility is more than `_ABSURD` times the returns' deviation, or less than 1 / `_ABSURD` of it.
 
-Of the 25,189 windows that end in a March or September, of the S&P 500's members since 2000, the rules refuse 44: those
-of two tickers whose bars are stale for years, and one around a bad print. Elsewhere the forecast is 0.05 to 6.6 times
+Of the 25,189 windows of the S&P 500's members since 2000 that end in March or September, the rules refuse 44: those of
+two tickers whose bars are stale for years, and one around a bad print. For all others the forecast is 0.05 to 6.6 times
 the deviation. The unconditional variance omega / (1 - alpha - beta) is no criterion: it is infinite on 7 % of these
-windows (alpha + beta at 1) and goes to 0 where a variance fades through the window; the forecast is sound on both.
+windows (alpha + beta at 1) and goes to 0 if the variance fades through the window; the forecast is sound on both.
 """
 
 import threading
@@ -36,40 +36,38 @@ from quant_assets.settings.domain import GarchSettings
 from quant_assets.windows.compiled import kernel
 from quant_assets.windows.kernels import logarithms
 
-#: numba's portable threading layer ends the process when two threads enter parallel kernels at once.
+#: numba's portable threading layer ends the process if two threads enter parallel kernels at once.
 _ONE_AT_A_TIME = threading.Lock()
 
-#: See the module's text. A nu nearer to its lower bound, which the kernel sets, than this is at it.
+#: See the module's docstring. `_LOWEST_NU` is the kernel's lower bound of nu; within `_AT_BOUND` of it, nu is at it.
 _ABSURD, _LOWEST_NU, _AT_BOUND = 20.0, 2.05, 1e-6
 
-#: What came of a (ticker, month) pair, by the number that stands for it.
+#: Result of a (ticker, month) pair, by its code.
 STATUS = ("fitted", "too_young", "too_few_bars", "no_fit")
 _FITTED, _TOO_YOUNG, _TOO_FEW_BARS, _NO_FIT = range(len(STATUS))
 
-#: Of a hundred sessions since its first bar, a young name without holes lacks at most one.
+#: A young name without gaps lacks at most one bar per this many sessions since its first bar.
 _SESSIONS_TO_MISS_ONE = 100
 
 
 @dataclass(frozen=True)
 class GarchFits:
-    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns.
-
-    NaN where the returns do not vary.
+    """Estimates of many windows, arrays of shape (n_windows,), in the unit of the returns; NaN for constant returns.
 
     Attributes:
         mu: mean.
         omega: constant of the variance.
         alpha: weight of the last squared residual.
         beta: weight of the last variance.
-        gamma: what is added to alpha where the last residual was negative; 0 without leverage.
+        gamma: added to alpha if the last residual was negative; 0 without leverage.
         nu: degrees of freedom; infinite for normal errors.
         presample: variance and squared residual before the first return.
         loglikelihood: at the estimates.
         variance: forecast at the window's last return for the next one.
-        converged: whether the Karush-Kuhn-Tucker conditions hold: with the information matrix of the estimate, no
-            feasible step promises 1e-6 of log-likelihood. Never where the estimate is degenerate.
-        starts: number of starting values that were tried: 4, or 8 where those 4 ended on different hills; 0 where the
-            returns do not vary.
+        converged: whether the Karush-Kuhn-Tucker conditions hold (by the information matrix of the estimate, no
+            feasible step gains 1e-6 of log-likelihood) and the estimate is not degenerate.
+        starts: number of starting values tried: 4, or up to 8 if these ended at different maxima; 0 for constant
+            returns.
 
     """
 
@@ -87,11 +85,11 @@ class GarchFits:
 
 
 class GarchCounts(NamedTuple):
-    """How the fits of (ticker, month) pairs went.
+    """Counts of the fits of (ticker, month) pairs by result.
 
     Attributes:
         fitted: pairs with parameters.
-        too_short: pairs with fewer than `min_observations` returns in the window, too young or with holes.
+        too_short: pairs with fewer than `min_observations` returns in the window, too young or with gaps.
         failed: pairs whose search did not converge, whose estimate is degenerate or whose prices never moved.
 
     """
@@ -102,16 +100,15 @@ class GarchCounts(NamedTuple):
 
 
 class GarchVolatility(NamedTuple):
-    """One-step-ahead volatilities and how the fits went.
+    """One-step-ahead volatilities and the results of the fits.
 
     Attributes:
-        volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that was
-            not asked for or has no bar, and through a whole month that has no fit.
-        status: int8 of the same shape, at each session that was asked for and has a bar the place in `STATUS` of what
-            came of its month; -1 elsewhere. A pair with fewer than `min_observations` returns is `too_young` where it
-            lacks at most one of a hundred sessions since its company's first bar, and they are too few; else it has
-            `too_few_bars`.
-        by_month: how many tickers' fits of a month went how, by its key; a month without any has no entry.
+        volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that is
+            not wanted or has no bar, and for a whole month without a fit.
+        status: int8 of the same shape, the index in `STATUS` of the month's result at wanted sessions with a bar; -1
+            elsewhere. A pair with fewer than `min_observations` returns is `too_young` if there are too few sessions
+            since its company's first bar and at most one in a hundred lacks a bar; else it has `too_few_bars`.
+        by_month: counts of tickers' fits by month; a month without any has no entry.
 
     """
 
@@ -121,8 +118,8 @@ class GarchVolatility(NamedTuple):
 
     @property
     def counts(self) -> GarchCounts:
-        """Of all (ticker, month) pairs."""
-        return GarchCounts(*(sum(each) for each in zip(GarchCounts(), *self.by_month.values(), strict=True)))
+        """Counts of all (ticker, month) pairs."""
+        return GarchCounts(*(sum(counts) for counts in zip(GarchCounts(), *self.by_month.values(), strict=True)))
 
 
 def fit(
@@ -135,11 +132,11 @@ def fit(
 ) -> GarchFits:
     """Maximum-likelihood estimates of the windows returns[starts[i]:stops[i]], which may overlap.
 
-    A window's estimate is the same, bit for bit, alone and among others, whatever the number of threads (numba's:
+    A window's estimate does not depend, bit for bit, on other windows or on the number of threads (numba's:
     `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is
-    standardised first. The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta <
-    1, nu from 2.05 to 500; with leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch keeps alpha below 1
-    and gamma above -1 there, too).
+    standardised first. The parameters are in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta <
+    1, nu from 2.05 to 500; with leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch then also requires
+    alpha < 1 and gamma > -1).
 
     Args:
         returns: float64 of shape (n_returns,), finite.
@@ -147,20 +144,20 @@ def fit(
         stops: int64 of shape (n_windows,), one past its last.
         distribution: of the errors.
         presample: variance and squared residual before the first return. `backcast`: exponentially weighted (0.94) mean
-            of the first 75 squared deviations, as arch. `mean_square`: mean squared residual of the window, a function
-            of mu, as Fiorentini, Calzolari and Panattoni (1996).
-        leverage: a negative residual weighs by gamma more (or less); before the first return by half of it, as in arch.
+            of the first 75 squared deviations, as in arch. `mean_square`: mean squared residual of the window, a
+            function of mu, as in Fiorentini, Calzolari and Panattoni (1996).
+        leverage: adds gamma to the weight of a negative residual; before the first return half of it, as in arch.
 
     Raises:
-        ValueError: `starts` and `stops` do not lie in the returns.
+        ValueError: `starts` and `stops` are not within the returns.
 
     """
     if len(starts) != len(stops) or np.any(starts < 0) or np.any(stops < starts) or np.any(stops > len(returns)):
         raise ValueError(f"windows must lie in the {len(returns)} returns and have as many starts as stops")
-    from quant_assets.signals import garch_kernel  # numba is half a second that only those who fit pay
+    from quant_assets.signals import garch_kernel  # imported here because numba takes half a second
 
     with _ONE_AT_A_TIME:
-        found = garch_kernel.fit_windows(
+        estimates = garch_kernel.fit_windows(
             np.ascontiguousarray(returns, dtype=np.float64),
             np.ascontiguousarray(starts, dtype=np.int64),
             np.ascontiguousarray(stops, dtype=np.int64),
@@ -168,14 +165,16 @@ def fit(
             True if leverage else None,
             presample == "mean_square",
         )
-    mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged, tried = np.ascontiguousarray(found.T)
+    mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged, tried = np.ascontiguousarray(
+        estimates.T
+    )
     good = (converged == 1.0) & (nu > _LOWEST_NU + _AT_BOUND) & _plausible(returns, starts, stops, variance, _ABSURD)
     return GarchFits(mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, good, tried.astype(np.int64))
 
 
 @kernel
 def _plausible(returns: FloatArray, starts: IntArray, stops: IntArray, variance: FloatArray, most: float) -> BoolArray:
-    """Whether at least half of a window's returns are not 0, and its variance forecast is within reason of theirs."""
+    """Whether at least half of a window's returns are not 0 and its variance forecast is plausible for them."""
     out = np.zeros(len(starts), dtype=np.bool_)
     for i in range(len(starts)):
         zeros, total, squares, count = 0, 0.0, 0.0, stops[i] - starts[i]
@@ -201,41 +200,43 @@ def garch_volatility(
 ) -> GarchVolatility:
     """Annualised one-step-ahead volatility at the close of each wanted session from `first_day` to `last_day`.
 
-    For each ticker and month: the returns of the last `settings.window` sessions up to the last session of the month
-    before give the parameters; the filter starts at the first of these returns and runs on through the month. Nothing
-    else enters, so a month's values are the same whatever range is computed. A return is the log return between
-    consecutive bars, over a gap too; the window takes one session more for the first return's base.
+    By ticker and month: the parameters are fitted on the returns of the last `settings.window` sessions up to the last
+    session of the month before; the filter starts at the first of these returns and runs through the month. No other
+    data is used, so a month's values are the same whatever range is computed. A return is the log return between
+    consecutive bars, also over a gap; the first return needs one session more.
 
     Args:
         close: adjusted closes, float64 of shape (n_tickers, n_sessions).
         sessions: datetime64[D] of shape (n_sessions,); `settings.window + 1` of them before the month of `first_day`.
         wanted: bool of close's shape. A ticker without a wanted session in a month is not fitted for it.
-        settings: window, least number of returns, distribution, leverage.
+        settings: window, smallest number of returns, distribution, leverage.
         first_day: first day of the range.
         last_day: last day of the range.
-        listed: first session of each row's company, datetime64[D] of shape (n_tickers,); its first bar of the window
-            where it is not given.
-        unexplained: bool of close's shape: bars whose return is left out, as if it were not known (dataset prices): a
-            fit is not decided by one of them, and the forecast of the bar before stands on.
+        listed: first session of each row's company, datetime64[D] of shape (n_tickers,); None for its first bar in the
+            window.
+        unexplained: bool of close's shape: bars whose return is left out as unknown (dataset prices), with the forecast
+            of the bar before.
 
     """
     volatility, status = np.full(close.shape, np.nan), np.full(close.shape, -1, dtype=np.int8)
-    there = ~np.isnan(close)
+    has_bar = ~np.isnan(close)
     month = sessions.astype("datetime64[M]")
     first, end = (
         int(place) for place in np.searchsorted(sessions, [np.datetime64(first_day), np.datetime64(last_day) + 1])
     )
     rows = np.zeros(close.shape, dtype=bool)
-    rows[:, first:end] = wanted[:, first:end] & there[:, first:end]
+    rows[:, first:end] = wanted[:, first:end] & has_bar[:, first:end]
     if not rows.any():
         return GarchVolatility(volatility, status, {})
-    # All bars in one line, ticker after ticker; the return of a bar leads to it from the ticker's bar before.
-    logs = logarithms(close)[there]
+    # All bars in one array, ordered by ticker; the return of a bar is from the ticker's bar before.
+    logs = logarithms(close)[has_bar]
     returns = np.diff(logs, prepend=logs[0])
-    left_out = np.zeros(len(logs), dtype=bool) if unexplained is None else unexplained[there]
-    kept_before = np.arange(len(logs) + 1) - np.concatenate([[0], np.cumsum(left_out)])  # of the line's returns
+    left_out = np.zeros(len(logs), dtype=bool) if unexplained is None else unexplained[has_bar]
+    returns_before = np.arange(len(logs) + 1) - np.concatenate(
+        [[0], np.cumsum(left_out)]
+    )  # number of returns before each bar
     returns = returns[~left_out]
-    before = np.concatenate([[0], np.cumsum(there)])  # bars before each place of the panel, in the line's order
+    before = np.concatenate([[0], np.cumsum(has_bar)])  # number of bars before each cell of the panel
 
     def bars_before(ticker: IntArray, session: IntArray) -> IntArray:
         counted: IntArray = before[ticker * close.shape[1] + session]
@@ -251,7 +252,7 @@ def garch_volatility(
     stops = bars_before(ticker, begins[which])
     long_enough = stops - starts >= settings.min_observations
     if listed is None:
-        first_bar = np.append(np.nonzero(there)[1], 0)[starts - 1]
+        first_bar = np.append(np.nonzero(has_bar)[1], 0)[starts - 1]
         since = np.where(stops >= starts, first_bar, begins[which])
     else:
         since = np.clip(np.searchsorted(sessions, listed)[ticker], oldest, begins[which])
@@ -261,7 +262,7 @@ def garch_volatility(
     outcome[ticker, which] = np.where(long_enough, _FITTED, np.where(young, _TOO_YOUNG, _TOO_FEW_BARS))
     fitted_in, short_in = which[long_enough], which[~long_enough]
     ticker, which, starts, stops = (array[long_enough] for array in (ticker, which, starts, stops))
-    first_return, end_return = kept_before[starts], kept_before[stops]
+    first_return, end_return = returns_before[starts], returns_before[stops]
     fits = fit(returns, first_return, end_return, settings.distribution, leverage=settings.leverage)
     good = fits.converged
     outcome[ticker[~good], which[~good]] = _NO_FIT
@@ -272,18 +273,18 @@ def garch_volatility(
     with _ONE_AT_A_TIME:
         ahead = np.full(len(logs), np.nan)
         ahead[~left_out] = garch_kernel.forecasts(
-            returns, first_return[good], end_return[good], kept_before[of_month[1]], parameters
+            returns, first_return[good], end_return[good], returns_before[of_month[1]], parameters
         )
     for bar in np.flatnonzero(left_out):  # hardly any
         for pair in np.flatnonzero((of_month[0] <= bar) & (bar < of_month[1])):
             ahead[bar] = fits.variance[good][pair] if bar == of_month[0, pair] else ahead[bar - 1]
     annual = np.full(close.shape, np.nan)
-    annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
+    annual[has_bar] = np.sqrt(ahead * SESSIONS_PER_YEAR)
     volatility[rows] = annual[rows]
     of_session = np.searchsorted(months, month[first:end])
     status[:, first:end] = np.where(rows[:, first:end], outcome[:, of_session], np.int8(-1))
     counted = np.stack(
-        [np.bincount(each, minlength=len(months)) for each in (fitted_in[good], short_in, fitted_in[~good])]
+        [np.bincount(group, minlength=len(months)) for group in (fitted_in[good], short_in, fitted_in[~good])]
     )
-    by_month = {str(each): GarchCounts(*found) for each, found in zip(months, counted.T.tolist(), strict=True)}
-    return GarchVolatility(volatility, status, {each: found for each, found in by_month.items() if any(found)})
+    by_month = {str(key): GarchCounts(*counts) for key, counts in zip(months, counted.T.tolist(), strict=True)}
+    return GarchVolatility(volatility, status, {key: counts for key, counts in by_month.items() if any(counts)})

@@ -6,12 +6,11 @@ Each window is standardised (mean 0, variance 1) and estimated by maximum likeli
 with leverage (GJR-GARCH) gamma, and last, for Student-t errors, eta = 1 / nu, in which the likelihood is nearly
 quadratic. The search is sequential quadratic programming: a quadratic model of the log-likelihood, at first with the
 expected information, then with BFGS updates from the analytic score, is maximised exactly over the linear constraints
-(`_step`), so a parameter at its bound is at its bound and no transformation flattens the likelihood there. Windows with
-several maxima are common, so every one is searched from several starting values (`_STARTS`).
+(`_step`), so a parameter can be exactly at its bound and no transformation flattens the likelihood there. Windows with
+several maxima are common, so every window is searched from several starting values (`_STARTS`).
 
-Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows. All
-of it stands in one file because numba looks only at a function's own file to see whether its compiled code is out of
-date.
+A window's estimate is computed from its own returns in a fixed order: no fastmath, no sum across windows. Everything is
+in one file because numba checks only a function's own file to see whether its compiled code is out of date.
 
 References:
     Bollerslev (1986), Generalized autoregressive conditional heteroskedasticity.
@@ -38,15 +37,15 @@ from quant_assets.windows.compiled import machine_code
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: None rather than False: numba compiles functions for each type, and what leverage needs falls away where it is None.
-#: As a bool it cost the fits without leverage 9 % more time.
+#: None rather than False: numba compiles per type, and removes the code for leverage if it is None. With a bool, fits
+#: without leverage took 9 % more time.
 Leverage = Literal[True] | None
 
 MU, OMEGA, ALPHA, BETA, GAMMA = range(5)
 
 #: The constraints of arch on standardised returns, rows of _NORMALS @ x >= _LIMITS: omega in [1e-8, 10], alpha, beta >=
-#: 0, alpha + beta < 1, nu in [2.05, 500]. The last two are for Student-t errors only. With leverage alpha + gamma >= 0
-#: stands before them, and gamma counts half in the persistence, which is below 1.
+#: 0, alpha + beta < 1, nu in [2.05, 500]. The last two rows are for Student-t errors only. With leverage, alpha + gamma
+#: >= 0 precedes them, and the persistence, which is below 1, includes half of gamma.
 _NORMALS = np.array(
     [
         [0, 1, 0, 0, 0],
@@ -65,11 +64,11 @@ _LEVERAGE_NORMALS = np.insert(
 )
 _LEVERAGE_LIMITS = np.insert(_LIMITS, 5, 0.0)
 
-#: Starting values, alpha and alpha + beta, with omega for unit variance: the best pair of a grid, slow and persistent,
-#: hardly any memory, a variance that drifts from its first value whatever the returns; and, where searches from these
-#: end on different hills, some between. On 3,432 windows of real prices the best of 31 starts was higher by more than
-#: 5e-3 on three windows with normal errors, three with Student-t. With leverage the weight of a squared residual is a
-#: half of alpha above and three halves below the mean.
+#: Starting values of alpha and alpha + beta, omega for unit variance: the best pair of a grid; slow and persistent;
+#: little memory; a variance that drifts from its first value independently of the returns; and four in between for
+#: searches from these that end at different maxima. On 3,432 windows of real prices the best of 31 starts was higher by
+#: more than 5e-3 on three windows with normal errors, three with Student-t. With leverage the weight of a squared
+#: residual is a half of alpha above and three halves below the mean.
 _STARTS = np.array(
     [[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.02, 0.9], [0.2, 0.9], [0.1, 0.995], [0.01, 0.98]]
 )
@@ -78,31 +77,30 @@ _GRID_ALPHA = np.array([0.01, 0.05, 0.1, 0.2])
 _GRID_PERSISTENCE = np.array([0.5, 0.7, 0.9, 0.98])
 _START_ETA = 0.15
 
-#: Log-likelihoods that differ by less are taken for one hill, and so are points nearer to each other (in squared
-#: standard errors).
+#: Log-likelihoods that differ by less, and points at a smaller distance (in squared standard errors), are the same
+#: maximum.
 _SAME_HILL, _SAME_HILL_DISTANCE = 0.01, 0.1
 
-#: A search ends where the model expects less gain in log-likelihood than this,
+#: A search ends if the model expects less gain in log-likelihood than this,
 _GAIN = 1e-13
-#: less than this where it only explores,
+#: an exploring search if it expects less than this,
 _EXPLORED_GAIN = 1e-3
-#: and has converged where the information matrix of that very point expects less than this.
+#: and it has converged if the information matrix of the last point expects less than this.
 _CONVERGED_GAIN = 1e-6
 #: A parameter this near to its bound is at it.
 _AT_BOUND = 1e-12
-#: First steps of an exploring search that take the expected information at their point: far from the maximum it is the
-#: better model.
+#: Number of first steps of an exploring search with the expected information, the better model far from the maximum.
 _SCORING_STEPS = 5
 _MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
 
-#: Variances are multiplied up to here before one logarithm is taken of their product, which is looked at after each
-#: block: 16 values of 1e-8 to 1e12 more stay inside a float.
+#: Variances are multiplied until their product exceeds this, and then one logarithm is taken. The product is checked
+#: after each block: 16 more values of 1e-8 to 1e12 do not overflow.
 _LARGE, _LOG_BLOCK = 1e100, 16
 
-#: Returns whose deviation is below this share of their largest value are rounding, not variation.
+#: Returns whose deviation is below this share of their largest value are constant up to rounding.
 _LEAST_DEVIATION = 1e-10
 
-#: How arch weighs the first squared deviations into the variance before the first return.
+#: Decay and number of the squared deviations in arch's variance before the first return.
 _BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
 
 
@@ -164,11 +162,11 @@ def evaluate(
         x: mu, omega, alpha, beta, if `leverage` gamma, and, if `student`, eta = 1 / nu.
         leverage: if True, a squared residual below the mean has the weight alpha + gamma.
         student: standardised Student-t errors instead of normal ones.
-        mean_square: take the mean of (y - mu)² for the variance before the first observation, a function of mu.
-        backcast: that variance where it is not a function of mu.
+        mean_square: use the mean of (y - mu)² as the variance before the first observation, a function of mu.
+        backcast: that variance if it is not a function of mu.
         score: derivatives of the log-likelihood by x; written.
         information: their expected negative second derivatives, both triangles; written if `informed`.
-        informed: compute the information, which costs as much as the rest.
+        informed: compute the information, which costs as much as all else.
 
     """
     n = len(y)
@@ -187,7 +185,7 @@ def evaluate(
     if student:
         nu = 1.0 / x[eta]
         inverse = 1.0 / (nu - 2.0)
-    # The variance of the coming observation and its derivatives by mu, omega, alpha, beta and gamma.
+    # The variance of the next observation and its derivatives by mu, omega, alpha, beta and gamma.
     persistence = alpha + beta + 0.5 * gamma
     variance = omega + persistence * before
     d_mu, d_omega, d_alpha, d_beta, d_gamma = persistence * before_slope, 1.0, before, before, 0.5 * before
@@ -290,7 +288,7 @@ def evaluate(
     information[OMEGA, BETA] = information[BETA, OMEGA] = by_variance * i_ob
     information[ALPHA, BETA] = information[BETA, ALPHA] = by_variance * i_ab
     if leverage is not None:
-        # The variance rises more below the mean, so that its derivative by mu is related to the others.
+        # The variance rises more below the mean, so its derivative by mu is correlated with the others.
         score[GAMMA] = s_gamma
         information[GAMMA, GAMMA] = by_variance * i_gg
         information[MU, OMEGA] = information[OMEGA, MU] = by_variance * i_mo
@@ -355,7 +353,7 @@ def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, leverage: Lev
     """Maximise score'd - d'curvature d / 2 over feasible x + d by active sets; writes d, returns the maximum.
 
     The multipliers of the last active set are the Karush-Kuhn-Tucker conditions: a maximum of 0 is a stationary point.
-    NaN where the curvature has no such maximum.
+    NaN if the curvature has no such maximum.
     """
     k = len(x)
     normals, limits = (_LEVERAGE_NORMALS, _LEVERAGE_LIMITS) if leverage is not None else (_NORMALS, _LIMITS)
@@ -366,7 +364,7 @@ def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, leverage: Lev
             return math.nan
         scale[i] = 1.0 / math.sqrt(curvature[i, i])
     active = np.zeros(rows, dtype=np.bool_)
-    room = np.empty(rows)  # how far each constraint is
+    room = np.empty(rows)  # distance to each constraint
     for r in range(rows):
         room[r] = -limits[r]
         for i in range(k):
@@ -413,7 +411,7 @@ def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, leverage: Lev
             active[blocking] = True
             room[blocking] = 0.0
             continue
-        # The maximum on the active set: let go of the constraint that pulls hardest the wrong way.
+        # The maximum on the active set: release the constraint with the most negative multiplier.
         worst, release, place = -1e-7, -1, k
         for r in range(rows):
             if active[r]:
@@ -435,7 +433,7 @@ def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, leverage: Lev
 
 @_compiled
 def _moved(x: FloatArray, step: FloatArray, length: float, leverage: Leverage, to: FloatArray) -> None:
-    """Write x + length * step, with what rounding left outside a constraint put back on it."""
+    """Write x + length * step, moved back onto constraints that rounding violates."""
     for i in range(len(x)):
         to[i] = x[i] + length * step[i]
     to[OMEGA] = min(max(to[OMEGA], _LIMITS[0]), -_LIMITS[1])
@@ -459,7 +457,7 @@ def _moved(x: FloatArray, step: FloatArray, length: float, leverage: Leverage, t
 def _update(curvature: FloatArray, step: FloatArray, change: FloatArray, push: FloatArray) -> bool:
     """Powell's damped BFGS update with the fall of the score along a step, which keeps the curvature positive definite.
 
-    Overwrites `change` and `push`; False where the step is too short to tell.
+    Overwrites `change` and `push`; False if the step is too short.
     """
     k = len(step)
     along = bent = 0.0
@@ -495,12 +493,11 @@ def _search(
     known_curvature: FloatArray,
     known_level: float,
 ) -> tuple[float, float, bool]:
-    """Climb from x, which becomes the maximum; gives log-likelihood, variance forecast and convergence.
+    """Climb from x, which becomes the maximum; returns log-likelihood, variance forecast and convergence.
 
-    A search that explores gives up with `known_level` where it comes as near to the `known` maximum as that one's
-    curvature calls the same hill. The `final` one goes on with the `curvature` that exploring left, ends at `_GAIN`,
-    and then checks convergence with the information of that very point, because the updates may have lost sight of a
-    direction.
+    An exploring search stops with `known_level` within `_SAME_HILL_DISTANCE` of the `known` maximum, by its curvature.
+    The `final` search starts with the `curvature` of the exploring one, ends at `_GAIN`, and then checks convergence
+    with the information at its last point, because the updates may miss a direction.
     """
     k = len(x)
     score, new_score, step, trial, push = np.zeros(k), np.empty(k), np.empty(k), x.copy(), np.empty(k)
@@ -510,7 +507,7 @@ def _search(
     informed, fresh, checking = not final, False, False
     accepted = 0
     for _ in range(_MAX_EVALUATIONS):
-        # One call for all purposes: compiled code is inlined at every call.
+        # One call for all purposes, because compiled code is inlined at every call.
         new_level, new_ahead = evaluate(
             y, trial, student, leverage, mean_square, backcast, new_score, information, informed
         )
@@ -597,7 +594,7 @@ def _grid_start(y: FloatArray, backcast: float, x: FloatArray) -> None:
 
 @_compiled
 def _start(which: int, y: FloatArray, backcast: float, leverage: Leverage, x: FloatArray) -> None:
-    """Write the starting values number `which`; all are functions of the window alone."""
+    """Write the starting values number `which`; they depend on the window alone."""
     x[MU] = 0.0
     if len(x) > (5 if leverage is not None else 4):
         x[-1] = _START_ETA
@@ -605,7 +602,7 @@ def _start(which: int, y: FloatArray, backcast: float, leverage: Leverage, x: Fl
     if which == _GRID:
         _grid_start(y, backcast, x)
     elif which == _DRIFT:
-        # Whatever the returns, the variance goes from the backcast to where its mean over the window is 1.
+        # The variance drifts from the backcast independently of the returns, with mean 1 over the window.
         beta = x[BETA]
         share = (1.0 - beta ** len(y)) / (len(y) * (1.0 - beta))
         x[OMEGA] = max((1.0 - beta) * (1.0 - share * backcast) / (1.0 - share), 1e-4)
@@ -648,22 +645,22 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
         else:
             _start(starts, y, backcast, leverage, x)
             starts += 1
-        found, ahead, converged = _search(
+        reached_level, ahead, converged = _search(
             y, x, curvature, final, student, leverage, mean_square, backcast, best, best_curvature, level
         )
         if final:
-            level = found
+            level = reached_level
             best[:] = x
             break
-        if abs(found - level) < _SAME_HILL:
+        if abs(reached_level - level) < _SAME_HILL:
             reached += 1
-        elif found > level:
+        elif reached_level > level:
             reached = 1
-        if found > level:
-            level = found
+        if reached_level > level:
+            level = reached_level
             best[:] = x
             best_curvature[:, :] = curvature
-        # A hill that three searches found from so different places is hardly a lower one.
+        # A maximum reached from three such different starts is hardly a lower one.
         final = starts == len(_STARTS) or (starts >= _FIRST_STARTS and reached > 2)
     if mean_square:
         backcast = 1.0 + best[MU] * best[MU]
@@ -686,8 +683,8 @@ def fit_windows(
 
     Returns:
         Shape (n_windows, 11): mu, omega, alpha, beta, gamma, nu, presample variance, log-likelihood, variance forecast
-        at the window's last return, converged (0 or 1), number of starts. NaN, converged 0 and no start where the
-        returns do not vary.
+        at the window's last return, converged (0 or 1), number of starts. NaN, converged 0 and no start if the returns
+        do not vary.
 
     """
     out = np.full((len(starts), 11), np.nan)
@@ -706,13 +703,12 @@ def forecasts(
     Args:
         returns: shape (n_returns,).
         starts: first return of each window, shape (n_windows,).
-        stops: first return whose forecast is given.
+        stops: first return with a forecast.
         ends: one past the last; the ranges from `stops` to `ends` do not overlap.
         parameters: mu, omega, alpha, beta, gamma and presample variance, shape (n_windows, 6).
 
     Returns:
-        Shape (n_returns,): at each return the variance that is forecast from it for the next one, NaN outside the
-        ranges.
+        Shape (n_returns,): at each return, the variance forecast for the next one, NaN outside the ranges.
 
     """
     out = np.full(len(returns), np.nan)

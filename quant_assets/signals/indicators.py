@@ -21,14 +21,14 @@ from quant_assets.windows.windows import Windows
 
 
 class Indicators(NamedTuple):
-    """Rows of dataset indicators without `sector`, sorted by ticker and date, and how each month's GARCH fits went."""
+    """Rows of dataset indicators without `sector`, sorted by ticker and date, and counts of GARCH fits by month."""
 
     rows: pl.DataFrame
     garch: Mapping[str, GarchCounts]
 
 
 def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> FeatureSet:
-    """The indicators that are windows over the panel; GARCH has a calendar of its own."""
+    """The indicators that are windows over the panel, all except GARCH."""
     average, slope, lag = sector_windows.moving_average, settings.slope_sessions, sector_windows.momentum_lag
     liquidity, history = settings.liquidity_sessions, settings.history_sessions
     return FeatureSet(
@@ -63,7 +63,7 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 liquidity - 1,
                 lambda x, w: w.median(x["dollar_volume"], liquidity),
                 "median as-traded dollar volume over `liquidity_sessions`; "
-                "null where it is not known, which is not illiquid",
+                "null if it is unknown, which does not mean illiquid",
                 "USD",
                 ge=0,
             ),
@@ -85,7 +85,7 @@ def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
     return Declared(
         "garch_volatility",
         ("close",),
-        settings.window + 1,  # one session more for the base of its first return
+        settings.window + 1,  # the first return needs one session more
         settings,
         "annualised one-step-ahead GARCH(1,1) volatility",
         source="Bollerslev (1986)",
@@ -94,51 +94,45 @@ def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
 
 
 def unexplained_indicator(sector_windows: SectorWindows, settings: IndicatorSettings) -> Declared[int]:
-    """Sessions since the last unexplained step; `compute` is how many sessions it matters."""
+    """Sessions since the last unexplained step; `compute` is the number of sessions for which it matters."""
     reach = max(sector_windows.momentum_lag, sector_windows.moving_average - 1 + settings.slope_sessions)
     return Declared(
         "unexplained_sessions",
         ("unexplained",),
         reach + STALE_SESSIONS - 1,
         reach + STALE_SESSIONS,
-        "sessions since the last step of the price that nothing explains, if `momentum`, `moving_average` or "
-        "`ma_slope` reach back to it; null where they do not. `garch_volatility` takes no notice of its return",
+        "sessions since the last unexplained step of the price, if `momentum`, `moving_average` or `ma_slope` reach "
+        "back to it; else null. `garch_volatility` ignores its return",
         "sessions",
         ge=0,
     )
 
 
 def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tuple[tuple[Declared[object], int], ...]:
-    """Every indicator with the sessions before a month's first one that it may depend on.
-
-    Without `sector` it is the most over all sectors.
-    """
+    """Indicators with their lookbacks before a month's first session; without `sector`, the largest of all sectors."""
     chosen: Sequence[SectorWindows] = list(settings.windows.values()) if sector is None else [settings.windows[sector]]
-    sets = [declared(each, settings) for each in chosen]
+    sets = [declared(windows, settings) for windows in chosen]
     garch = garch_indicator(settings.garch)
-    windows = [(feature, max(each.total_lookback(feature.name) for each in sets)) for feature in sets[0].features]
-    unexplained = max((unexplained_indicator(each, settings) for each in chosen), key=lambda each: each.lookback)
-    return (*windows, (unexplained, unexplained.lookback), (garch, garch.lookback))
+    features = [(feature, max(other.total_lookback(feature.name) for other in sets)) for feature in sets[0].features]
+    unexplained = max((unexplained_indicator(windows, settings) for windows in chosen), key=lambda step: step.lookback)
+    return (*features, (unexplained, unexplained.lookback), (garch, garch.lookback))
 
 
 def lookback_sessions(settings: IndicatorSettings, sector: str | None = None) -> int:
-    """Sessions before a month's first one that its indicators may depend on.
-
-    Without `sector` it is the most over all sectors.
-    """
+    """Lookback of the indicators before a month's first session; without `sector`, the largest of all sectors."""
     return max(lookback for _, lookback in all_declared(settings, sector))
 
 
 def dataset(settings: IndicatorSettings) -> Dataset:
     """Dataset `indicators`: its columns are the declared ones."""
-    columns = {each.name: each.column for each, _ in all_declared(settings)}
+    columns = {indicator.name: indicator.column for indicator, _ in all_declared(settings)}
     fitted_on = Column(pl.Date, "last session of the window that the GARCH parameters were fitted on", nullable=True)
     status = Column(
         pl.String,
-        "why `garch_volatility` is known or not: too_young where the company has too few sessions and no holes, "
-        "too_few_bars where sessions are missing, no_fit where prices never moved or the estimate is degenerate",
+        "why `garch_volatility` is known or not: too_young if the company has too few sessions and no gaps, "
+        "too_few_bars if sessions are missing, no_fit if prices never moved or the estimate is degenerate",
         isin=STATUS,
-        anchored=FIRST_BAR,  # a company that was silent through the window's beginning is told from a young one
+        anchored=FIRST_BAR,  # distinguishes a young company from one without bars at the window's start
     )
     return Dataset(
         "indicators",
@@ -169,20 +163,20 @@ def indicators(
 ) -> Indicators:
     """Indicators of the sector's members at each session with a bar.
 
-    Null where history is too short or too many bars are missing (the rules of `quant_assets.windows.windows`).
-    `garch_volatility` and `garch_fitted_on` are null together, through the whole month, and `garch_status` says why:
-    fewer than `garch.min_observations` returns in the window, prices that never moved, or an estimate that does not
-    count (`signals.garch`).
+    Null if the history is too short or too many bars are missing (the rules of `quant_assets.windows.windows`).
+    `garch_volatility` and `garch_fitted_on` are null together, for the whole month, and `garch_status` gives the
+    reason: fewer than `garch.min_observations` returns in the window, prices that never moved, or an estimate that does
+    not count (`signals.garch`).
 
     Args:
-        prices: dataset prices of the sector; every row serves as history, in the sector or not.
-        universe: dataset universe (`ticker, date`): the rows to give.
+        prices: dataset prices of the sector; all rows are used as history, in the sector or not.
+        universe: dataset universe (`ticker, date`): the rows of the result.
         sector: slug, chooses the windows.
         settings: windows and GARCH.
-        sessions: sessions without a gap from `lookback_sessions` before the month of `first_day` (or from where history
-            begins) to `last_day`.
-        first_day: first day to give rows for.
-        last_day: last day to give rows for.
+        sessions: sessions without a gap from `lookback_sessions` before the month of `first_day` (or from the start of
+            the history) to `last_day`.
+        first_day: first day of the result.
+        last_day: last day of the result.
 
     Raises:
         HistoryError: `sessions` leave out history that prices have.
@@ -207,7 +201,7 @@ def indicators(
         panel["unexplained"] == 1.0,
     )
     garch_values = {"garch_volatility": garch.volatility, "garch_status": garch.status.astype(np.float64)}
-    values |= {name: np.ascontiguousarray(each[:, since:]) for name, each in garch_values.items()}
+    values |= {name: np.ascontiguousarray(array[:, since:]) for name, array in garch_values.items()}
     rows = member_rows(panel.since(since), values, universe, first_day, last_day)
     month_starts = rows["date"].dt.month_start().to_numpy().astype("datetime64[D]")
     window_ends = pl.Series(sessions[np.searchsorted(sessions, month_starts) - 1], dtype=pl.Date)

@@ -1,7 +1,4 @@
-"""What a selection of candidates amounts to.
-
-Coverage of the members, turnover between months, and two selections side by side.
-"""
+"""Statistics of a selection of candidates: coverage, turnover, and the comparison of two selections."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -17,13 +14,13 @@ _NAME = ["as_of", "ticker"]
 
 
 class Selection(NamedTuple):
-    """A sector's selection over decision sessions, and what it was chosen from.
+    """A sector's selection over decision sessions, and the names from which it was chosen.
 
     Attributes:
-        scored: every eligible name, as `candidates.scores` returns them.
+        scored: all eligible names, result of `candidates.scores`.
         candidates: dataset candidates without `sector`.
-        coverage: as `coverage` returns it.
-        excluded: as `candidates.exclusions` returns it.
+        coverage: result of `coverage`.
+        excluded: result of `candidates.exclusions`.
 
     """
 
@@ -34,10 +31,7 @@ class Selection(NamedTuple):
 
     @property
     def names(self) -> pl.DataFrame:
-        """Every eligible name with its scores, candidate_type and selection_rank.
-
-        The last two are null where it was not chosen.
-        """
+        """All eligible names with scores, candidate_type and selection_rank (both null if not chosen)."""
         return self.scored.join(
             self.candidates.select(*_NAME, "candidate_type", "selection_rank"), on=_NAME, how="left"
         )
@@ -46,7 +40,7 @@ class Selection(NamedTuple):
 def selection(
     indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
 ) -> Selection:
-    """Score and select the names of a sector, arguments as of `candidates.candidates`."""
+    """Score and select the names of a sector; arguments as for `candidates.candidates`."""
     scored = scores(indicators, universe, as_ofs, settings)
     return Selection(
         scored,
@@ -59,29 +53,29 @@ def selection(
 def coverage(
     indicators: pl.DataFrame, universe: pl.DataFrame, scored: pl.DataFrame, as_ofs: Sequence[date]
 ) -> pl.DataFrame:
-    """How many members a selection could choose from.
+    """Number of members from which a selection could choose.
 
     Returns:
-        A row for each decision session, in order: as_of, and the numbers of `members`, of those `with_bar`,
-        `with_garch_volatility` and `eligible`.
+        One row per decision session, in order: as_of, and the numbers of `members`, of members `with_bar`, of those
+        `with_garch_volatility` and of `eligible` ones.
 
     """
     decided = pl.col("date").is_in(list(as_ofs))
-    found = pl.DataFrame({"as_of": list(as_ofs)}, schema={"as_of": pl.Date})
-    met = [pl.len().alias("with_bar"), pl.col("garch_volatility").count().alias("with_garch_volatility")]
+    result = pl.DataFrame({"as_of": list(as_ofs)}, schema={"as_of": pl.Date})
+    counts = [pl.len().alias("with_bar"), pl.col("garch_volatility").count().alias("with_garch_volatility")]
     for counted in (
         universe.filter(decided).group_by(as_of="date").agg(members=pl.len()),
-        indicators.filter(decided).group_by(as_of="date").agg(met),
+        indicators.filter(decided).group_by(as_of="date").agg(counts),
         scored.group_by("as_of").agg(eligible=pl.len()),
     ):
-        found = found.join(counted, on="as_of", how="left")
-    return found.fill_null(0).sort("as_of")
+        result = result.join(counted, on="as_of", how="left")
+    return result.fill_null(0).sort("as_of")
 
 
 def by_reason(excluded: pl.DataFrame) -> dict[str, list[str]]:
-    """The tickers of rows of `exclusions`, by their reason in the order of the alphabet."""
-    found = excluded.sort("reason", "ticker").group_by("reason", maintain_order=True).agg("ticker")
-    return dict(found.iter_rows())
+    """The tickers of rows of `exclusions`, by reason in alphabetical order."""
+    tickers = excluded.sort("reason", "ticker").group_by("reason", maintain_order=True).agg("ticker")
+    return dict(tickers.iter_rows())
 
 
 def turnover(candidates: pl.DataFrame, as_ofs: Sequence[date]) -> pl.DataFrame:
@@ -89,38 +83,40 @@ def turnover(candidates: pl.DataFrame, as_ofs: Sequence[date]) -> pl.DataFrame:
 
     Args:
         candidates: rows with as_of, ticker and candidate_type.
-        as_ofs: decision sessions in order. The first has none before it.
+        as_ofs: decision sessions in order.
 
     Returns:
-        A row for each decision session but the first: as_of, `long_turnover` and `short_turnover` in [0, 1], null where
-        the side is empty now or was before.
+        One row per decision session except the first: as_of, `long_turnover` and `short_turnover` in [0, 1], null if
+        the side is empty now or was empty before.
 
     """
-    found = pl.DataFrame(
+    result = pl.DataFrame(
         {"as_of": list(as_ofs[1:]), "before": list(as_ofs[:-1])}, schema={"as_of": pl.Date, "before": pl.Date}
     )
     for side in SIDES:
         names = candidates.filter(pl.col("candidate_type") == side).select(*_NAME)
         held = names.with_columns(stays=True).rename({"as_of": "before"})
-        now = names.join(found, on="as_of").filter(pl.col("before").is_in(names["as_of"].unique().implode()))
+        now = names.join(result, on="as_of").filter(pl.col("before").is_in(names["as_of"].unique().implode()))
         new = now.join(held, on=["before", "ticker"], how="left").group_by("as_of")
-        found = found.join(new.agg(pl.col("stays").is_null().mean().alias(f"{side}_turnover")), on="as_of", how="left")
-    return found.drop("before").sort("as_of")
+        result = result.join(
+            new.agg(pl.col("stays").is_null().mean().alias(f"{side}_turnover")), on="as_of", how="left"
+        )
+    return result.drop("before").sort("as_of")
 
 
 def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """Two selections of the same decision sessions, name by name.
 
     Args:
-        before: rows of dataset candidates, or `Selection.names`: then the scores of names that are not chosen are there
-            too.
+        before: rows of dataset candidates, or `Selection.names`, which also has the scores of names that are not
+            chosen.
         after: the same under other settings.
 
     Returns:
-        A row for each session and name that either chose: as_of, ticker, `change` ("enters", "leaves", "moves" to the
-        other side, "stays"), then candidate_type and selection_rank (null where not chosen) and composite_score (null
-        where not known) of both, with the suffixes `_before` and `_after`; sorted by as_of, side and rank after, those
-        that leave last.
+        One row per session and name that either chose: as_of, ticker, `change` ("enters", "leaves", "moves" to the
+        other side, "stays"), then candidate_type and selection_rank (null if not chosen) and composite_score (null if
+        unknown) of both, with the suffixes `_before` and `_after`; sorted by as_of, side and rank after, names that
+        leave last.
 
     """
     values = ["candidate_type", "selection_rank", "composite_score"]
@@ -139,9 +135,9 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit("stays"))
     )
     order = ["as_of", "candidate_type_after", "selection_rank_after", "candidate_type_before", "selection_rank_before"]
-    found = (
+    rows = (
         sides[0]
         .join(sides[1], on=_NAME, how="full", coalesce=True)
         .filter(side_before.is_not_null() | side_after.is_not_null())
     )
-    return found.select(*_NAME, change.alias("change"), pl.exclude(_NAME)).sort(order, nulls_last=True)
+    return rows.select(*_NAME, change.alias("change"), pl.exclude(_NAME)).sort(order, nulls_last=True)

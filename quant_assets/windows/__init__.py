@@ -1,1 +1,1 @@
-"""The engine of declared indicators and features: windows, kernels, declarations, formulas. No one indicator."""
+"""The engine of declared indicators and features: windows, kernels, declarations, formulas; no indicators."""

@@ -1,4 +1,4 @@
-"""The way from a panel to the rows of the universe, and the check that the panel holds the history that is needed."""
+"""Rows of the universe from a panel, and the check that the panel has the history needed."""
 
 from datetime import date
 
@@ -20,11 +20,11 @@ def check_sessions(
     last_day: date,
     lookback: int,
 ) -> None:
-    """Tell sessions that a caller cut off from history that does not exist.
+    """Check that the sessions cover the lookback, as far as prices exist, and the last row.
 
     Raises:
-        HistoryError: `sessions` begin less than `lookback` sessions before the month of `first_day` although prices
-            reach further back, or end before the last row that is asked for.
+        HistoryError: `sessions` start less than `lookback` sessions before the month of `first_day` although prices
+            reach further back, or end before the last requested row.
 
     """
     before = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
@@ -60,15 +60,15 @@ def member_rows(panel: Panel, values: Inputs, universe: pl.DataFrame, first_day:
         `ticker`, `date`, `close` and the values, NaN as null, sorted by ticker and date.
 
     """
-    there = member_mask(panel, universe, first_day, last_day) & ~np.isnan(panel["close"])
-    row, column = np.nonzero(there)  # by ticker, then by date
+    mask = member_mask(panel, universe, first_day, last_day) & ~np.isnan(panel["close"])
+    row, column = np.nonzero(mask)  # by ticker, then by date
     return pl.DataFrame(
         {
             "ticker": pl.Series(panel.tickers, dtype=pl.String).gather(row),
             "date": pl.Series(panel.sessions[column], dtype=pl.Date),
         }
         | {
-            name: pl.Series(array[there], nan_to_null=True, dtype=pl.Float64)
+            name: pl.Series(array[mask], nan_to_null=True, dtype=pl.Float64)
             for name, array in {"close": panel["close"], **values}.items()
         }
     )

@@ -1,7 +1,4 @@
-"""How a loop becomes machine code.
-
-What the loops compute is in `windows.kernels` and beside those who need one of their own.
-"""
+"""Compilation of loops with numba. The loops themselves are in `windows.kernels` and next to their users."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,9 +12,8 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba at the first call and keep the result on disk.
 
     Importing a module of kernels does not load numba. A kernel cannot call another one; `__wrapped__` is the Python
-    function. It releases the interpreter lock, and divides by 0 as NumPy does, which lets loops be vector code. What is
-    kept on disk is compiled again when the kernel's own file changes, with the module's constants as they were: one of
-    another file is an argument.
+    function. It releases the interpreter lock, and divides by 0 as NumPy does, so that loops can be vectorised. The
+    code on disk is compiled again only if the kernel's own file changes, so pass constants of other files as arguments.
     """
     compiled: Callable[P, R] | None = None
 
@@ -32,14 +28,14 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def machine_code(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    """Compile with numba and keep the result on disk, where there is a place for it: else for this process alone.
+    """Compile with numba and keep the result on disk or, if no cache folder is writable, in this process alone.
 
     Args:
-        function: to compile.
-        options: of `numba.njit`.
+        function: the function to compile.
+        options: options of `numba.njit`.
 
     """
-    import numba  # half a second that only those who compute pay
+    import numba  # imported here because it takes half a second
 
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, **options)(function)

@@ -1,4 +1,4 @@
-"""How a declared feature is computed, as a short text that changes with its formula. Nothing is computed here."""
+"""Digests of declared features, which change with the formula."""
 
 import hashlib
 import inspect
@@ -14,49 +14,50 @@ _LENGTH = 8
 
 
 def digests(declared: Mapping[str, Declared[object]]) -> dict[str, str]:
-    """First characters of a SHA-256 over what is declared of each feature, by its name.
+    """First characters of a SHA-256 over each feature's declaration, by feature name.
 
-    It covers inputs, lookback and lag, the source text of `compute` (its code where there is no source), the values
-    that the function is bound to, and the digests of the features that it reads. Functions that it calls by a global
-    name are not followed.
+    It covers inputs, lookback and lag, the source text of `compute` (its code if there is no source), the values bound
+    to the function, and the digests of the features that it reads. Functions called by a global name are not followed.
     """
-    found: dict[str, str] = {}
+    known: dict[str, str] = {}
 
     def of(name: str) -> str:
-        if name not in found:
+        if name not in known:
             feature = declared[name]
-            read = [of(each) for each in feature.inputs if each in declared and each not in FIELDS and each != name]
+            read = [
+                of(other) for other in feature.inputs if other in declared and other not in FIELDS and other != name
+            ]
             parts = [repr(feature.inputs), str(feature.lookback), str(feature.lag), _text(feature.compute, ()), *read]
-            found[name] = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_LENGTH]
-        return found[name]
+            known[name] = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_LENGTH]
+        return known[name]
 
     return {name: of(name) for name in declared}
 
 
-def _text(what: object, inside: tuple[object, ...]) -> str:
-    """Text of a function or of a value that one is bound to; of an object without a stable text its class."""
-    what = getattr(what, "py_func", what)  # as numba keeps it
-    if any(what is each for each in inside):
+def _text(value: object, outer: tuple[object, ...]) -> str:
+    """Text of a function or of a value bound to it; for an object without a stable text, its class."""
+    value = getattr(value, "py_func", value)  # the Python function of a numba one
+    if any(value is part for part in outer):
         return "itself"
-    within = (*inside, what)
-    if isinstance(what, partial):
-        return "\0".join(_text(each, within) for each in (what.func, *what.args, *sorted(what.keywords.items())))
-    if isinstance(what, FunctionType):
+    within = (*outer, value)
+    if isinstance(value, partial):
+        return "\0".join(_text(part, within) for part in (value.func, *value.args, *sorted(value.keywords.items())))
+    if isinstance(value, FunctionType):
         try:
-            source = inspect.getsource(what)
+            source = inspect.getsource(value)
         except (OSError, TypeError):
-            source = _code(what.__code__)
+            source = _code(value.__code__)
         bound = [
-            *inspect.getclosurevars(what).nonlocals.items(),
-            *(what.__defaults__ or ()),
-            *(what.__kwdefaults__ or {}).items(),
+            *inspect.getclosurevars(value).nonlocals.items(),
+            *(value.__defaults__ or ()),
+            *(value.__kwdefaults__ or {}).items(),
         ]
-        return "\0".join([source, *(_text(each, within) for each in bound)])
-    if isinstance(what, tuple | list):
-        return "\0".join(_text(each, within) for each in what)
-    return str(what) if what is None or isinstance(what, str | int | float | pl.Expr) else type(what).__qualname__
+        return "\0".join([source, *(_text(part, within) for part in bound)])
+    if isinstance(value, tuple | list):
+        return "\0".join(_text(part, within) for part in value)
+    return str(value) if value is None or isinstance(value, str | int | float | pl.Expr) else type(value).__qualname__
 
 
 def _code(code: CodeType) -> str:
-    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    constants = [_code(constant) if isinstance(constant, CodeType) else repr(constant) for constant in code.co_consts]
     return " ".join([code.co_code.hex(), *code.co_names, *constants])

@@ -1,16 +1,16 @@
 """Compiled loops over a panel (tickers x sessions).
 
-They are called through `windows.windows.Windows`, which says what each computes.
+They are called through `windows.windows.Windows`, which documents them.
 
-A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for
-each session. So a kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which
-the window has left the anchor behind. There it reads the sessions before the anchor backwards, once: `tail[n]` covers
-the n sessions before it. The *head* covers the anchor and what follows, and grows from session to session. Every window
-is a tail and the head. Nothing is ever subtracted, so no rounding is carried along, and a spike that leaves the window
-leaves nothing behind. A session costs about window / 21 + 1 steps.
+A value must depend only on its month and its window, bit for bit, and a long window must not be read again at every
+session. So a kernel uses an *anchor*: the month's first session (`starts`), and later every session at which the window
+no longer contains the last anchor. At an anchor it reads the sessions before it backwards, once: `tail[n]` covers the n
+sessions before the anchor. The *head* covers the anchor and later sessions, and grows from session to session. Every
+window is a tail and the head. Nothing is subtracted, so no rounding accumulates, and a spike that leaves the window has
+no effect afterwards. A session costs about window / 21 + 1 steps.
 
 Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated; `starts` is
-`Windows.starts`. A value exists at a session with a value only, and where `MIN_OBSERVED` of the window's sessions have
+`Windows.starts`. A result exists only at a session with a value, and if `MIN_OBSERVED` of the window's sessions have
 one.
 """
 
@@ -27,7 +27,7 @@ _PARTS, _WHOLE = MIN_OBSERVED
 
 
 def fewest(window: int) -> int:
-    """The fewest observed sessions that satisfy `MIN_OBSERVED`, for kernels of other files."""
+    """The smallest number of observed sessions that satisfies `MIN_OBSERVED`, for kernels of other files."""
     return -(-_PARTS * window // _WHOLE)
 
 
@@ -36,7 +36,7 @@ def sums(values: FloatArray, window: int) -> FloatArray:
     """Sum of the observed values of the last `window` sessions."""
     tickers, sessions = values.shape
     out = np.empty((tickers, sessions))
-    # Sums of the sessions that end at each one, before the first one too: of one, of `length`, of the next length.
+    # Sums of blocks that end at a session, padded before the first: of one session, `length`, and the next length.
     single, block, longer = np.zeros((3, window + sessions))
     seen = np.zeros(window + sessions, np.int64)
     digits = 0  # binary ones after the first
@@ -51,7 +51,7 @@ def sums(values: FloatArray, window: int) -> FloatArray:
             count += 0 if math.isnan(row[j]) else 1
             seen[window + j] = count
         length = 1
-        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+        for step in range(2 * digits):  # per binary digit: double the length, and add one if the digit is 1
             twice = step % 2 == 0
             if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
                 near = length if twice else 1
@@ -60,19 +60,19 @@ def sums(values: FloatArray, window: int) -> FloatArray:
                     new[j] = newest[j] + older[j]
                 block, longer = longer, block
                 length += near
-        found, until, back = block[window:], seen[window:], seen[:sessions]
+        totals, seen_now, seen_before = block[window:], seen[window:], seen[:sessions]
         for j in range(sessions):
-            enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
-            result[j] = found[j] if enough else np.nan
+            enough = (_WHOLE * (seen_now[j] - seen_before[j]) >= _PARTS * window) & (row[j] == row[j])
+            result[j] = totals[j] if enough else np.nan
     return out
 
 
 @kernel
 def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> FloatArray:
-    """Mean and, if asked for, standard deviation of the last `window` sessions: one layer or two.
+    """Mean and, optionally, standard deviation of the last `window` sessions: one layer or two.
 
     The mean of equal values is exactly that value and their deviation exactly 0. Means and squared deviations of two
-    blocks are joined by the method of Chan, Golub and LeVeque (1979), which adds what is positive only.
+    blocks are joined by the method of Chan, Golub and LeVeque (1979), which adds only positive terms.
     """
     tickers, sessions = values.shape
     out = np.empty((2 if deviations else 1, tickers, sessions))
@@ -94,10 +94,10 @@ def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> Flo
         first = 0
         while first < sessions and seen[window + first] == 0:
             first += 1
-        # From here on no window has a hole: all have one and the same share.
+        # From here on all windows are complete and have the same share.
         whole = sessions if seen[-1] < sessions - first else min(sessions, first + window)
         length = 1
-        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+        for step in range(2 * digits):  # per binary digit: double the length, and add one if the digit is 1
             twice = step % 2 == 0
             if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
                 near = length if twice else 1
@@ -127,16 +127,16 @@ def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> Flo
                     rest[j] = newer[j] + (others[j] - newer[j]) * one_share
                 block, longer = longer, block
                 length += near
-        found, until, back, result = block[window:], seen[window:], seen[:sessions], out[0, i]
+        results, until, back, result = block[window:], seen[window:], seen[:sessions], out[0, i]
         for j in range(sessions):
             enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
-            result[j] = found[j] if enough else np.nan
+            result[j] = results[j] if enough else np.nan
         if deviations:
-            found, result = square[window:], out[1, i]
+            results, result = square[window:], out[1, i]
             for j in range(sessions):
                 observed = until[j] - back[j]
                 enough = (_WHOLE * observed >= _PARTS * window) & (observed > ddof) & (row[j] == row[j])
-                deviation = math.sqrt(found[j] / (observed - ddof))
+                deviation = math.sqrt(results[j] / (observed - ddof))
                 result[j] = deviation if enough else np.nan
     return out
 
@@ -147,21 +147,20 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
 
     Args:
         values: the dependent variable.
-        factor: one row for all tickers, or one for each: shape (1, n_sessions) or (n_tickers, n_sessions).
+        factor: one row for all tickers or one per ticker: shape (1, n_sessions) or (n_tickers, n_sessions).
         starts: `Windows.starts`.
-        window: sessions; `MIN_OBSERVED` is asked of the pairs.
-        least: up to this standard deviation (ddof 1) of either of the two there is no correlation.
+        window: sessions; `MIN_OBSERVED` applies to the pairs.
+        least: the correlation is NaN if a standard deviation (ddof 1) of the two is not above this.
 
     Returns:
-        Shape (4, n_tickers, n_sessions): slope (NaN where the factor does not vary), correlation (NaN where one of the
-        two does not), standard deviation of the residuals, of which two degrees of freedom are taken, and the newest
-        residual.
+        Shape (4, n_tickers, n_sessions): slope (NaN if the factor does not vary), correlation (NaN if one of the two
+        does not), standard deviation of the residuals (with two degrees of freedom less), and the newest residual.
 
     """
     tickers, sessions = values.shape
     out = np.full((4, tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
-    # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
+    # For x the factor and y the value: means, sums of squared deviations and of their products.
     tail = np.zeros((window, 5))
     seen = np.zeros(window, np.int64)
     for i in range(tickers):
@@ -170,7 +169,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
         x_mean, y_mean, xx, yy, xy = 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(sessions):
             if starts[j] == j or j - anchor == window:
-                # Counted from the anchor, a number of sessions is the same wherever the panel starts.
+                # Relative to the anchor's factor: independent of where the panel starts.
                 anchor, base = j, 0.0 if math.isnan(factor[f, j]) else factor[f, j]
                 count, x_mean, y_mean, xx, yy, xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
                 for n in range(1, window):
@@ -219,7 +218,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
 
 @kernel
 def extremes(values: FloatArray, window: int, sign: float) -> FloatArray:
-    """Maximum of the last `window` sessions where `sign` is 1, minimum where it is -1."""
+    """Maximum of the last `window` sessions if `sign` is 1, minimum if it is -1."""
     tickers, sessions = values.shape
     out = np.empty((tickers, sessions))
     block, longer = np.full((2, window + sessions), -np.inf)  # as in `sums`
@@ -240,52 +239,57 @@ def extremes(values: FloatArray, window: int, sign: float) -> FloatArray:
                 new[j] = max(newest[j], older[j])
             block, longer = longer, block
             length += near
-        found, until, back = block[window:], seen[window:], seen[:sessions]
+        largest, until, back = block[window:], seen[window:], seen[:sessions]
         for j in range(sessions):
             enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
-            result[j] = sign * found[j] if enough else np.nan
+            result[j] = sign * largest[j] if enough else np.nan
     return out
 
 
 @kernel
 def absolute_deviations(values: FloatArray, means: FloatArray, window: int) -> FloatArray:
-    """Mean distance of the last `window` sessions' values from their mean.
+    """Mean absolute deviation of the last `window` sessions' values from their mean.
 
-    Each window is computed by itself: meant for short ones.
+    Every window is computed from scratch: for short windows.
 
     Args:
-        values: what is observed.
-        means: of the same windows, missing where too few are observed; exact where all values are equal.
+        values: observed values.
+        means: of the same windows, missing if too few are observed; exact if all values are equal.
         window: sessions.
 
     """
     tickers, sessions = values.shape
     out = np.empty((tickers, sessions))
-    single, there, total = np.zeros(window + sessions), np.zeros(window + sessions), np.empty(sessions)
+    single, present, total = np.zeros(window + sessions), np.zeros(window + sessions), np.empty(sessions)
     seen = np.zeros(window + sessions, np.int64)
     for i in range(tickers):
         row, mean, result = values[i], means[i], out[i]
         for j in range(sessions):
             single[window + j] = 0.0 if math.isnan(row[j]) else row[j]
-            there[window + j] = 0.0 if math.isnan(row[j]) else 1.0
+            present[window + j] = 0.0 if math.isnan(row[j]) else 1.0
         count = 0
         for j in range(sessions):
             count += 0 if math.isnan(row[j]) else 1
             seen[window + j] = count
         total[:] = 0.0
-        for k in range(0, window - 3, 4):  # four at a time: what is summed is fetched and stored less often
+        for k in range(0, window - 3, 4):  # four at a time, for fewer memory accesses
             a, b, c, d = (
                 single[window - k :],
                 single[window - k - 1 :],
                 single[window - k - 2 :],
                 single[window - k - 3 :],
             )
-            e, f, g, h = there[window - k :], there[window - k - 1 :], there[window - k - 2 :], there[window - k - 3 :]
+            e, f, g, h = (
+                present[window - k :],
+                present[window - k - 1 :],
+                present[window - k - 2 :],
+                present[window - k - 3 :],
+            )
             for j in range(sessions):
                 near = e[j] * abs(a[j] - mean[j]) + f[j] * abs(b[j] - mean[j])
                 total[j] += near + (g[j] * abs(c[j] - mean[j]) + h[j] * abs(d[j] - mean[j]))
         for k in range(window - window % 4, window):
-            a, e = single[window - k :], there[window - k :]
+            a, e = single[window - k :], present[window - k :]
             for j in range(sessions):
                 total[j] += e[j] * abs(a[j] - mean[j])
         until, back = seen[window:], seen[:sessions]
@@ -324,7 +328,7 @@ def before(values: FloatArray) -> FloatArray:
 
 @kernel
 def logarithms(values: FloatArray) -> FloatArray:
-    """Natural logarithm, one element after the other: NumPy's vector code may round differently by array layout."""
+    """Natural logarithm, element by element: the rounding of NumPy's vector code may depend on the array layout."""
     tickers, sessions = values.shape
     out = np.empty((tickers, sessions))
     for i in range(tickers):

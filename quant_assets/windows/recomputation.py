@@ -1,7 +1,6 @@
-"""What declared features depend on, found out by computing them again from less.
+"""Check what declared features depend on, by recomputing them without later sessions or those before their lookback.
 
-Less is nothing later, nothing before their lookback. The panel is made up and small, so this costs a fraction of a
-second once the kernels are compiled.
+The panel is synthetic and small, so this takes a fraction of a second once the kernels are compiled.
 """
 
 import warnings
@@ -15,15 +14,15 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.windows.declarations import FIELDS, FeatureSet, Inputs
 from quant_assets.windows.windows import Windows
 
-#: Months of the made-up panel after the longest lookback: the one that is looked at, and one that is its future.
+#: Months of the synthetic panel after the longest lookback; the last but one is compared, the last is its future.
 _MONTHS = 3
 _TICKERS = 4
 
 
 def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray]]:
-    """Sessions and `FIELDS` of four tickers.
+    """Synthetic sessions and `FIELDS` of four tickers.
 
-    One is complete, one has gaps, one is listed late, and one is halted and stands still.
+    One is complete, one has gaps, one is listed late, and one is halted and has a constant price for a time.
 
     Returns:
         At least `lookback` sessions and `_MONTHS` months, every weekday; the arrays are float64 of shape (n_tickers,
@@ -57,14 +56,14 @@ def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray
 
 
 def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
-    """Compute features on a made-up panel, and again from less of it.
+    """Compute features on a synthetic panel, and again from parts of it.
 
     Args:
         features: the set, whose other features may be inputs.
-        names: which of them to look at; by default those that a dataset holds.
+        names: the features to check; by default all that are not hidden.
 
     Returns:
-        Values of each at the sessions of the month that was looked at.
+        Values at the sessions of the month that was compared, by name.
 
     Raises:
         SettingsError: a feature cannot be computed, depends on later sessions, on sessions before its declared
@@ -75,7 +74,7 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
     days, fields = made_up(features.total_lookback())
     month = days.astype("datetime64[M]")
     start, stop = np.searchsorted(month, np.unique(month)[-2:]).tolist()
-    found = {}
+    values_of = {}
     for name in chosen:
         whole = _values(features, name, days, fields)[:, start:stop]
         lookback = features.total_lookback(name)
@@ -89,33 +88,33 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
                     if first:
                         raise SettingsError(
                             f"feature '{name}' depends on sessions more than {lookback} before its month, which is "
-                            "what its lookback and those of its inputs come to; declare the sessions it needs, or "
-                            "compute each value from a window alone"
+                            "the total lookback of it and its inputs; declare the sessions it needs, or compute each "
+                            "value from a window alone"
                         )
                     raise SettingsError(
                         f"feature '{name}' depends on later sessions: a value changes with them; use the windows "
                         "(w.mean, w.delayed …), no negative shift and no figure over the whole array"
                     )
         for i in range(_TICKERS):
-            alone = {each: values[i : i + 1] if values.ndim == 2 else values for each, values in fields.items()}
+            alone = {field: values[i : i + 1] if values.ndim == 2 else values for field, values in fields.items()}
             if not _same(_values(features, name, days, alone)[:, start:stop], whole[i : i + 1]):
                 raise SettingsError(
                     f"feature '{name}' depends on other tickers; compute each row of the arrays from itself"
                 )
-        found[name] = whole
-    return found
+        values_of[name] = whole
+    return values_of
 
 
 def _less(
     days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
 ) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
-    """The panel without what lies before `first` and from `end` on, and with that made wild.
+    """The panel without the values before `first` and from `end` on, and with those values changed.
 
-    Made wild, because a maximum may not miss what is gone. A field that itself looks back is not known in the first
-    sessions of a panel that was cut.
+    Changed too, because a maximum may be the same without them. A field that itself looks back is unknown in the first
+    sessions of a cut panel.
 
     Yields:
-        Sessions, fields, and how many sessions are gone at the start.
+        Sessions, fields, and the number of sessions cut at the start.
 
     """
     known = {name: first + back if first else 0 for name, back in FIELDS.items()}
@@ -125,17 +124,17 @@ def _less(
     }
     yield days[first:end], cut, first
     for factor in (1e3, 1e-3):
-        wild = {name: values.copy() for name, values in fields.items()}
-        for name, values in wild.items():
+        changed = {name: values.copy() for name, values in fields.items()}
+        for name, values in changed.items():
             values[..., : known[name]] *= factor
             values[..., end:] *= factor
-        yield days, wild, 0
+        yield days, changed, 0
 
 
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
     try:
         with warnings.catch_warnings():
-            # NumPy warns of rows and windows without a value, which are meant to be there.
+            # NumPy warns of rows and windows without a value, which are intended.
             warnings.simplefilter("ignore")
             return features.evaluate(fields, Windows(days), [name])[name]
     except SettingsError:
@@ -143,11 +142,11 @@ def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], field
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise SettingsError(
-            f"feature '{name}' cannot be computed ({what}); mend its compute, or declare the inputs that it reads"
+            f"feature '{name}' cannot be computed ({what}); fix its compute, or declare the inputs that it reads"
         ) from error
 
 
 def _same(one: FloatArray, other: FloatArray) -> bool:
-    """Whether the bits agree wherever there is a value."""
+    """Whether two arrays are equal bit for bit, apart from NaN."""
     a, b = np.ascontiguousarray(one), np.ascontiguousarray(other)
     return a.shape == b.shape and bool(np.all((a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))))

@@ -1,20 +1,20 @@
 """Compiled averages that are recursions over bars: exponential, Wilder's, ADX, MACD.
 
-They are called through `windows.windows.Windows`, which says what each computes. A recursion has no window, so each
-begins anew before every month: at a month's first session it reads the `memory` sessions up to that one, and from there
-on goes from bar to bar. A session without a bar is stepped over, as TA-Lib does that is given the bars alone.
+They are called through `windows.windows.Windows`, which documents them. A recursion has no window, so it restarts
+before every month: at a month's first session it reads the `memory` sessions up to that one, and then continues from
+bar to bar. A session without a bar is skipped, as in TA-Lib on the bars alone.
 
-Where the values are *linked*, each belongs to a bar and the bar before, however long ago that was. Of the memory, with
-one session more, the first bar then serves as a base only: what lies before it is not looked at.
+*Linked* values belong to a bar and the bar before, however long ago that was. The memory is then one session longer,
+and its first bar is only the base of the next.
 
-A month is a twentieth of the memory. One average is a weighted sum of it; of those on top of each other each step waits
-for the one before, so `LANES` tickers go side by side, in arrays whose last axis they are, and a step is vector code:
-no branch depends on a ticker, and where there is no bar a sum is kept by the factor 1 and the summand 0. Months come
-from the newest to the oldest. Where each of the tickers has a bar at every session of the memory or at none, which is
-the rule, they are `even`: once the seeds are behind all count the same, and the same numbers come out with less work.
+A month is a twentieth of the memory. A single average is a weighted sum of the memory. In an average of averages every
+step depends on the one before, so `LANES` tickers are computed side by side on the last axis of the arrays, and a step
+is vector code: no branch depends on a ticker, and without a bar a sum is unchanged by the factor 1 and the summand 0.
+Months are computed from the newest to the oldest. Usually every ticker has bars at all sessions of the memory or at
+none: then they are `even`, all have the same count after the seeds, and the same numbers need less work.
 
 Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing; `starts` is `Windows.starts`. A
-value exists at a session with a bar only, and where `enough` of the last `span` sessions have one.
+value exists only at a session with a bar, and if `enough` of the last `span` sessions have one.
 """
 
 import math
@@ -24,7 +24,7 @@ import numpy as np
 from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.windows.compiled import kernel
 
-#: Tickers side by side, and sessions that are carried into their arrays and out of them at a time.
+#: Tickers side by side, and sessions copied to and from their arrays at a time.
 LANES, _TILE = 16, 64
 
 
@@ -44,33 +44,32 @@ def smoothed(
 ) -> FloatArray:
     """Exponential average: one layer; or those of rises and of falls, two layers.
 
-    At a month's first session it is a weighted sum (its terms in eight running sums, which do not wait for each other);
-    from there on a recursion.
+    At a month's first session it is a weighted sum (as independent partial sums); after that a recursion.
 
     Args:
-        values: what is averaged.
-        bars: NaN where there is no bar; `values` where each of these is one.
-        linked: see the module's text.
+        values: the values averaged.
+        bars: NaN without a bar; `values` if every value is a bar.
+        linked: see the module's docstring.
         starts: `Windows.starts`.
         span: sessions of which `enough` must have a bar.
-        enough: see there.
-        decay: weight of the average so far at each new value.
+        enough: see `span`.
+        decay: weight of the previous average at a new value.
         memory: sessions before the month's second one whose values are read.
-        first: values up to and including the seed.
-        seeds: how many of them, the newest, make the seed: their sum over `span`.
-        sides: the values are changes, and rises and falls (positive) are averaged each by themselves, as 0 where the
-            change went the other way.
+        first: number of values up to and including the seed.
+        seeds: number of values, the newest of these, whose sum over `span` is the seed.
+        sides: whether the values are changes, whose rises and falls (positive) are averaged separately, with 0 for a
+            change in the other direction.
 
     """
     tickers, sessions = values.shape
     out = np.full((2 if sides else 1, tickers, sessions), np.nan)
-    weights, fading = np.empty(memory), np.empty(memory)  # of the newest value last, and of the seed after k values
+    weights, fading = np.empty(memory), np.empty(memory)  # of the values, newest last; of the seed after k values
     fading[0] = 1.0
     for k in range(1, memory):
         fading[k] = fading[k - 1] * decay
     for k in range(memory):
         weights[memory - 1 - k] = (1.0 - decay) * fading[k]
-    # The bars' values, and how many before a session.
+    # The bars' values, and the number of bars before a session.
     seen, before = np.empty(sessions), np.empty(sessions + 1, np.int64)
     base, sums = 1 if linked else 0, np.empty(64)
     for number in range(len(out) * tickers):
@@ -133,27 +132,26 @@ def directional(
 ) -> FloatArray:
     """Wilder's directional movement: +DI, -DI and the average directional movement index, three layers.
 
-    One loop smooths the movements and their index: two averages on top of each other would each have to look back by
-    itself. Seeds are TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index
-    that is not defined counts 0 in the seed and leaves the average as it is afterwards. The values are linked; a bar is
-    where all three prices are.
+    One loop smooths the movements and their index, because two separate averages would look back twice. Seeds are
+    TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an undefined index counts as 0
+    in the seed and leaves the average unchanged afterwards. The values are linked; a bar needs all three prices.
 
     Args:
         high: highest price of each session.
-        low: lowest one.
-        close: last one.
-        starts: as of `smoothed`, and so are the others.
+        low: lowest price.
+        close: last price.
+        starts: as for `smoothed`.
         span: Wilder's 14.
-        enough: as there.
-        memory: as there.
-        width: `LANES`; as a constant it would have the loops over lanes unrolled, which are then no vector code.
+        enough: as for `smoothed`.
+        memory: as for `smoothed`.
+        width: `LANES`; if it were a constant, the loops over lanes would be unrolled and not vectorised.
 
     """
     tickers, sessions = close.shape
     out = np.empty((3, tickers, sessions))
-    # By session: whether there is a bar, its movements and range; bars up to it. By lane: bars so far, the three sums,
-    # the index; prices of the bar before.
-    read, found, state = np.full((sessions, 4, LANES), np.nan), np.empty((sessions, 3, LANES)), np.empty((5, LANES))
+    # By session: whether there is a bar, its movements and range; number of bars so far. By lane: bars in the memory so
+    # far, the three sums, the index; prices of the bar before.
+    read, results, state = np.full((sessions, 4, LANES), np.nan), np.empty((sessions, 3, LANES)), np.empty((5, LANES))
     seen, last = np.zeros((sessions + 1, LANES)), np.empty((3, LANES))
     decay, weight = 1.0 - 1.0 / span, 1.0 / span
     for group in range(0, tickers, LANES):
@@ -168,17 +166,17 @@ def directional(
         for j in range(sessions):
             for m in range(width):
                 top, bottom, end_of_day = read[j, 1, m], read[j, 2, m], read[j, 3, m]
-                there = not math.isnan(top + bottom + end_of_day)
+                present = not math.isnan(top + bottom + end_of_day)
                 rise, fall = top - last[0, m], last[1, m] - bottom
                 reach = max(top, last[2, m]) - min(bottom, last[2, m])
-                read[j, 0, m] = 1.0 if there else 0.0
-                seen[j + 1, m] = seen[j, m] + (1.0 if there else 0.0)
-                read[j, 1, m] = rise if there and rise > 0.0 and rise > fall else 0.0
-                read[j, 2, m] = fall if there and fall > 0.0 and fall > rise else 0.0
-                read[j, 3, m] = reach if there and seen[j, m] > 0.0 else 0.0
-                last[0, m] = top if there else last[0, m]
-                last[1, m] = bottom if there else last[1, m]
-                last[2, m] = end_of_day if there else last[2, m]
+                read[j, 0, m] = 1.0 if present else 0.0
+                seen[j + 1, m] = seen[j, m] + (1.0 if present else 0.0)
+                read[j, 1, m] = rise if present and rise > 0.0 and rise > fall else 0.0
+                read[j, 2, m] = fall if present and fall > 0.0 and fall > rise else 0.0
+                read[j, 3, m] = reach if present and seen[j, m] > 0.0 else 0.0
+                last[0, m] = top if present else last[0, m]
+                last[1, m] = bottom if present else last[1, m]
+                last[2, m] = end_of_day if present else last[2, m]
         end = sessions
         while end > 0:
             month = starts[end - 1]
@@ -189,7 +187,7 @@ def directional(
                 for m in range(width):
                     number = state[0, m] + read[j, 0, m]
                     keep = decay if read[j, 0, m] > 0.0 and number >= span else 1.0
-                    moving = 1.0 if number > 0.0 else 0.0  # a base has none
+                    moving = 1.0 if number > 0.0 else 0.0  # the base has no movement
                     rising = keep * state[1, m] + moving * read[j, 1, m]
                     falling = keep * state[2, m] + moving * read[j, 2, m]
                     reached = keep * state[3, m] + moving * read[j, 3, m]
@@ -202,17 +200,17 @@ def directional(
                 if j >= month:
                     early = max(0, j - span + 1)
                     for m in range(width):
-                        given = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[early, m] >= enough
+                        valid = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[early, m] >= enough
                         scale = 100.0 / state[3, m]
-                        defined = given and state[0, m] >= span - 1 and state[3, m] > 0.0
-                        found[j, 0, m] = state[1, m] * scale if defined else np.nan
-                        found[j, 1, m] = state[2, m] * scale if defined else np.nan
-                        # Weights of 1 may come to 1 and a rounding error.
+                        defined = valid and state[0, m] >= span - 1 and state[3, m] > 0.0
+                        results[j, 0, m] = state[1, m] * scale if defined else np.nan
+                        results[j, 1, m] = state[2, m] * scale if defined else np.nan
+                        # The weights may add up to slightly more than 1.
                         index = min(state[4, m], 100.0)
-                        found[j, 2, m] = index if given and state[0, m] >= 2 * span - 1 else np.nan
+                        results[j, 2, m] = index if valid and state[0, m] >= 2 * span - 1 else np.nan
             end = month
         for early in range(0, sessions, _TILE):
-            part = found[early : early + _TILE]
+            part = results[early : early + _TILE]
             for k in range(3):
                 for m in range(lanes):
                     row = out[k, group + m, early:]
@@ -236,27 +234,27 @@ def convergence(
 ) -> FloatArray:
     """The MACD line and its signal: two layers.
 
-    One loop has the three averages, so that the signal goes on over sessions at which the line is not given. Seeds are
-    TA-Lib's: both averages of the close begin where the slow one has its seed.
+    One loop computes the three averages, so that the signal continues over sessions without a line value. Seeds are
+    TA-Lib's: both averages of the close start at the slow one's seed.
 
     Args:
-        close: what is averaged.
+        close: the values averaged.
         starts: `Windows.starts`.
         fast: span of the fast average.
-        slow: span of the slow one.
+        slow: span of the slow average.
         signal: span of the line's average.
-        enough_fast: as of `smoothed`, of the fast span.
-        enough_slow: of the slow one.
-        enough_signal: of the signal's.
-        memory: as of `smoothed`.
-        width: as of `directional`.
+        enough_fast: as for `smoothed`, for the fast span.
+        enough_slow: the same for the slow span.
+        enough_signal: the same for the signal's span.
+        memory: as for `smoothed`.
+        width: as for `directional`.
 
     """
     tickers, sessions = close.shape
     out = np.empty((2, tickers, sessions))
-    # By session: whether there is a bar, its close; bars up to it. By lane: bars so far, the averages of the close,
-    # that of the line.
-    read, found, state = np.full((sessions, 2, LANES), np.nan), np.empty((sessions, 2, LANES)), np.empty((4, LANES))
+    # By session: whether there is a bar, its close; number of bars so far. By lane: bars in the memory so far, the
+    # averages of the close and of the line.
+    read, results, state = np.full((sessions, 2, LANES), np.nan), np.empty((sessions, 2, LANES)), np.empty((4, LANES))
     seen = np.zeros((sessions + 1, LANES))
     quick, steady, lasting = 2.0 / (fast + 1.0), 2.0 / (slow + 1.0), 2.0 / (signal + 1.0)
     fast_seed, slow_seed, signal_seed = 1.0 / fast, 1.0 / slow, 1.0 / signal
@@ -294,7 +292,7 @@ def convergence(
                         state[3, m] = slower + lasting * (nearer - farther - slower)
                 for m in range(0 if even and count > slow + signal else width):
                     number, price = state[0, m] + read[j, 0, m], read[j, 1, m]
-                    # Up to the slow span the seeds, which are means; then the recursions.
+                    # Up to the slow span, seeds (means); then the recursions.
                     seeding = number <= slow
                     near_by = (
                         (fast_seed * price if number > slow - fast else 0.0)
@@ -312,15 +310,15 @@ def convergence(
                 if j >= month:
                     near_from, far_from, from_ = max(0, j - fast + 1), max(0, j - slow + 1), max(0, j - signal + 1)
                     for m in range(width):
-                        given = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[near_from, m] >= enough_fast
-                        given = given and seen[j + 1, m] - seen[far_from, m] >= enough_slow
+                        valid = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[near_from, m] >= enough_fast
+                        valid = valid and seen[j + 1, m] - seen[far_from, m] >= enough_slow
                         enough = seen[j + 1, m] - seen[from_, m] >= enough_signal
-                        found[j, 0, m] = state[1, m] - state[2, m] if given and state[0, m] >= slow else np.nan
+                        results[j, 0, m] = state[1, m] - state[2, m] if valid and state[0, m] >= slow else np.nan
                         late = state[0, m] >= slow + signal - 1
-                        found[j, 1, m] = state[3, m] if given and enough and late else np.nan
+                        results[j, 1, m] = state[3, m] if valid and enough and late else np.nan
             end = month
         for early in range(0, sessions, _TILE):
-            part = found[early : early + _TILE]
+            part = results[early : early + _TILE]
             for k in range(2):
                 for m in range(lanes):
                     row = out[k, group + m, early:]

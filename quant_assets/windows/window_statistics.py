@@ -1,14 +1,13 @@
-"""Window kernels that give several statistics at once: order, extremes and moves.
+"""Window kernels that compute several statistics at once: order, extremes and moves.
 
-The rules are those of `windows.windows`: a window counts sessions, and a value exists only at a session whose own
-observation exists and where `fewest` of the window's are (`kernels.fewest`). What is exact whatever its order
-(comparisons, counts) slides along a ticker's whole history. Sums do not: they are put together from two parts that meet
-at a boundary, from the boundary back to the window's first session and from the boundary on to its last (van Herk,
-1992, for maxima). Boundaries are each month's first session and every `window` sessions after it, so that a value is a
-function of its month and window, bit for bit; nothing is ever subtracted from a sum, so that no outlier leaves rounding
-behind, and equal values have a deviation of exactly 0.
+The rules are those of `windows.windows`: a window counts sessions, and a value exists only at an observed session of a
+window with `fewest` observed sessions (`kernels.fewest`). Exact operations (comparisons, counts) slide along a ticker's
+whole history. Sums consist of two parts that meet at a boundary, one back to the window's first session and one on to
+its last (van Herk, 1992, for maxima). Boundaries are a month's first session and every `window` sessions after it, so
+that a value depends only on its month and window, bit for bit; nothing is subtracted from a sum, so that outliers leave
+no rounding, and equal values have a deviation of exactly 0.
 
-Results have shape (k, n_tickers, n_sessions), one layer for each statistic.
+Results have shape (k, n_tickers, n_sessions), one layer per statistic.
 """
 
 import numpy as np
@@ -19,17 +18,17 @@ from quant_assets.windows.compiled import kernel
 
 @kernel
 def order(values: FloatArray, window: int, fewest: int, lower: float, upper: float) -> FloatArray:
-    """Where the newest of the window's values stands among them, and two of their quantiles.
+    """Rank of the newest of the window's values, and two of their quantiles.
 
     Args:
         values: float64 of shape (n_tickers, n_sessions).
         window: sessions.
-        fewest: observed ones of them that a value needs.
+        fewest: smallest number of observed sessions.
         lower: first quantile, from 0 to 1.
         upper: second quantile.
 
     Returns:
-        Rank from 1 / n to 1 (the mean rank where values are equal), and the two quantiles, interpolated linearly.
+        Rank from 1 / n to 1 (the mean rank of equal values), and the two quantiles, interpolated linearly.
 
     """
     tickers, sessions = values.shape
@@ -50,7 +49,7 @@ def order(values: FloatArray, window: int, fewest: int, lower: float, upper: flo
             while place > 0 and ordered[place - 1] > newest:
                 ordered[place] = ordered[place - 1]
                 place -= 1
-            ordered[place] = newest + 0.0  # 0, not -0, which would be equal to it and stand anywhere
+            ordered[place] = newest + 0.0  # 0 instead of -0, so that equal values have equal bits
             count += 1
             if count < fewest:
                 continue
@@ -68,10 +67,7 @@ def order(values: FloatArray, window: int, fewest: int, lower: float, upper: flo
 
 @kernel
 def peak(values: FloatArray, window: int, fewest: int) -> FloatArray:
-    """Maximum of the window's values, and the place of its first occurrence.
-
-    The place is 1 for the window's first session, `window` for its last.
-    """
+    """Maximum of the window's values, and position of its first occurrence: 1 (oldest session) to `window`."""
     tickers, sessions = values.shape
     out = np.full((2, tickers, sessions), np.nan)
     for i in range(tickers):
@@ -101,8 +97,8 @@ def moves(changes: FloatArray, starts: IntArray, window: int, fewest: int) -> Fl
     Args:
         changes: float64 of shape (n_tickers, n_sessions), from the session before; NaN where either value is missing.
         starts: int64 of shape (n_sessions,), `Windows.starts`.
-        window: sessions; the oldest change is against the session before them.
-        fewest: observed changes among them that a value needs.
+        window: sessions; the oldest change is from the session before them.
+        fewest: smallest number of observed changes.
 
     Returns:
         Sum of the rises, sum of the falls (positive), number of rises, number of falls.

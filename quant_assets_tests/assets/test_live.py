@@ -98,8 +98,8 @@ def test_what_was_said_is_never_said_otherwise_and_a_range_is_refused_whole(tmp_
     succeeded, said = materialised(again, DECISIONS, DAYS[0], DAYS[2], ["it"])
     assert not succeeded
     assert said.splitlines() == [
-        "quant_assets.errors.LedgerError: decisions of 2024-06-27|it said otherwise, and what was said stands: nothing "
-        "of the 3 partitions was written; quant live --compare shows what differs and why"
+        "quant_assets.errors.LedgerError: decisions of 2024-06-27|it differ from the rows written before, which must "
+        "not change: none of the 3 partitions was written; quant live --compare shows the differences and their causes"
     ]
     assert files(again) == before
     assert materialised(again, DECISIONS, DAYS[2], DAYS[2], ["it"])[0], "a day of which nothing was said is free"

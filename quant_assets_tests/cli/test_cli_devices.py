@@ -62,4 +62,4 @@ def test_without_devices_it_says_why(command: Quant, home: Path, monkeypatch: py
     monkeypatch.setenv("QUANT_GPUS", "many")
     status, _, said = command("devices")
     assert status == 1
-    assert said.startswith("error: QUANT_GPUS=many: 'many' is no device; write how many there are (8)")
+    assert said.startswith("error: QUANT_GPUS=many: 'many' is not a device; write how many there are (8)")

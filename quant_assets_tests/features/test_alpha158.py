@@ -24,8 +24,8 @@ def evaluate(panel: Panel) -> dict[str, np.ndarray]:
 
 def window_of(name: str) -> int:
     """Sessions of a feature's window; 1 for those of a single bar."""
-    found = re.fullmatch(r"[a-z]+?(5|10|20|30|60)", name.removeprefix(PREFIX))
-    return int(found[1]) if found else 1
+    result = re.fullmatch(r"[a-z]+?(5|10|20|30|60)", name.removeprefix(PREFIX))
+    return int(result[1]) if result else 1
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def expected(qlib, bars) -> Panel:
 
 
 @pytest.fixture(scope="module")
-def found(bars) -> dict[str, np.ndarray]:
+def computed(bars) -> dict[str, np.ndarray]:
     return evaluate(bars)
 
 
@@ -64,8 +64,8 @@ def test_the_158_have_qlibs_names_and_order(expected) -> None:
 
 
 @pytest.mark.parametrize("name", SET.names)
-def test_equal_to_qlib(name: str, found, expected, bars) -> None:
-    ours, theirs = found[name], expected[name.removeprefix(PREFIX).upper()]
+def test_equal_to_qlib(name: str, computed, expected, bars) -> None:
+    ours, theirs = computed[name], expected[name.removeprefix(PREFIX).upper()]
     d = window_of(name)
     bar = ~np.isnan(bars["close"])
     observed = np.stack([bar[:, max(0, j - d + 1) : j + 1].sum(axis=1) for j in range(bar.shape[1])], axis=1)
@@ -88,32 +88,35 @@ def test_equal_to_qlib(name: str, found, expected, bars) -> None:
     assert complete.sum() > 500
 
 
-def test_a_price_that_does_not_move_has_no_correlation(found, bars) -> None:
+def test_a_price_that_does_not_move_has_no_correlation(computed, bars) -> None:
     flat = (bars.tickers.index("FLAT"), 199)
     for d in (5, 60):
         assert (
-            found[f"{PREFIX}std{d}"][flat] == found[f"{PREFIX}beta{d}"][flat] == found[f"{PREFIX}sump{d}"][flat] == 0.0
+            computed[f"{PREFIX}std{d}"][flat]
+            == computed[f"{PREFIX}beta{d}"][flat]
+            == computed[f"{PREFIX}sump{d}"][flat]
+            == 0.0
         )
-        assert np.isnan(found[f"{PREFIX}corr{d}"][flat])
-        assert np.isnan(found[f"{PREFIX}rsqr{d}"][flat])
-        assert found[f"{PREFIX}rank{d}"][flat] == (d + 1) / 2 / d
+        assert np.isnan(computed[f"{PREFIX}corr{d}"][flat])
+        assert np.isnan(computed[f"{PREFIX}rsqr{d}"][flat])
+        assert computed[f"{PREFIX}rank{d}"][flat] == (d + 1) / 2 / d
 
 
-def test_sessions_without_volume_have_no_ratio_to_it(found, bars) -> None:
+def test_sessions_without_volume_have_no_ratio_to_it(computed, bars) -> None:
     silent = (bars.tickers.index("HALT"), 42)
     assert bars["volume"][silent] == 0.0
-    assert np.isnan([found[f"{PREFIX}{name}5"][silent] for name in ("vma", "vstd", "cord")]).all()
-    assert np.isfinite([found[f"{PREFIX}{name}5"][silent] for name in ("ma", "vsump")]).all()
+    assert np.isnan([computed[f"{PREFIX}{name}5"][silent] for name in ("vma", "vstd", "cord")]).all()
+    assert np.isfinite([computed[f"{PREFIX}{name}5"][silent] for name in ("ma", "vsump")]).all()
 
 
 def test_within_the_declared_bounds_and_nothing_infinite(values) -> None:
     for feature in SET.features:
-        given = values[feature.name][~np.isnan(values[feature.name])]
-        assert np.isfinite(given).all()
-        assert len(given) > 3000
-        assert feature.ge is None or given.min() >= feature.ge, feature.name
-        assert feature.gt is None or given.min() > feature.gt, feature.name
-        assert feature.le is None or given.max() <= feature.le, feature.name
+        known = values[feature.name][~np.isnan(values[feature.name])]
+        assert np.isfinite(known).all()
+        assert len(known) > 3000
+        assert feature.ge is None or known.min() >= feature.ge, feature.name
+        assert feature.gt is None or known.min() > feature.gt, feature.name
+        assert feature.le is None or known.max() <= feature.le, feature.name
 
 
 @pytest.mark.parametrize("lookback", sorted({SET.total_lookback(name) for name in SET.names}))

@@ -1,4 +1,4 @@
-"""What holds for every feature that is a window over bars, whichever module declares it."""
+"""Tests of all features that are windows over bars, from any module."""
 
 import math
 
@@ -18,15 +18,15 @@ def cut(panel, first: int, last: int) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(values[..., first:last]) for name, values in panel.fields.items()}
 
 
-def identical(found: np.ndarray, expected: np.ndarray) -> None:
+def identical(actual: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(
-        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+        np.ascontiguousarray(actual).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
     )
 
 
 @pytest.mark.parametrize("name", LIBRARY.names)
 def test_one_month_with_its_lookback_is_the_month_of_the_whole(name: str, bar_panel) -> None:
-    """Bit for bit, a running month too: nothing but the declared history and nothing from the future."""
+    """Bit for bit, also in an unfinished month: only the declared history and nothing from the future."""
     whole = LIBRARY.evaluate(bar_panel.fields, Windows(bar_panel.sessions), [name])[name]
     lookback = LIBRARY.total_lookback(name)
     for month in ("2019-07", "2019-08", "2019-09", "2019-10", "2019-11", "2019-12"):
@@ -34,8 +34,10 @@ def test_one_month_with_its_lookback_is_the_month_of_the_whole(name: str, bar_pa
         for last in (start + 1, start + 11, end):
             first = start - lookback
             assert first >= 0
-            found = LIBRARY.evaluate(cut(bar_panel, first, last), Windows(bar_panel.sessions[first:last]), [name])[name]
-            identical(found[:, lookback:], whole[:, start:last])
+            result = LIBRARY.evaluate(cut(bar_panel, first, last), Windows(bar_panel.sessions[first:last]), [name])[
+                name
+            ]
+            identical(result[:, lookback:], whole[:, start:last])
         assert np.isfinite(whole[0, start:end]).mean() > 0.95
 
 
@@ -51,12 +53,12 @@ def test_values_stay_within_their_bounds_and_say_what_they_are(bar_panel, flat_p
     for panel in (bar_panel, flat_panel):
         values = LIBRARY.evaluate(panel.fields, Windows(panel.sessions))
         for feature in LIBRARY.features:
-            found = values[feature.name]
-            assert not np.isinf(found).any(), feature.name
-            found = found[np.isfinite(found)]
-            assert feature.ge is None or (found >= feature.ge).all(), feature.name
-            assert feature.gt is None or (found > feature.gt).all(), feature.name
-            assert feature.le is None or (found <= feature.le).all(), feature.name
+            result = values[feature.name]
+            assert not np.isinf(result).any(), feature.name
+            result = result[np.isfinite(result)]
+            assert feature.ge is None or (result >= feature.ge).all(), feature.name
+            assert feature.gt is None or (result > feature.gt).all(), feature.name
+            assert feature.le is None or (result <= feature.le).all(), feature.name
             assert feature.meaning
             assert feature.unit
     assert len(LIBRARY.names) > 80
@@ -99,5 +101,5 @@ def test_logarithms_of_a_bar_add_up(bar_values, bar_panel) -> None:
 
 
 def test_over_is_missing_where_the_denominator_is_not_positive() -> None:
-    found = over(np.array([1.0, 1.0, -6.0, 1.0]), np.array([0.0, -2.0, 3.0, math.nan]))
-    np.testing.assert_array_equal(found, [math.nan, math.nan, -2.0, math.nan])
+    result = over(np.array([1.0, 1.0, -6.0, 1.0]), np.array([0.0, -2.0, 3.0, math.nan]))
+    np.testing.assert_array_equal(result, [math.nan, math.nan, -2.0, math.nan])

@@ -78,15 +78,15 @@ def test_betas_take_no_notice_of_names_before_they_are_members(
     """T01 has bars in the sector throughout, but joins the index on a day of the range."""
     day = date(2020, 8, 12)
     joins = market._replace(universe=market.universe.filter((pl.col("ticker") != "T01") | (pl.col("date") >= day)))
-    found = compute(joins, price_peaks, statements, MONTHS[0], MONTHS[-1])
-    others = found.filter(pl.col("ticker") != "T01")
+    result = compute(joins, price_peaks, statements, MONTHS[0], MONTHS[-1])
+    others = result.filter(pl.col("ticker") != "T01")
     never = joins._replace(prices=market.prices.filter((pl.col("ticker") != "T01") | (pl.col("date") >= day)))
     without = compute(never, price_peaks, statements, MONTHS[0], MONTHS[-1]).filter(pl.col("ticker") != "T01")
     identical(others, without)
     assert not others["beta_120"].equals(whole.filter(pl.col("ticker") != "T01")["beta_120"])
     identical(
         pl.concat([compute(joins, price_peaks, statements, month, month) for month in MONTHS]).sort("ticker", "date"),
-        found,
+        result,
     )
 
 
@@ -154,10 +154,10 @@ def test_a_symbols_next_company_owes_nothing_to_the_one_before(
     both = market._replace(prices=prices)
     before, after = both._replace(prices=prices.filter(~late)), both._replace(prices=prices.filter(~own | late))
     with_own = [
-        compute(each, peaks(each.prices, each.days, month_ends(each.days)), statements, MONTHS[0], MONTHS[-1])
+        compute(data, peaks(data.prices, data.days, month_ends(data.days)), statements, MONTHS[0], MONTHS[-1])
         .filter(pl.col("ticker") == "T01")
         .drop("beta_120")  # the sector's return has both companies in it
-        for each in (both, before, after)
+        for data in (both, before, after)
     ]
     whole, first, second = with_own
     identical(whole, pl.concat([first, second]))
@@ -180,21 +180,22 @@ def test_an_unexplained_step_stays_with_its_name_and_is_unknown_there(
         pl.when(risen).then(level * 75.0).otherwise(level), unexplained=risen & (pl.col("date") == day)
     )
     plain = compute(market, price_peaks, statements, "2020-08", "2020-09")
-    made = compute(market._replace(prices=prices), price_peaks, statements, "2020-08", "2020-09")
+    result = compute(market._replace(prices=prices), price_peaks, statements, "2020-08", "2020-09")
     of_sector = [name for name, column in LIBRARY.dataset.columns.items() if column.across]
     others = pl.col("ticker") != "T01"
-    identical(made.filter(others).drop(of_sector), plain.filter(others).drop(of_sector))
+    identical(result.filter(others).drop(of_sector), plain.filter(others).drop(of_sector))
     for name in of_sector:  # one name is missing from one day's mean
-        assert (made[name] - plain[name]).filter(plain["ticker"] != "T01").abs().max() < 0.2, name
+        assert (result[name] - plain[name]).filter(plain["ticker"] != "T01").abs().max() < 0.2, name
     after = (pl.col("ticker") == "T01") & (pl.col("date") >= day)
     for name in LIBRARY.windows.names:
-        values = made.filter(after)[name]
+        values = result.filter(after)[name]
         reach = LIBRARY.windows.straddle(name)
         assert values.head(reach + 1).null_count() == min(reach + 1, len(values)), name
         assert values.head(reach + 2).null_count() <= reach + 1, name
     before = (pl.col("ticker") == "T01") & (pl.col("date") < day)
-    identical(made.filter(before).drop(of_sector), plain.filter(before).drop(of_sector))
+    identical(result.filter(before).drop(of_sector), plain.filter(before).drop(of_sector))
     months = [
-        compute(market._replace(prices=prices), price_peaks, statements, each, each) for each in ("2020-08", "2020-09")
+        compute(market._replace(prices=prices), price_peaks, statements, month, month)
+        for month in ("2020-08", "2020-09")
     ]
-    identical(pl.concat(months).sort("ticker", "date"), made)
+    identical(pl.concat(months).sort("ticker", "date"), result)

@@ -29,16 +29,16 @@ def rows() -> pl.DataFrame:
 
 
 def test_each_member_against_the_others_of_its_session(rows: pl.DataFrame) -> None:
-    found = cross_sections(rows, DECLARED)
-    assert found.columns == ["ticker", "date", "a_sector_rank", "a_sector_zscore", "b_sector_rank", "b_sector_zscore"]
+    result = cross_sections(rows, DECLARED)
+    assert result.columns == ["ticker", "date", "a_sector_rank", "a_sector_zscore", "b_sector_rank", "b_sector_zscore"]
     by_day = rows.to_pandas().groupby("date")
     for name in ("a", "b"):
         count = by_day[name].transform("count")
         expected_rank = (by_day[name].rank() - 1) / (count - 1)
         expected_score = (rows[name].to_pandas() - by_day[name].transform("mean")) / by_day[name].transform("std")
-        np.testing.assert_allclose(found[f"{name}_sector_rank"].to_numpy(), expected_rank.where(count > 1), rtol=1e-12)
-        np.testing.assert_allclose(found[f"{name}_sector_zscore"].to_numpy(), expected_score, rtol=1e-9, atol=1e-12)
-    assert found["a_sector_rank"].null_count() >= rows["a"].null_count() > 0
+        np.testing.assert_allclose(result[f"{name}_sector_rank"].to_numpy(), expected_rank.where(count > 1), rtol=1e-12)
+        np.testing.assert_allclose(result[f"{name}_sector_zscore"].to_numpy(), expected_score, rtol=1e-9, atol=1e-12)
+    assert result["a_sector_rank"].null_count() >= rows["a"].null_count() > 0
 
 
 def test_a_session_depends_on_its_own_rows_only(rows: pl.DataFrame) -> None:
@@ -52,11 +52,11 @@ def test_a_session_depends_on_its_own_rows_only(rows: pl.DataFrame) -> None:
 def test_the_market_is_every_sector(rows: pl.DataFrame) -> None:
     sectors = rows.with_columns(sector=pl.when(pl.col("ticker") < "D").then(pl.lit("it")).otherwise(pl.lit("energy")))
     declared = [compared("a", "market", "rank")]
-    found = market_features(sectors, declared)
-    assert found.columns == ["sector", "ticker", "date", "a_market_rank"]
+    result = market_features(sectors, declared)
+    assert result.columns == ["sector", "ticker", "date", "a_market_rank"]
     expected = cross_sections(rows, declared).sort("ticker", "date")
-    assert_frame_equal(found.drop("sector").sort("ticker", "date"), expected, check_exact=True)
-    assert found["sector"].to_list() == sorted(found["sector"].to_list())
+    assert_frame_equal(result.drop("sector").sort("ticker", "date"), expected, check_exact=True)
+    assert result["sector"].to_list() == sorted(result["sector"].to_list())
 
 
 def test_breadth_counts_those_with_a_value() -> None:
@@ -71,9 +71,9 @@ def test_breadth_counts_those_with_a_value() -> None:
         schema={"date": pl.Date, "return_1": pl.Float64, "high_52w_distance": pl.Float64},
         orient="row",
     )
-    declared = [each for each in BREADTH if each.name in ("advancing", "at_high_52w")]
-    found = market_breadth(features, declared)
-    assert found.rows() == [(DAYS[0], 4, 2 / 3, 1 / 2), (DAYS[1], 1, None, None)]
+    declared = [share for share in BREADTH if share.name in ("advancing", "at_high_52w")]
+    result = market_breadth(features, declared)
+    assert result.rows() == [(DAYS[0], 4, 2 / 3, 1 / 2), (DAYS[1], 1, None, None)]
 
 
 def test_what_is_compared_must_be_there() -> None:
@@ -103,7 +103,7 @@ def test_breadth_of_real_members_follows_the_published_one(shared_data: Path) ->
     inside = rows.join(members, on="ticker").filter(
         pl.col("date") >= pl.col("start_date"), pl.col("end_date").is_null() | (pl.col("date") < pl.col("end_date"))
     )
-    ours = market_breadth(inside, [each for each in BREADTH if each.name == "above_sma_200"])
+    ours = market_breadth(inside, [share for share in BREADTH if share.name == "above_sma_200"])
     published = (
         pl.read_parquet(shared_data / "index_etf_daily.parquet")
         .filter(pl.col("ticker") == "S5TH")

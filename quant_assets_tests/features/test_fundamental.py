@@ -58,16 +58,16 @@ def ask(
 ) -> list[dict]:
     prices = bars() if prices is None else prices
     rows = prices.select("ticker", "date").filter(pl.col("date").is_in(list(days))).sort("date")
-    found = fundamental(rows, prices, fundamentals, settings, days[0], days[-1]).sort("date")
-    assert found.height == len(days)
-    return found.to_dicts()
+    result = fundamental(rows, prices, fundamentals, settings, days[0], days[-1]).sort("date")
+    assert result.height == len(days)
+    return result.to_dicts()
 
 
 @pytest.fixture(scope="module")
 def quarterly(statement):
     def rows(**more: object) -> list[dict]:
         """Revenue 10, 11, 12, … million by quarter, net income a tenth of it, a million shares."""
-        made = []
+        result = []
         for i, end in enumerate(QUARTERS):
             revenue = 1e6 * (10 + i)
             figures = {
@@ -79,8 +79,8 @@ def quarterly(statement):
                 "total_debt": 1e7,
                 "shares": 1e6,
             }
-            made.append(statement(end, known_on(end), **(figures | more)))
-        return made
+            result.append(statement(end, known_on(end), **(figures | more)))
+        return result
 
     return rows
 
@@ -176,10 +176,10 @@ def test_four_quarters_are_one_tickers_in_the_order_of_their_ends(quarterly, as_
     three = [row for row in quarterly() if date(2017, 6, 30) <= row["period_end"] <= date(2017, 12, 31)]
     one = [{**row, "ticker": "B"} for row in quarterly() if row["period_end"] == date(2018, 3, 31)]
     prices = pl.concat([bars(), bars("B")])
-    asked = prices.select("ticker", "date").filter(pl.col("date") == day)
-    found = fundamental(asked, prices, as_fundamentals(three + one), SETTINGS, day, day)
-    assert found["book_to_market"].null_count() == 0
-    assert found["net_margin"].to_list() == [None, None]
+    keys = prices.select("ticker", "date").filter(pl.col("date") == day)
+    result = fundamental(keys, prices, as_fundamentals(three + one), SETTINGS, day, day)
+    assert result["book_to_market"].null_count() == 0
+    assert result["net_margin"].to_list() == [None, None]
 
 
 def test_a_figure_that_a_quarter_lacks_comes_from_an_older_year(quarterly, statement, as_fundamentals) -> None:
@@ -434,9 +434,11 @@ def test_values_of_june_2016(shared_data: Path) -> None:
     )
     known = as_known(source.statements(list(world), day), snapshots, "it", settings.fundamentals, days)
     rows = prices.select("ticker", "date").filter(pl.col("date") == day)
-    found = {row["ticker"]: row for row in fundamental(rows, prices, known, settings.fundamentals, day, day).to_dicts()}
+    result = {
+        row["ticker"]: row for row in fundamental(rows, prices, known, settings.fundamentals, day, day).to_dicts()
+    }
     for ticker, (market_value, net_income, debt, equity) in world.items():
-        row = found[ticker]
+        row = result[ticker]
         # Shares are the diluted average of the fiscal year before, since when the companies bought back up to 6
         # percent.
         assert row["earnings_yield"] == pytest.approx(net_income / market_value, rel=0.08)

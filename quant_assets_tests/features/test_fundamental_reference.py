@@ -37,9 +37,9 @@ def seen(published: list[tuple[date, int, float]], statement, as_fundamentals) -
     prices = pl.DataFrame({"date": pl.Series(DAYS, dtype=pl.Date)}).select(
         pl.lit("A").alias("ticker"), "date", close_unadjusted=pl.lit(50.0), split_factor=pl.lit(1.0)
     )
-    asked = prices.select("ticker", "date")
-    found = fundamental(asked, prices, as_fundamentals(rows), FundamentalSettings(), DAYS[0].item(), DAYS[-1].item())
-    return dict(found.select("date", "debt_to_equity").iter_rows())
+    keys = prices.select("ticker", "date")
+    result = fundamental(keys, prices, as_fundamentals(rows), FundamentalSettings(), DAYS[0].item(), DAYS[-1].item())
+    return dict(result.select("date", "debt_to_equity").iter_rows())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Market value after a split that nobody flagged: repaired, taken back, or only marked."""
+"""Market value after an unflagged split: repaired, undone, or only marked."""
 
 from datetime import date
 
@@ -31,16 +31,16 @@ def _statement(known_at: date, shares: float) -> dict[str, object]:
 def _answers(path: list[float], *statements: dict[str, object], volumes: list[float] | None = None) -> pl.DataFrame:
     """Fundamental features at each session, of a close of 50 times `path` from session `AT` on."""
     factors = [1.0] * AT + path + path[-1:] * (len(DAYS) - AT - len(path))
-    traded = [1e6] * AT + (volumes or [1e6 / each for each in path])
+    traded = [1e6] * AT + (volumes or [1e6 / factor for factor in path])
     traded += traded[-1:] * (len(DAYS) - len(traded))
-    bars = make_bars(DAYS, [50.0 * each for each in factors], volume=pl.Series(traded))
+    bars = make_bars(DAYS, [50.0 * factor for factor in factors], volume=pl.Series(traded))
     prices = adjust(
         company_bars(bars, DELISTINGS.to_frame(), DAYS, BarSettings()).series.with_columns(
             in_sector=pl.lit(True), panel_from=pl.col("date")
         )
     )
     rows = prices.select("ticker", "date")
-    found = fundamental(rows, prices, as_fundamentals(list(statements)), SETTINGS, DAYS[0].item(), DAYS[-1].item())
+    result = fundamental(rows, prices, as_fundamentals(list(statements)), SETTINGS, DAYS[0].item(), DAYS[-1].item())
     months = month_range("2018-01", "2018-09")
     alone = []
     for month in months:
@@ -49,23 +49,23 @@ def _answers(path: list[float], *statements: dict[str, object], volumes: list[fl
         loaded = prices.filter(pl.col("date").is_between(start, last))
         of_month = rows.filter(pl.col("date").is_between(first, last))
         oldest = month_start(shift_month(month, -SETTINGS.lookback_months))
-        known = [each for each in statements if oldest <= each["known_at"] <= last]  # type: ignore[operator]
+        known = [row for row in statements if oldest <= row["known_at"] <= last]  # type: ignore[operator]
         alone.append(fundamental(of_month, loaded, as_fundamentals(known), SETTINGS, first, last))
-    assert pl.concat(alone).sort("date").equals(found.sort("date")), "a month alone, which knows nothing later"
-    return found.sort("date")
+    assert pl.concat(alone).sort("date").equals(result.sort("date")), "a month alone, which knows nothing later"
+    return result.sort("date")
 
 
 @pytest.mark.parametrize("ratio", [2.0, 4.0, 0.1])
 def test_a_repaired_split_multiplies_the_shares(ratio: float) -> None:
-    found = _answers([1.0 / ratio], _statement(date(2018, 2, 20), 1e6))
-    valued = found.filter(pl.col("date") >= date(2018, 2, 20))
+    result = _answers([1.0 / ratio], _statement(date(2018, 2, 20), 1e6))
+    valued = result.filter(pl.col("date") >= date(2018, 2, 20))
     for name, expected in zip(YIELDS, (5e6 / 50e6, 2e7 / 50e6), strict=True):
         assert valued[name].to_list() == pytest.approx([expected] * len(valued)), name
 
 
 def test_what_a_reversal_takes_back_leaves_the_shares_as_stated() -> None:
-    found = _answers([0.25, 0.25, 0.25, 1.0], _statement(date(2018, 2, 20), 1e6))
-    valued = found.filter(pl.col("date") >= date(2018, 2, 20))
+    result = _answers([0.25, 0.25, 0.25, 1.0], _statement(date(2018, 2, 20), 1e6))
+    valued = result.filter(pl.col("date") >= date(2018, 2, 20))
     assert valued["book_to_market"].to_list() == pytest.approx([2e7 / 50e6] * len(valued))
 
 
@@ -83,10 +83,10 @@ def test_a_marked_step_like_a_split_makes_market_value_unknown_until_the_next_st
     path: float, doubted: bool
 ) -> None:
     known, again = date(2018, 2, 20), date(2018, 8, 14)
-    found = _answers([path], _statement(known, 1e6), _statement(again, 2e6), volumes=[9e6])
-    before = found.filter(pl.col("date").is_between(known, DAY, closed="left"))
-    between = found.filter(pl.col("date").is_between(DAY, again, closed="left"))
-    after = found.filter(pl.col("date") >= again)
+    result = _answers([path], _statement(known, 1e6), _statement(again, 2e6), volumes=[9e6])
+    before = result.filter(pl.col("date").is_between(known, DAY, closed="left"))
+    between = result.filter(pl.col("date").is_between(DAY, again, closed="left"))
+    after = result.filter(pl.col("date") >= again)
     for name, value in zip(YIELDS, (5e6, 2e7), strict=True):
         assert before[name].to_list() == pytest.approx([value / 50e6] * len(before)), name
         expected = [None if doubted else pytest.approx(value / (50e6 * path))] * len(between)
@@ -97,6 +97,6 @@ def test_a_marked_step_like_a_split_makes_market_value_unknown_until_the_next_st
 
 def test_a_newer_statement_without_shares_does_not_end_the_doubt() -> None:
     newer = statement(date(2018, 3, 31), date(2018, 5, 10), total_equity=3e7)
-    found = _answers([70.6], _statement(date(2018, 2, 20), 1e6), newer, volumes=[9e6])
-    late = found.filter(pl.col("date") >= date(2018, 5, 10))
+    result = _answers([70.6], _statement(date(2018, 2, 20), 1e6), newer, volumes=[9e6])
+    late = result.filter(pl.col("date") >= date(2018, 5, 10))
     assert late["book_to_market"].null_count() == len(late)

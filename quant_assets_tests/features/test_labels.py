@@ -52,13 +52,13 @@ def ask(
         orient="row",
     )
     universe = pl.DataFrame({"ticker": ["A"], "date": [day(at)]})
-    found = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
-    assert found.schema == DATASETS["labels"].schema
-    assert (found["entry_date"] == day(at + settings.entry_lag)).all()
+    result = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
+    assert result.schema == DATASETS["labels"].schema
+    assert (result["entry_date"] == day(at + settings.entry_lag)).all()
     places = {session: place for place, session in enumerate(DAYS.tolist())}
     return {
         row["horizon"]: (row["forward_return"], places[row["exit_date"]], row["known_at"], row["delisted"])
-        for row in found.to_dicts()
+        for row in result.to_dicts()
     }
 
 
@@ -67,11 +67,11 @@ def steady(*places: int, growth: float = 1.01) -> dict[int, float]:
 
 
 def test_return_from_entry_to_exit() -> None:
-    found = ask(steady(*range(100)))
-    assert {horizon: row[1:] for horizon, row in found.items()} == {
+    result = ask(steady(*range(100)))
+    assert {horizon: row[1:] for horizon, row in result.items()} == {
         horizon: (1 + horizon, day(1 + horizon), False) for horizon in (1, 5, 20, 60)
     }
-    for horizon, row in found.items():
+    for horizon, row in result.items():
         assert row[0] == pytest.approx(1.01**horizon - 1)
 
 
@@ -103,8 +103,8 @@ def test_a_way_over_an_unexplained_step_is_marked(
 
     january, february = (day(0), date(2024, 1, 31)), (date(2024, 2, 1), date(2024, 2, 29))
     whole = made(prices, january[0], february[1])
-    found = whole.filter(pl.col("date") == day(at))
-    assert dict(found.select("horizon", "unexplained").iter_rows()) == expected
+    result = whole.filter(pl.col("date") == day(at))
+    assert dict(result.select("horizon", "unexplained").iter_rows()) == expected
     raw = made(prices.drop("unexplained"), january[0], february[1])
     assert not raw["unexplained"].any()
     assert raw.drop("unexplained").equals(whole.drop("unexplained")), "the returns are as they are"
@@ -136,18 +136,18 @@ def test_an_exit_without_a_bar_takes_the_last_one_unless_it_is_stale() -> None:
 
 
 def test_a_delisting_ends_the_label_at_the_last_price() -> None:
-    found = ask(steady(*range(11)), gone=(10, 15))
-    assert found[5] == (pytest.approx(1.01**5 - 1), 6, day(6), False)
+    result = ask(steady(*range(11)), gone=(10, 15))
+    assert result[5] == (pytest.approx(1.01**5 - 1), 6, day(6), False)
     for horizon in (20, 60):
-        assert found[horizon] == (pytest.approx(1.01**9 - 1), 10, day(15), True)
+        assert result[horizon] == (pytest.approx(1.01**9 - 1), 10, day(15), True)
 
 
 def test_the_delisting_return_counts_from_the_last_price_on() -> None:
     bars = steady(*range(11))
-    found = ask(bars, gone=(10, 15), loss=-0.3)
-    assert found[5][0] == pytest.approx(1.01**5 - 1)  # over before the last price
+    result = ask(bars, gone=(10, 15), loss=-0.3)
+    assert result[5][0] == pytest.approx(1.01**5 - 1)  # over before the last price
     for horizon in (20, 60):
-        assert found[horizon][0] == pytest.approx(0.7 * 1.01**9 - 1)
+        assert result[horizon][0] == pytest.approx(0.7 * 1.01**9 - 1)
     settings = LabelSettings(horizons=(11, 14))  # exits at 12, before anybody knew, and at 15
     assert [row[0] for row in ask(bars, gone=(10, 14), loss=-1.0, settings=settings).values()] == pytest.approx(
         [1.01**9 - 1, -1.0]
@@ -160,12 +160,12 @@ def test_a_label_ends_with_its_company_also_where_the_symbol_trades_again() -> N
     prices = prices.with_columns(
         listed=pl.when(pl.col("date") < day(10)).then(pl.lit(day(0))).otherwise(pl.lit(day(15)))
     )
-    gone = pl.DataFrame(
+    delistings = pl.DataFrame(
         [("A", day(5), day(10), "unknown", None, None)], schema=DATASETS["delistings"].schema, orient="row"
     )
     universe = pl.DataFrame({"ticker": ["A"] * 2, "date": [day(3), day(20)]})
-    found = labels(prices, gone, universe, LabelSettings(horizons=(4, 20)), DAYS, FAR, day(0), day(30))
-    assert found.select("date", "horizon", "exit_date", "delisted").rows() == [
+    result = labels(prices, delistings, universe, LabelSettings(horizons=(4, 20)), DAYS, FAR, day(0), day(30))
+    assert result.select("date", "horizon", "exit_date", "delisted").rows() == [
         (day(3), 4, day(5), False),  # exits at 8, when nobody knew yet
         (day(3), 20, day(5), True),
         (day(20), 4, day(25), False),
@@ -177,10 +177,10 @@ def test_a_label_that_is_known_does_not_change_when_a_delisting_is_heard_of_late
     settings = LabelSettings(horizons=(11, 14, 20))
     bars = steady(*range(11))  # exits at 12, 15 and 21
     assert ask(bars, last_known=day(13), settings=settings) == {11: (pytest.approx(1.01**9 - 1), 10, day(12), False)}
-    found = ask(bars, gone=(10, 14), settings=settings)
-    assert found[11][1:] == (10, day(12), False)  # known at 12, before anybody knew of the delisting at 14
-    assert found[14][1:] == (10, day(14), True)
-    assert found[20][1:] == (10, day(14), True)
+    result = ask(bars, gone=(10, 14), settings=settings)
+    assert result[11][1:] == (10, day(12), False)  # known at 12, before anybody knew of the delisting at 14
+    assert result[14][1:] == (10, day(14), True)
+    assert result[20][1:] == (10, day(14), True)
 
 
 def test_a_delisting_known_after_the_exit_counts_only_without_a_price_and_for_a_while() -> None:
@@ -210,14 +210,14 @@ def test_a_delisting_announced_before_the_last_session_is_known_at_the_last_pric
 
 def test_a_presumed_delisting_is_given_time_to_prove_wrong() -> None:
     bars = steady(*range(11))
-    found = ask(bars, gone=(10, 25), loss=-0.3, rule="collapse")
-    assert {horizon: row[1:] for horizon, row in found.items()} == {
+    result = ask(bars, gone=(10, 25), loss=-0.3, rule="collapse")
+    assert {horizon: row[1:] for horizon, row in result.items()} == {
         1: (2, day(2), False),
         5: (6, day(6), False),
         20: (10, day(21 + DELISTING_SESSIONS), True),  # it became known at 25, and stands at 31
         60: (10, day(61 + DELISTING_SESSIONS), True),
     }
-    assert found[60][0] == pytest.approx(0.7 * 1.01**9 - 1)
+    assert result[60][0] == pytest.approx(0.7 * 1.01**9 - 1)
 
 
 def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
@@ -225,11 +225,13 @@ def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
     bars, horizons = steady(*range(11), *range(40, 100)), (10, 14, 20, 28, 29, 37, 39, 60)
     every = LabelSettings(horizons=horizons)
 
-    def given(last_known: date = FAR) -> dict[int, tuple[float, int, date, bool]]:
-        kept = {place: close for place, close in bars.items() if day(place) <= last_known}
-        return ask(kept, gone=(10, 25), again=40, loss=-0.3, rule="collapse", settings=every, last_known=last_known)
+    def labels_known(last_known: date = FAR) -> dict[int, tuple[float, int, date, bool]]:
+        bars_known = {place: close for place, close in bars.items() if day(place) <= last_known}
+        return ask(
+            bars_known, gone=(10, 25), again=40, loss=-0.3, rule="collapse", settings=every, last_known=last_known
+        )
 
-    whole = given()
+    whole = labels_known()
     assert {horizon: row[1:] for horizon, row in whole.items()} == {
         10: (10, day(11), False),  # an exit one session after the last bar
         14: (10, day(15), False),
@@ -241,7 +243,7 @@ def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
     }
     assert whole[60][0] == pytest.approx(1.01**60 - 1)
     for last in range(8, 75):
-        assert given(day(last)) == {h: row for h, row in whole.items() if row[2] <= day(last)}, last
+        assert labels_known(day(last)) == {h: row for h, row in whole.items() if row[2] <= day(last)}, last
 
 
 def test_a_delisting_presumed_while_a_close_still_stands_in_waits_too() -> None:
@@ -254,15 +256,15 @@ def test_a_delisting_presumed_while_a_close_still_stands_in_waits_too() -> None:
         assert whole[14][1:] == expected
         for last in range(12, 45):
             kept = {place: close for place, close in every.items() if place <= last}
-            found = ask(kept, gone=(10, 15), again=again, rule="unknown", settings=only, last_known=day(last))
-            assert found == ({} if day(last) < expected[1] else whole)
+            result = ask(kept, gone=(10, 15), again=again, rule="unknown", settings=only, last_known=day(last))
+            assert result == ({} if day(last) < expected[1] else whole)
 
 
 def test_after_a_wrong_delisting_the_next_one_counts() -> None:
     bars = steady(*range(11), *range(30, 41))
-    found = ask(bars, gone=[(10, 25), (40, 55)], again=30, rule="unknown")
-    assert found[60][1:] == (40, day(61 + DELISTING_SESSIONS), True)
-    assert found[60][0] == pytest.approx(1.01**39 - 1)
+    result = ask(bars, gone=[(10, 25), (40, 55)], again=30, rule="unknown")
+    assert result[60][1:] == (40, day(61 + DELISTING_SESSIONS), True)
+    assert result[60][0] == pytest.approx(1.01**39 - 1)
 
 
 def test_the_first_delisting_after_the_entry_counts() -> None:
@@ -296,17 +298,19 @@ def renamed(*, known: int = 10, taken: int | None = None) -> tuple[pl.DataFrame,
 @pytest.mark.parametrize("at", [5, 9])
 def test_a_label_goes_on_under_the_new_symbol(at: int, taken: int | None) -> None:
     """Also where it is entered on the day of the rename, and whoever has the old symbol afterwards."""
-    prices, gone = renamed(taken=taken)
+    prices, delistings = renamed(taken=taken)
     universe = pl.DataFrame({"ticker": ["OLD"], "date": [day(at)]})
-    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") < 60)
-    assert found.select("horizon", "exit_date", "known_at", "delisted").rows() == [
+    result = labels(prices, delistings, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") < 60)
+    assert result.select("horizon", "exit_date", "known_at", "delisted").rows() == [
         (horizon, day(at + 1 + horizon), day(at + 1 + horizon), False) for horizon in (1, 5, 20)
     ]
-    assert found["forward_return"].to_list() == pytest.approx([1.01**horizon - 1.0 for horizon in (1, 5, 20)])
-    far = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") == 60)
+    assert result["forward_return"].to_list() == pytest.approx([1.01**horizon - 1.0 for horizon in (1, 5, 20)])
+    far = labels(prices, delistings, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") == 60)
     if taken is None:
         assert far["forward_return"].to_list() == pytest.approx([0.7 * 1.01 ** (39 - at) - 1.0])
-    absent = labels(prices.filter(pl.col("ticker") == "OLD"), gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    absent = labels(
+        prices.filter(pl.col("ticker") == "OLD"), delistings, universe, SETTINGS, DAYS, FAR, day(0), day(30)
+    )
     assert absent["exit_date"].to_list() == [day(7)] * (at == 5), (
         "a sector without the new symbol has no label beyond the rename"
     )
@@ -314,19 +318,19 @@ def test_a_label_goes_on_under_the_new_symbol(at: int, taken: int | None) -> Non
 
 def test_a_symbol_that_was_given_up_has_no_labels_whoever_still_lists_it() -> None:
     """What is held goes on under the new symbol; the old one has no bar, in a range as in the month alone."""
-    prices, gone = renamed()
+    prices, delistings = renamed()
     universe = pl.DataFrame({"ticker": ["OLD", "OLD"], "date": [day(9), day(25)]})
-    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
-    assert found["date"].unique().to_list() == [day(9)]
-    later, none = prices.filter(pl.col("date") >= day(21)), gone.filter(pl.col("known_at") >= day(21))
+    result = labels(prices, delistings, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    assert result["date"].unique().to_list() == [day(9)]
+    later, none = prices.filter(pl.col("date") >= day(21)), delistings.filter(pl.col("known_at") >= day(21))
     assert labels(later, none, universe, SETTINGS, DAYS[21:], FAR, day(21), day(30)).is_empty()
 
 
 def test_the_next_owner_of_an_old_symbol_has_its_own_delistings() -> None:
-    prices, gone = renamed(taken=20)
+    prices, delistings = renamed(taken=20)
     universe = pl.DataFrame({"ticker": ["OLD"], "date": [day(30)]})
-    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
-    assert found.select("forward_return", "delisted").unique().rows() == [(0.0, False)]
+    result = labels(prices, delistings, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    assert result.select("forward_return", "delisted").unique().rows() == [(0.0, False)]
 
 
 def test_labels_mature() -> None:
@@ -385,9 +389,9 @@ def test_what_becomes_known_later_changes_no_label_known_before(
     last_known: date, whole, compute, market, identical, cut
 ) -> None:
     months = [month for month in MONTHS if month <= month_of(last_known)]
-    found = compute(cut(market, last_known), months[0], months[-1], last_known)
-    identical(found, whole.filter(pl.col("known_at") <= last_known))
-    assert found.height > 100
+    result = compute(cut(market, last_known), months[0], months[-1], last_known)
+    identical(result, whole.filter(pl.col("known_at") <= last_known))
+    assert result.height > 100
 
 
 def test_a_label_outlives_its_tickers_move_to_another_sector(whole, market) -> None:

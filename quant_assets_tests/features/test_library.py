@@ -17,7 +17,7 @@ from quant_assets.windows.declarations import Declared, Feature
 from quant_assets.windows.recomputation import audit, made_up
 from quant_assets.windows.windows import Windows
 
-COMPARED = [each for each in ready_made("cross_section") if isinstance(each, CrossSection)]
+COMPARED = [feature for feature in ready_made("cross_section") if isinstance(feature, CrossSection)]
 
 
 def own(name: str, *inputs: str) -> Feature:
@@ -30,7 +30,7 @@ def test_every_feature_depends_on_its_declared_lookback_and_nothing_later(name: 
         assert np.isfinite(values[0]).any(), f"{feature} has no value with a complete history"
 
 
-@pytest.mark.parametrize("declared", COMPARED, ids=lambda each: each.name)
+@pytest.mark.parametrize("declared", COMPARED, ids=lambda feature: feature.name)
 def test_every_comparison_depends_on_its_input_and_session_alone(declared: CrossSection) -> None:
     rng = np.random.default_rng(9)
     days = [date(2024, 6, 3), date(2024, 6, 4), date(2024, 6, 5)]
@@ -54,7 +54,7 @@ def test_no_kernel_is_called_twice_for_one_result(name: str, monkeypatch: pytest
     def counted(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def call(*arguments: object) -> np.ndarray:
             calls[
-                kernel.__name__, *(each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments)
+                kernel.__name__, *(value.tobytes() if isinstance(value, np.ndarray) else value for value in arguments)
             ] += 1
             return kernel(*arguments)
 

@@ -1,4 +1,4 @@
-"""Bars without an open: whatever needs no open is as it was, and the rest is missing for as long as an open is."""
+"""Bars without an open: features that need no open are unchanged, and the others are missing as long as an open is."""
 
 from datetime import date
 
@@ -31,19 +31,19 @@ def test_what_needs_no_open_is_as_it_was_and_the_rest_is_missing(name: str) -> N
     without = dict(fields, open=fields["open"].copy())
     stop = len(days) - 150
     without["open"][0, :stop] = np.nan
-    asked = [feature.name for feature in declared if not feature.hidden]
-    whole = features.evaluate(fields, Windows(days), asked)
-    found = features.evaluate(without, Windows(days), asked)
-    needing = features.reach("open").keys() & set(asked)
-    assert 3 < len(needing) < len(asked)
-    for each in asked:
-        assert not np.isinf(found[each]).any(), each
-        if each in needing:
-            assert np.isnan(found[each][0, :stop]).all(), each
-            np.testing.assert_array_equal(found[each][1:], whole[each][1:], err_msg=each)
-            np.testing.assert_array_equal(found[each][0, -22:], whole[each][0, -22:], err_msg=each)
+    names = [feature.name for feature in declared if not feature.hidden]
+    whole = features.evaluate(fields, Windows(days), names)
+    result = features.evaluate(without, Windows(days), names)
+    needing = features.reach("open").keys() & set(names)
+    assert 3 < len(needing) < len(names)
+    for feature in names:
+        assert not np.isinf(result[feature]).any(), feature
+        if feature in needing:
+            assert np.isnan(result[feature][0, :stop]).all(), feature
+            np.testing.assert_array_equal(result[feature][1:], whole[feature][1:], err_msg=feature)
+            np.testing.assert_array_equal(result[feature][0, -22:], whole[feature][0, -22:], err_msg=feature)
         else:
-            np.testing.assert_array_equal(found[each], whole[each], err_msg=each)
+            np.testing.assert_array_equal(result[feature], whole[feature], err_msg=feature)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def prices() -> pl.DataFrame:
     closes = 25.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, 200)))
     opens = np.where(np.arange(200) < WITHOUT, 0.0, closes)
     bars = make_bars(DAYS[:200], closes.tolist(), open=pl.Series(opens))
-    found = company_bars(bars, DELISTINGS.to_frame(), DAYS, BarSettings())
-    assert found.refused.is_empty()
-    rows = found.series.with_columns(in_sector=True, panel_from="date")
+    result = company_bars(bars, DELISTINGS.to_frame(), DAYS, BarSettings())
+    assert result.refused.is_empty()
+    rows = result.series.with_columns(in_sector=True, panel_from="date")
     conformed = DATASETS["ohlcv"].conform(rows.with_columns(sector=pl.lit("it")))
     assert conformed["open"].null_count() == WITHOUT
     return adjust(rows)
@@ -64,8 +64,8 @@ def prices() -> pl.DataFrame:
 def test_prices_and_peaks_of_bars_without_an_open(prices: pl.DataFrame) -> None:
     assert prices["open"].null_count() == WITHOUT
     assert prices.select("high", "low", "close", "volume").null_count().row(0) == (0, 0, 0, 0)
-    found = peaks(prices, DAYS, [DAYS[60].item(), DAYS[199].item()])
-    assert found["open"].to_list() == [None, prices["open"].max()]
-    assert found["open_mean_30"].is_null().to_list() == [True, False]
-    assert found["close"].to_list() == [prices["close"][:61].max(), prices["close"].max()]
+    result = peaks(prices, DAYS, [DAYS[60].item(), DAYS[199].item()])
+    assert result["open"].to_list() == [None, prices["open"].max()]
+    assert result["open_mean_30"].is_null().to_list() == [True, False]
+    assert result["close"].to_list() == [prices["close"][:61].max(), prices["close"].max()]
     assert {feature.name for feature in FEATURES if "open" in feature.inputs} >= {"open_to_peak"}

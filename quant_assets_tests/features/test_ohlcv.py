@@ -67,8 +67,8 @@ def test_agrees_with_the_whole_history(ticker: str, name: str, whole, market) ->
     rows = whole.filter(pl.col("ticker") == ticker)
     for row in (rows[0], rows[rows.height // 2], rows[-1]):
         value, peak = plain(market, ticker, name, row["date"].item())
-        found = row[f"{name}_to_peak"].item()
-        assert found is None if np.isnan(value) else found == pytest.approx(value / peak, rel=1e-12)
+        result = row[f"{name}_to_peak"].item()
+        assert result is None if np.isnan(value) else result == pytest.approx(value / peak, rel=1e-12)
 
 
 def test_never_above_one_and_one_at_a_new_high(whole) -> None:
@@ -88,7 +88,7 @@ def test_bars_before_the_panel_count_for_a_ticker_that_moved_in(compute, market,
     raised = market._replace(
         prices=market.prices.with_columns(pl.when(old).then(pl.col("high") * 1000.0).otherwise("high").alias("high"))
     )
-    changed, unchanged = (compute(each, price_peaks, "2020-06", "2020-06") for each in (raised, market))
+    changed, unchanged = (compute(data, price_peaks, "2020-06", "2020-06") for data in (raised, market))
     moved = pl.col("ticker") == "MOVE"
     assert changed.filter(moved)["high_to_peak"].max() < 0.01 < unchanged.filter(moved)["high_to_peak"].min()
     assert changed.filter(moved)["high_mean_30_to_peak"].max() < 0.2
@@ -99,9 +99,11 @@ def test_an_incomplete_window_at_the_start_of_the_panel_is_no_peak(market, price
     # The panel of June starts in April: a spike then must count only through the carried maxima, which do not have it.
     spike = (pl.col("ticker") == "T01") & (pl.col("date").is_between(date(2020, 4, 1), date(2020, 4, 30)))
     prices = market.prices.with_columns(pl.when(spike).then(pl.col("volume") * 1e6).otherwise("volume").alias("volume"))
-    found = compute(market._replace(prices=prices), price_peaks, "2020-06", "2020-06").filter(pl.col("ticker") == "T01")
+    result = compute(market._replace(prices=prices), price_peaks, "2020-06", "2020-06").filter(
+        pl.col("ticker") == "T01"
+    )
     assert (
-        found["volume_to_peak"].to_list()
+        result["volume_to_peak"].to_list()
         == compute(market, price_peaks, "2020-06", "2020-06")
         .filter(pl.col("ticker") == "T01")["volume_to_peak"]
         .to_list()

@@ -3,9 +3,9 @@ import talib
 
 
 def test_oscillators_are_talibs(compacted, bar_values, real_values) -> None:
-    """Where the range is 0 TA-Lib says 0 and we say missing."""
-    for each in (bar_values, real_values):
-        for i, bars, at in compacted(each, full=True):
+    """If the range is 0, TA-Lib returns 0 and we return NaN."""
+    for source in (bar_values, real_values):
+        for i, bars, at in compacted(source, full=True):
             slow_k, slow_d = talib.STOCH(bars.high, bars.low, bars.close, 14, 3, 0, 3, 0)
             upper, middle, lower = talib.BBANDS(bars.close, 20)
             with np.errstate(invalid="ignore", divide="ignore"):

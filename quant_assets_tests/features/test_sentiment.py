@@ -1,4 +1,4 @@
-"""Features of news: the window of each, nothing without news, and nothing of what the scorer may know."""
+"""Features of news: their windows, null without news, and no news from the time of the scorer's training."""
 
 from datetime import date
 
@@ -24,7 +24,7 @@ def drawn(seed: int = 4) -> pl.DataFrame:
     """Stories of A on some sessions, the first ten of them not scored."""
     rng = np.random.default_rng(seed)
     there = np.sort(rng.choice(len(DAYS), 30, replace=False))
-    made = {
+    result = {
         "ticker": ["A"] * 30,
         "date": DAYS[there],
         "stories": rng.integers(1, 5, 30),
@@ -32,7 +32,7 @@ def drawn(seed: int = 4) -> pl.DataFrame:
         "sentiment": rng.uniform(-1, 1, 30),
         "dispersion": rng.uniform(0, 0.3, 30),
     }
-    rows = pl.DataFrame(made).cast(ROWS)
+    rows = pl.DataFrame(result).cast(ROWS)
     unknown = pl.col("scored") == 0
     return rows.with_columns(pl.when(~unknown).then(name).alias(name) for name in ("sentiment", "dispersion"))
 
@@ -52,15 +52,15 @@ def by_hand(news: pl.DataFrame, place: int, window: int) -> tuple[float | None, 
 
 def test_every_window_holds_its_sessions_and_no_other() -> None:
     news = drawn()
-    found = news_features(ROWS_ASKED, news, FEATURES, DAYS).filter(pl.col("ticker") == "A").sort("date")
-    assert len(found) == len(DAYS)
-    for place, row in enumerate(found.iter_rows(named=True)):
+    result = news_features(ROWS_ASKED, news, FEATURES, DAYS).filter(pl.col("ticker") == "A").sort("date")
+    assert len(result) == len(DAYS)
+    for place, row in enumerate(result.iter_rows(named=True)):
         for window in (1, 5, 20):
             assert row[f"news_sentiment_{window}"] == pytest.approx(by_hand(news, place, window)[0]), (place, window)
         _, spread, count = by_hand(news, place, 20)
         assert row["news_dispersion_20"] == pytest.approx(spread, abs=1e-7)
         assert row["news_stories_20"] == count
-    assert 10 < found["news_sentiment_1"].null_count() < len(DAYS)
+    assert 10 < result["news_sentiment_1"].null_count() < len(DAYS)
 
 
 def test_the_declared_lookback_is_enough_and_later_news_change_nothing() -> None:
@@ -81,8 +81,8 @@ def test_the_declared_lookback_is_enough_and_later_news_change_nothing() -> None
 
 def test_without_news_there_is_nothing() -> None:
     assert news_features(ROWS_ASKED, ROWS.to_frame(), FEATURES, DAYS).is_empty()
-    found = news_features(ROWS_ASKED, drawn(), FEATURES, DAYS)
-    assert set(found["ticker"]) == {"A"}
+    result = news_features(ROWS_ASKED, drawn(), FEATURES, DAYS)
+    assert set(result["ticker"]) == {"A"}
 
 
 def test_the_set_is_off_unless_it_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Features after a step of the price that nothing explains: what is unknown, for how long, and what is stepped over."""
+"""Features after an unexplained step of the price: which values are null, for how long, and which skip the step."""
 
 from datetime import date
 
@@ -15,10 +15,10 @@ from quant_assets.settings.domain import FundamentalSettings
 
 SETTINGS = FundamentalSettings()
 DECLARED = [
-    each
+    feature
     for name in ("core", "alpha158")
-    for each in ready_made(name)
-    if not isinstance(each, fundamental.StatementFeature) and type(each).__name__ == "Feature"
+    for feature in ready_made(name)
+    if not isinstance(feature, fundamental.StatementFeature) and type(feature).__name__ == "Feature"
 ]
 LIBRARY = FeatureLibrary({"windows": DECLARED})
 FADING = {
@@ -32,11 +32,13 @@ NAME = pl.col("ticker") == "T01"
 @pytest.fixture(scope="module")
 def compute(load):
     def run(market, prices: pl.DataFrame, first: str, last: str) -> pl.DataFrame:
-        given, universe, days = load(
+        loaded, universe, days = load(
             market._replace(prices=prices), first, last, LIBRARY.price_lookback(SETTINGS), LIBRARY.universe_lookback
         )
         nothing = pl.DataFrame()
-        return features(given, nothing, nothing, universe, LIBRARY, SETTINGS, days, month_start(first), month_end(last))
+        return features(
+            loaded, nothing, nothing, universe, LIBRARY, SETTINGS, days, month_start(first), month_end(last)
+        )
 
     return run
 
@@ -76,43 +78,43 @@ def _without_steps(prices: pl.DataFrame) -> pl.DataFrame:
 def test_an_average_that_fades_steps_over_it(steps, market, compute, identical) -> None:
     prices = _risen(market.prices, steps)
     months = month_range("2020-07", "2020-12")
-    made = compute(market, prices, months[0], months[-1]).filter(NAME)
+    stepped = compute(market, prices, months[0], months[-1]).filter(NAME)
     expected = compute(market, _without_steps(prices), months[0], months[-1]).filter(NAME)
     assert set(LIBRARY.windows.fading) == FADING
     last = max(steps)
-    there = made.join(expected, on=["ticker", "date"], suffix="_expected")
-    assert there.height == made.height - len(steps)
+    compared = stepped.join(expected, on=["ticker", "date"], suffix="_expected")
+    assert compared.height == stepped.height - len(steps)
     for name in LIBRARY.windows.fading:
-        assert made.filter(pl.col("date") == last)[name].null_count() == 1, name
-        after = there.filter(pl.col("date") > last)
+        assert stepped.filter(pl.col("date") == last)[name].null_count() == 1, name
+        after = compared.filter(pl.col("date") > last)
         unknown = LIBRARY.windows.straddle(name)
         assert unknown <= 1 + STALE_SESSIONS, name
         null = (after[f"{name}_expected"].is_null() | (pl.int_range(len(after), eager=True) < unknown)).alias(name)
         assert after[name].is_null().equals(null), name
         assert null.sum() <= unknown + 7, "two bars in succession are more holes than a span of 9 sessions may have"
-        found, wanted = (after[each].filter(~null).to_numpy() for each in (name, f"{name}_expected"))
-        np.testing.assert_allclose(found, wanted, 1e-9, 1e-11, err_msg=name)
+        values, references = (after[column_name].filter(~null).to_numpy() for column_name in (name, f"{name}_expected"))
+        np.testing.assert_allclose(values, references, 1e-9, 1e-11, err_msg=name)
     alone = [compute(market, prices, month, month).filter(NAME) for month in months]
-    identical(pl.concat(alone).sort("ticker", "date"), made)
+    identical(pl.concat(alone).sort("ticker", "date"), stepped)
     before = pl.col("date") < min(steps)
     untouched = compute(market, market.prices, months[0], months[-1]).filter(NAME, before)
     of_sector = [name for name, column in LIBRARY.dataset.columns.items() if column.across]
-    identical(made.filter(before).drop(of_sector), untouched.drop(of_sector))
+    identical(stepped.filter(before).drop(of_sector), untouched.drop(of_sector))
     until = min(steps)
     cut = compute(market, prices.filter(pl.col("date") <= until), months[0], until.strftime("%Y-%m"))
-    identical(cut.filter(NAME).drop(of_sector), made.filter(pl.col("date") <= until).drop(of_sector))
+    identical(cut.filter(NAME).drop(of_sector), stepped.filter(pl.col("date") <= until).drop(of_sector))
 
 
 def test_every_window_that_holds_the_step_is_unknown_and_no_other_value_is_touched_by_it(market, compute) -> None:
-    """After as many sessions as a feature says, it is what it would be without the step."""
+    """After the sessions that a feature declares, it has its value without the step."""
     day = date(2019, 3, 13)
     prices = _risen(market.prices, {day: 75.0})
-    made = compute(market, prices, "2019-03", "2020-08").filter(NAME, pl.col("date") >= day)
+    stepped = compute(market, prices, "2019-03", "2020-08").filter(NAME, pl.col("date") >= day)
     plain = compute(market, market.prices, "2019-03", "2020-08").filter(NAME, pl.col("date") >= day)
     own = [name for name, column in LIBRARY.dataset.columns.items() if not column.across]
-    ago = np.searchsorted(market.days, made["date"].to_numpy()) - np.searchsorted(market.days, np.datetime64(day))
+    ago = np.searchsorted(market.days, stepped["date"].to_numpy()) - np.searchsorted(market.days, np.datetime64(day))
     for name in set(own) & set(LIBRARY.names) - FADING:
         unknown = pl.Series(ago <= LIBRARY.windows.straddle(name))
-        assert made[name].is_null().equals((unknown | plain[name].is_null()).alias(name)), name
-        found, expected = (each[name].filter(~unknown).to_numpy() for each in (made, plain))
-        np.testing.assert_allclose(found, expected, 1e-7, 1e-9, err_msg=name)
+        assert stepped[name].is_null().equals((unknown | plain[name].is_null()).alias(name)), name
+        values, expected = (rows[name].filter(~unknown).to_numpy() for rows in (stepped, plain))
+        np.testing.assert_allclose(values, expected, 1e-7, 1e-9, err_msg=name)

@@ -91,12 +91,12 @@ FEATURES: dict[str, Expected] = {
 }
 
 
-def equal(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+def equal(ours: np.ndarray, theirs: np.ndarray, message: str) -> None:
     """Equal at every bar from the 300th on; TA-Lib's running sums lose some digits over thousands of bars."""
-    found, expected = found[300:], expected[len(expected) - len(found) + 300 :]
-    both = np.isfinite(found) & np.isfinite(expected)
-    assert both.mean() > 0.99, what
-    np.testing.assert_allclose(found[both], expected[both], rtol=1e-8, atol=1e-9, err_msg=what)
+    ours, theirs = ours[300:], theirs[len(theirs) - len(ours) + 300 :]
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    assert both.mean() > 0.99, message
+    np.testing.assert_allclose(ours[both], theirs[both], rtol=1e-8, atol=1e-9, err_msg=message)
 
 
 def with_sector(bars: SimpleNamespace, panel: Panel) -> SimpleNamespace:
@@ -123,7 +123,7 @@ def test_features_on_real_bars(name: str, compacted, real_values) -> None:
 
 
 def _holes(kind: str, count: int) -> np.ndarray:
-    """Sessions without a bar: of any memory an eighth at most."""
+    """Sessions without a bar, at most an eighth of any memory."""
     holes, rng = np.zeros(count, dtype=bool), np.random.default_rng(7)
     if kind == "scattered":
         holes = rng.uniform(size=count) < 0.08
@@ -167,10 +167,10 @@ def test_oscillators_step_over_holes_and_halts(kind: str) -> None:
         there = np.flatnonzero(np.isfinite(panel["close"][i]))
         bars = SimpleNamespace(**{name: panel[name][i, there].copy() for name in ("high", "low", "close")})
         for name, expected in OSCILLATORS.items():
-            found, theirs = values(name)[i, there], expected(bars)
-            both = np.isfinite(found) & np.isfinite(theirs)
+            result, theirs = values(name)[i, there], expected(bars)
+            both = np.isfinite(result) & np.isfinite(theirs)
             assert both[60:].mean() > 0.75, name
-            np.testing.assert_allclose(found[both], theirs[both], rtol=1e-9, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(result[both], theirs[both], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("length", [60, 120, 250, 400])
@@ -184,12 +184,12 @@ def test_after_a_long_silence_an_average_is_off_by_what_the_restart_weighs(lengt
     for i in range(2):
         there = np.flatnonzero(np.isfinite(panel["close"][i]))
         bars = SimpleNamespace(**{name: panel[name][i, there].copy() for name in ("high", "low", "close")})
-        found, theirs = values(name)[i, there], OSCILLATORS[name](bars)
+        result, theirs = values(name)[i, there], OSCILLATORS[name](bars)
         ranges = talib.TRANGE(bars.high, bars.low, bars.close)[1:]
         weight = (13.0 / 14.0) ** (_memories(values, i, wilder_memory(14))[there] - 1 - 14)
-        both = np.isfinite(found) & np.isfinite(theirs)
-        assert (np.abs(found - theirs)[both] <= weight[both] * np.ptp(ranges) + 1e-11).all()
-        far = max(far, np.abs(found - theirs)[both].max())
+        both = np.isfinite(result) & np.isfinite(theirs)
+        assert (np.abs(result - theirs)[both] <= weight[both] * np.ptp(ranges) + 1e-11).all()
+        far = max(far, np.abs(result - theirs)[both].max())
     assert length < 250 or far > 1e-9, "the bound is needed"
 
 
@@ -197,10 +197,10 @@ def test_after_a_long_silence_an_average_is_off_by_what_the_restart_weighs(lengt
 def test_indicators_on_random_and_on_real_bars(sector: str, compacted, bar_values, real_values) -> None:
     settings = load_settings("demo").indicators
     windows = settings.windows[sector]
-    for each in (bar_values, real_values):
-        panel = each.panel
+    for source in (bar_values, real_values):
+        panel = source.panel
         values = declared(windows, settings).evaluate(panel.fields, Windows(panel.sessions))
-        for ticker, bars, _ in compacted(each, full=True):
+        for ticker, bars, _ in compacted(source, full=True):
             average = talib.SMA(bars.close, windows.moving_average)
             expected = {
                 "moving_average": average,

@@ -43,8 +43,8 @@ def row(panel: Panel, ticker: str) -> int:
 
 
 def test_rsi_is_talibs(compacted, bar_values, real_values) -> None:
-    for each in (bar_values, real_values):
-        for ticker, bars, at in compacted(each):
+    for source in (bar_values, real_values):
+        for ticker, bars, at in compacted(source):
             expected = talib.RSI(bars.close, 14)
             np.testing.assert_allclose(at("rsi_14")[14:], expected[14:], rtol=1e-9, atol=1e-9, err_msg=ticker)
             assert np.isnan(at("rsi_14")[:14]).all()
@@ -56,15 +56,15 @@ def test_rsi_of_a_price_that_never_moves_is_missing(values, panel) -> None:
 
 def test_macd_is_talibs(compacted, bar_values, real_values) -> None:
     """To 1e-9 USD, from the first value that TA-Lib gives."""
-    for each in (bar_values, real_values):
-        for ticker, bars, at in compacted(each):
+    for source in (bar_values, real_values):
+        for ticker, bars, at in compacted(source):
             line, signal, histogram = talib.MACD(bars.close)
-            found = {name: at(name)[33:] * bars.close[33:] for name in ("macd", "macd_signal", "macd_histogram")}
+            result = {name: at(name)[33:] * bars.close[33:] for name in ("macd", "macd_signal", "macd_histogram")}
             for name, expected in (("macd", line), ("macd_signal", signal), ("macd_histogram", histogram)):
-                ours = np.isfinite(found[name])  # of nine sessions two without a bar are too many for a signal
+                ours = np.isfinite(result[name])  # of nine sessions two without a bar are too many for a signal
                 assert ours.mean() > 0.8
                 np.testing.assert_allclose(
-                    found[name][ours], expected[33:][ours], rtol=1e-9, atol=1e-9, err_msg=f"{ticker} {name}"
+                    result[name][ours], expected[33:][ours], rtol=1e-9, atol=1e-9, err_msg=f"{ticker} {name}"
                 )
             assert np.isnan(at("macd")[:25]).all()
             assert np.isnan(at("macd_signal")[:33]).all()

@@ -8,8 +8,8 @@ from quant_assets.windows.windows import Windows
 
 
 def test_averages_are_talibs(compacted, bar_values, real_values) -> None:
-    for each in (bar_values, real_values):
-        for i, bars, at in compacted(each, full=True):
+    for source in (bar_values, real_values):
+        for i, bars, at in compacted(source, full=True):
             for window in (5, 10, 20, 50, 100, 200):
                 expected = bars.close / talib.SMA(bars.close, window) - 1
                 np.testing.assert_allclose(
@@ -23,9 +23,9 @@ def test_averages_are_talibs(compacted, bar_values, real_values) -> None:
 
 
 def test_directional_movement_is_talibs(compacted, bar_values, real_values) -> None:
-    """Gaps up to `STALE_SESSIONS` are stepped over as TA-Lib, which sees no calendar, steps over them."""
-    for each in (bar_values, real_values):
-        for i, bars, at in compacted(each):
+    """Gaps up to `STALE_SESSIONS` are skipped, as by TA-Lib, which has no calendar."""
+    for source in (bar_values, real_values):
+        for i, bars, at in compacted(source):
             for name, expected in (
                 ("plus_di_14", talib.PLUS_DI(bars.high, bars.low, bars.close, 14)),
                 ("minus_di_14", talib.MINUS_DI(bars.high, bars.low, bars.close, 14)),

@@ -49,9 +49,9 @@ def prices(split: date | None = None) -> pl.DataFrame:
 
 def ask(rows: list[dict[str, object]], day: date, bars: pl.DataFrame | None = None) -> dict[str, float]:
     bars = prices() if bars is None else bars
-    asked = bars.select("ticker", "date").filter(pl.col("date") == day)
-    found = fundamental(asked, bars, as_fundamentals(rows), FundamentalSettings(), day, day, VALUATION)
-    return found.row(0, named=True)
+    keys = bars.select("ticker", "date").filter(pl.col("date") == day)
+    result = fundamental(keys, bars, as_fundamentals(rows), FundamentalSettings(), day, day, VALUATION)
+    return result.row(0, named=True)
 
 
 def test_by_hand() -> None:
@@ -119,6 +119,6 @@ def test_a_later_statement_changes_nothing_before_it_is_known() -> None:
 
 
 def test_features_of_models_are_shared_and_not_declared_again() -> None:
-    names = [each.name for each in VALUATION]
+    names = [feature.name for feature in VALUATION]
     assert len(set(names)) == len(names)
     assert set(SHARED) <= set(names)

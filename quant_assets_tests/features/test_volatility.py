@@ -4,8 +4,8 @@ import talib
 
 
 def test_average_true_range_is_talibs(compacted, bar_values, real_values) -> None:
-    for each in (bar_values, real_values):
-        for i, bars, at in compacted(each):
+    for source in (bar_values, real_values):
+        for i, bars, at in compacted(source):
             expected = talib.ATR(bars.high, bars.low, bars.close, 14)
             defined = np.isfinite(expected)
             np.testing.assert_allclose(
@@ -15,8 +15,8 @@ def test_average_true_range_is_talibs(compacted, bar_values, real_values) -> Non
 
 
 def test_range_volatilities_are_their_formulas(compacted, bar_values, real_values) -> None:
-    for each in (bar_values, real_values):
-        for _, bars, at in compacted(each, full=True):
+    for source in (bar_values, real_values):
+        for _, bars, at in compacted(source, full=True):
             t = len(bars.close) - 3
             for n in (20, 60):
                 o, h, low, c = (getattr(bars, name)[t - n + 1 : t + 1] for name in ("open", "high", "low", "close"))

@@ -21,8 +21,8 @@ def sums(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def test_flows_are_changes_of_talibs_cumulative_sums(compacted, bar_values, real_values) -> None:
-    for each in (bar_values, real_values):
-        for i, bars, at in compacted(each, full=True):
+    for source in (bar_values, real_values):
+        for i, bars, at in compacted(source, full=True):
             balance, distribution = (
                 talib.OBV(bars.close, bars.volume),
                 talib.AD(bars.high, bars.low, bars.close, bars.volume),

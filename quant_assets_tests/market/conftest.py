@@ -1,4 +1,4 @@
-"""Hand-made frames for the market tests, and one real sector."""
+"""Synthetic frames for the market tests, and one real sector."""
 
 import os
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def market(make_bars: Make) -> dict[str, pl.DataFrame]:
         frames.append(make_bars(days, [1.0] * len(days), ticker=name, provider="ended" if name == "OVER" else "raw"))
     bars = pl.concat(frames)
     refused = bars.filter((pl.col("ticker") == "T0") & (pl.col("date") == DATES[50]))
-    gone = pl.DataFrame([("GONE", DATES[25], DATES[30], None, None)], schema=DELISTINGS, orient="row")
+    delistings = pl.DataFrame([("GONE", DATES[25], DATES[30], None, None)], schema=DELISTINGS, orient="row")
     expected = pl.DataFrame({"ticker": NAMES}).join(pl.DataFrame({"date": DATES}), how="cross")
     series = bars.join(refused, on=["ticker", "date"], how="anti")
     entered = pl.DataFrame({"ticker": NAMES}).with_columns(entered=pl.lit(DATES[0]))
@@ -49,19 +49,19 @@ def market(make_bars: Make) -> dict[str, pl.DataFrame]:
         "series": series,
         "bars": bars,
         "quarantine": refused,
-        "delistings": gone,
+        "delistings": delistings,
         "entered": entered,
     }
 
 
 def test_each_reason(make_bars: Make) -> None:
-    found = absences(**market(make_bars), as_ofs=AS_OFS)
-    assert found.schema == DATASETS["absences"].schema
+    result = absences(**market(make_bars), as_ofs=AS_OFS)
+    assert result.schema == DATASETS["absences"].schema
     spells = {
         (name, reason): [(DATES.index(first), DATES.index(last)) for first, last in rows]
         for (name, reason), rows in (
             (key, group.select("first_session", "last_session").rows())
-            for key, group in found.group_by("ticker", "reason")
+            for key, group in result.group_by("ticker", "reason")
         )
     }
     month_ends = [DATES.index(day) for day in AS_OFS]
@@ -77,24 +77,24 @@ def test_each_reason(make_bars: Make) -> None:
         ("OVER", "provider_ended"): [(46, month_ends[2]), (month_ends[2] + 1, end)],
         ("T0", "quarantined"): [(50, 50)],
     }
-    assert (found["sessions"] == [DATES.index(row[3]) - DATES.index(row[2]) + 1 for row in found.rows()]).all()
+    assert (result["sessions"] == [DATES.index(row[3]) - DATES.index(row[2]) + 1 for row in result.rows()]).all()
 
 
 def test_a_delisting_that_is_not_known_by_the_months_end_is_not_told(make_bars: Make) -> None:
-    given = market(make_bars)
-    late = given["delistings"].with_columns(known_at=pl.lit(DATES[45]))
-    found = absences(**{**given, "delistings": late}, as_ofs=AS_OFS).filter(pl.col("ticker") == "GONE")
-    assert found["reason"].to_list() == ["halt", "delisted", "delisted"]
+    frames = market(make_bars)
+    late = frames["delistings"].with_columns(known_at=pl.lit(DATES[45]))
+    result = absences(**{**frames, "delistings": late}, as_ofs=AS_OFS).filter(pl.col("ticker") == "GONE")
+    assert result["reason"].to_list() == ["halt", "delisted", "delisted"]
 
 
 def test_a_delisting_that_was_taken_back_by_the_months_end_was_a_halt(make_bars: Make) -> None:
     """GONE trades again at 45: in February, which ends at 39, it counts as delisted."""
-    given = market(make_bars)
-    back = given["delistings"].with_columns(known_at=pl.lit(DATES[45]), reason=pl.lit("trades_again"))
+    frames = market(make_bars)
+    back = frames["delistings"].with_columns(known_at=pl.lit(DATES[45]), reason=pl.lit("trades_again"))
     returned = make_bars(DATES[45:], [1.0] * len(DATES[45:]), ticker="GONE", provider="raw")
-    given["bars"], given["series"] = (pl.concat([given[name], returned]) for name in ("bars", "series"))
-    found = absences(**given | {"delistings": pl.concat([given["delistings"], back])}, as_ofs=AS_OFS)
-    assert found.filter(pl.col("ticker") == "GONE").select("reason", "last_session").rows() == [
+    frames["bars"], frames["series"] = (pl.concat([frames[name], returned]) for name in ("bars", "series"))
+    result = absences(**frames | {"delistings": pl.concat([frames["delistings"], back])}, as_ofs=AS_OFS)
+    assert result.filter(pl.col("ticker") == "GONE").select("reason", "last_session").rows() == [
         ("delisted", DATES[39]),
         ("halt", DATES[44]),
     ]
@@ -102,16 +102,16 @@ def test_a_delisting_that_was_taken_back_by_the_months_end_was_a_halt(make_bars:
 
 def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> None:
     """In the third month thirty tickers move in that have no bar on a day on which one of the others was halted."""
-    given = market(make_bars)
+    frames = market(make_bars)
     days = [day for day in DATES if day != DATES[21]]
     movers = pl.concat(make_bars(days, [1.0] * len(days), ticker=f"M{k}") for k in range(30))
-    given["entered"] = pl.concat([given["entered"], movers.select("ticker", entered=pl.lit(DATES[45])).unique()])
-    given["bars"], given["series"] = (pl.concat([given[name], movers]) for name in ("bars", "series"))
-    whole = absences(**given, as_ofs=AS_OFS)
+    frames["entered"] = pl.concat([frames["entered"], movers.select("ticker", entered=pl.lit(DATES[45])).unique()])
+    frames["bars"], frames["series"] = (pl.concat([frames[name], movers]) for name in ("bars", "series"))
+    whole = absences(**frames, as_ofs=AS_OFS)
     parts = []
     for as_of in AS_OFS:
         dated = {"delistings": "known_at", "entered": "entered"}
-        known = {name: frame.filter(pl.col(dated.get(name, "date")) <= as_of) for name, frame in given.items()}
+        known = {name: frame.filter(pl.col(dated.get(name, "date")) <= as_of) for name, frame in frames.items()}
         known |= {name: known[name].join(known["entered"], on="ticker", how="semi") for name in ("bars", "series")}
         known["members"] = known["members"].filter(pl.col("date").dt.month() == as_of.month)
         parts.append(absences(**known, as_ofs=[as_of]))
@@ -119,19 +119,19 @@ def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> No
 
 
 def test_the_check_names_what_is_not_explained(make_bars: Make) -> None:
-    given = market(make_bars)
-    found = absences(**given, as_ofs=AS_OFS).with_columns(sector=pl.lit("it"))
-    universe, ohlcv = (given[name].with_columns(sector=pl.lit("it")) for name in ("members", "series"))
-    assert sessions_explained(universe, ohlcv, found) == []
-    assert sessions_explained(universe, ohlcv, found.filter(pl.col("ticker") != "T0")) == [
+    frames = market(make_bars)
+    result = absences(**frames, as_ofs=AS_OFS).with_columns(sector=pl.lit("it"))
+    universe, ohlcv = (frames[name].with_columns(sector=pl.lit("it")) for name in ("members", "series"))
+    assert sessions_explained(universe, ohlcv, result) == []
+    assert sessions_explained(universe, ohlcv, result.filter(pl.col("ticker") != "T0")) == [
         f"it T0: 1 sessions without bar and reason, first {DATES[50]}"
     ]
     lost = ohlcv.filter((pl.col("ticker") != "HALT") | (pl.col("date") != DATES[5]))
-    assert sessions_explained(universe, lost, found) == [
+    assert sessions_explained(universe, lost, result) == [
         f"it HALT: 1 sessions without bar and reason, first {DATES[5]}"
     ]
     more = pl.concat([ohlcv, ohlcv.with_columns(ticker=pl.lit("HALT"))]).unique(["ticker", "date"])
-    assert sessions_explained(universe, more, found) == ["it HALT: a reason for sessions that have a bar"]
+    assert sessions_explained(universe, more, result) == ["it HALT: a reason for sessions that have a bar"]
 
 
 @pytest.mark.parametrize(
@@ -155,41 +155,44 @@ def test_real_sessions_missing_inside_a_tickers_life(shared_data: Path, real, pr
     as_ofs = (
         days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
     )
-    found = absences(
+    result = absences(
         expected_bars, bars, bars, bars.clear(), DELISTINGS.to_frame(), lives.select("ticker", entered="first"), as_ofs
     )
     if isinstance(expected, int):
-        assert found["sessions"].sum() == expected
-        gaps = found.filter(pl.col("reason") == "provider_gap").group_by("first_session").agg(pl.col("sessions").sum())
+        assert result["sessions"].sum() == expected
+        gaps = result.filter(pl.col("reason") == "provider_gap").group_by("first_session").agg(pl.col("sessions").sum())
         assert dict(gaps.sort("sessions").tail(3).iter_rows()) == {
             date(2002, 8, 15): 38,
             date(2002, 9, 16): 39,
             date(2011, 2, 17): 73,
         }
     else:
-        assert dict(found.group_by("ticker").agg(pl.col("sessions").sum()).iter_rows()) == expected
-        assert "no_bar_yet" not in found["reason"]
+        assert dict(result.group_by("ticker").agg(pl.col("sessions").sum()).iter_rows()) == expected
+        assert "no_bar_yet" not in result["reason"]
 
 
 def test_every_session_of_a_real_sector_is_present_or_explained(real) -> None:  # type: ignore[no-untyped-def]
     through = date(2025, 10, 7)
-    gone = real.source.delistings(real.snapshots["ticker"].unique().to_list(), through)
+    delistings = real.source.delistings(real.snapshots["ticker"].unique().to_list(), through)
     ohlcv, quarantine, *_ = sector_bars(
-        company_bars(real.bars, gone, real.sessions, real.settings.bars), real.snapshots, real.sector, real.sessions
+        company_bars(real.bars, delistings, real.sessions, real.settings.bars),
+        real.snapshots,
+        real.sector,
+        real.sessions,
     )
     universe = members(real.source.membership(through), real.snapshots, real.sector, real.sessions)
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
     as_ofs = (
         days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
     )
-    found = absences(
-        universe, ohlcv, real.bars, quarantine, gone, entries(real.snapshots, real.sector, real.sessions), as_ofs
+    result = absences(
+        universe, ohlcv, real.bars, quarantine, delistings, entries(real.snapshots, real.sector, real.sessions), as_ofs
     ).with_columns(sector=pl.lit(real.sector))
     assert (
-        sessions_explained(*(frame.with_columns(sector=pl.lit(real.sector)) for frame in (universe, ohlcv)), found)
+        sessions_explained(*(frame.with_columns(sector=pl.lit(real.sector)) for frame in (universe, ohlcv)), result)
         == []
     )
-    assert dict(found.group_by("reason").agg(pl.col("sessions").sum()).iter_rows()) == {
+    assert dict(result.group_by("reason").agg(pl.col("sessions").sum()).iter_rows()) == {
         "halt": 3,
         "no_bar_yet": 2219,
         "provider_ended": 7223,

@@ -162,7 +162,7 @@ def test_dollar_volume_is_as_traded_whatever_the_level_of_the_adjusted_bars(make
     )
     expected = (traded["close"] * traded["volume"]).to_list()
     split = [1.0] * 14 + [2.0] + [1.0] * 5
-    found = {}
+    result = {}
     for name, price, volume in (("today", 0.5, 2.0), ("after a dividend of 20 % and a split of 4", 0.1, 8.0)):
         levels = raw.with_columns(
             pl.col("open", "high", "low", "close") * price, pl.col("volume") * volume, split_ratio=pl.Series(split)
@@ -171,15 +171,15 @@ def test_dollar_volume_is_as_traded_whatever_the_level_of_the_adjusted_bars(make
             adjustment=pl.lit("total_return"), provider=pl.lit("adjusted"), precedence=pl.lit(1, pl.Int32)
         )
         parts = {"first": pl.concat([raw[3:10], adjusted]), "last": pl.concat([raw[:10], adjusted])}
-        found[name] = {
+        result[name] = {
             key: adjust(_join(bars)[0].with_columns(in_sector=True, panel_from="date")) for key, bars in parts.items()
         }
-        last = found[name]["last"]["dollar_volume"]
+        last = result[name]["last"]["dollar_volume"]
         assert last.to_list()[:10] == expected[:10]
         np.testing.assert_allclose(last, expected, rtol=1e-13)
         # Where the adjusted bars come first, nothing is known before the first as-traded bar of the series, and the
         # rest all the same.
-        first = found[name]["first"]["dollar_volume"].to_list()
+        first = result[name]["first"]["dollar_volume"].to_list()
         assert first[:7] == [None] * 7
         np.testing.assert_allclose(first[7:], expected[7:], rtol=1e-13)
         silent = _join(pl.concat([raw[:10].with_columns(volume=0.0), adjusted]))[

@@ -74,7 +74,7 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
         close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return")
     )
     other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
-    found = sector_bars(
+    result = sector_bars(
         company_bars(pl.concat([unflagged, other]).sort("date", "precedence"), NONE, DAYS, SETTINGS),
         snapshots,
         "telecoms",
@@ -82,19 +82,19 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     )
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
-    assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [
+    assert result.price_events.select("date", "kind", "split_used", "panel_from").rows() == [
         (split, "split_unflagged", 2.0, moved)
     ]
-    assert found.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [
+    assert result.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [
         (split, 2.0, 2.0)
     ]
-    apart = found.price_disagreements
+    apart = result.price_disagreements
     assert apart.select("date", "panel_from", "explanation").rows() == [
         (split, moved, "stale_close")
     ]  # of the returns as given
     assert apart["difference"][0] == pytest.approx(11.0 / 2 / 10.9 - 1.0)
     for name in ("price_events", "price_disagreements"):
-        assert getattr(found, name).schema == DATASETS[name].schema
+        assert getattr(result, name).schema == DATASETS[name].schema
 
 
 def test_a_refused_bar_is_listed_with_null_in_the_place_of_no_number(make_bars: Make, make_snapshots: Make) -> None:
@@ -134,15 +134,15 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 def test_bars_out_of_order_are_refused(order: list[str], named: str, make_bars: Make, make_snapshots: Make) -> None:
     bars, _ = _market(make_bars, make_snapshots)
     both = pl.concat([bars, bars.with_columns(provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32))])
-    with pytest.raises(SourceError, match=f"{named}; the source must give them sorted by ticker, date and precedence"):
+    with pytest.raises(SourceError, match=f"{named}; the source must sort them by ticker, date and precedence"):
         company_bars(both.sort(order), NONE, DAYS, SETTINGS)
     assert company_bars(both.sort("ticker", "date", "precedence"), NONE, DAYS, SETTINGS).series["ticker"].is_sorted()
 
 
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
-        ohlcv, quarantine, *_ = sector_bars(company_bars(given, NONE, days, SETTINGS), snapshots, "re", days)
+    for rows, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
+        ohlcv, quarantine, *_ = sector_bars(company_bars(rows, NONE, days, SETTINGS), snapshots, "re", days)
         assert ohlcv.is_empty()
         assert quarantine.is_empty()
         assert adjust(ohlcv).schema == DATASETS["prices"].schema
@@ -156,12 +156,12 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
-    given = real.source.bars(tickers, date(2000, 1, 1), cut)
+    rows = real.source.bars(tickers, date(2000, 1, 1), cut)
     assert_frame_equal(
-        given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
+        rows, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
     )
     early, early_quarantine, *early_about = sector_bars(
-        company_bars(given, NONE, days, real.settings.bars), snapshots, real.sector, days
+        company_bars(rows, NONE, days, real.settings.bars), snapshots, real.sector, days
     )
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)

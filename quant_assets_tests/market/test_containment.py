@@ -1,4 +1,4 @@
-"""The rule for unexplained steps, by hand and against the cases it is for."""
+"""The rule for unexplained steps, on hand-computed examples and on the cases for which it was made."""
 
 from datetime import date
 
@@ -46,9 +46,9 @@ def steps(prices: list[float]) -> tuple[FloatArray, FloatArray, np.ndarray]:
 )
 def test_what_counts(prices: list[float], expected: list[float]) -> None:
     change, close, unexplained = steps(prices)
-    found = counted(change, close, unexplained)
-    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-12)
-    untouched = ~np.isnan(found) & (found == change)
+    result = counted(change, close, unexplained)
+    np.testing.assert_allclose(result[0], expected, rtol=0, atol=1e-12)
+    untouched = ~np.isnan(result) & (result == change)
     assert len(contained(close, unexplained).row) == np.sum(~np.isnan(change) & ~untouched)
 
 
@@ -73,31 +73,31 @@ def sector(path: list[float], names: int = 11) -> tuple[pl.DataFrame, pl.DataFra
 def test_an_unflagged_reverse_split_does_not_take_the_sector() -> None:
     path = [0.085 * 1.01**k for k in range(10)] + [6.0 * 1.01**k for k in range(10)]
     prices, universe = sector(path)
-    found = equal_weight_returns(prices, universe, DAYS[: len(path)])
-    assert found[1:] == pytest.approx(np.full(len(path) - 1, 0.01), abs=1e-12)
+    result = equal_weight_returns(prices, universe, DAYS[: len(path)])
+    assert result[1:] == pytest.approx(np.full(len(path) - 1, 0.01), abs=1e-12)
     unmarked = equal_weight_returns(prices.drop("unexplained"), universe, DAYS[: len(path)])
     assert unmarked[10] > 5.0
     for t in range(LOOKBACK, len(path)):  # the lookback is enough
         part = slice(t - LOOKBACK, t + 1)
-        assert equal_weight_returns(prices, universe, DAYS[part])[-1].tobytes() == found[t].tobytes()
+        assert equal_weight_returns(prices, universe, DAYS[part])[-1].tobytes() == result[t].tobytes()
 
 
 def test_a_bad_print_leaves_the_sector_alone_on_both_days() -> None:
     path = [100 * 1.01**k * (100 if k == 8 else 1) for k in range(16)]
     prices, universe = sector(path)
-    found = equal_weight_returns(prices, universe, DAYS[: len(path)])
-    assert found[1:] == pytest.approx(np.full(len(path) - 1, 0.01), abs=1e-12)
+    result = equal_weight_returns(prices, universe, DAYS[: len(path)])
+    assert result[1:] == pytest.approx(np.full(len(path) - 1, 0.01), abs=1e-12)
     for t in range(LOOKBACK, len(path)):
         part = slice(t - LOOKBACK, t + 1)
-        assert equal_weight_returns(prices, universe, DAYS[part])[-1].tobytes() == found[t].tobytes()
+        assert equal_weight_returns(prices, universe, DAYS[part])[-1].tobytes() == result[t].tobytes()
 
 
 def test_a_failure_counts_in_full() -> None:
     path = [3.65] * 8 + [0.21] * 4  # Lehman Brothers, 2008-09-15
     prices, universe = sector(path)
     assert prices["unexplained"].sum() == 1
-    found = equal_weight_returns(prices, universe, DAYS[: len(path)])
-    assert found[8] == pytest.approx((11 * 0.01 + 0.21 / 3.65 - 1) / 12)
+    result = equal_weight_returns(prices, universe, DAYS[: len(path)])
+    assert result[8] == pytest.approx((11 * 0.01 + 0.21 / 3.65 - 1) / 12)
 
 
 def test_members_with_an_unexplained_bar_are_named() -> None:

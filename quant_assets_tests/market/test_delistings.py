@@ -23,7 +23,7 @@ SETTINGS = DelistingSettings()
 def ended(*rows: tuple[str, int, int, str | None]) -> pl.DataFrame:
     """Delistings by the places of the last session and of the session on which they were known."""
     return pl.DataFrame(
-        [(ticker, DATES[last], DATES[known], why, None) for ticker, last, known, why in rows],
+        [(ticker, DATES[last], DATES[known], reason, None) for ticker, last, known, reason in rows],
         schema=DELISTINGS,
         orient="row",
     )
@@ -36,13 +36,13 @@ def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
             make_bars(DATES[5:60], [5.0] * 55, ticker="B"),
         ]
     )
-    found = with_listing(bars, ended(("A", 9, 14, None), ("A", 29, 34, None)))
-    assert_frame_equal(found.drop("listed"), bars)
-    assert found["listed"].to_list() == [DATES[k] for k in (0, 20, 50, 5) for _ in range(55 if k == 5 else 10)]
+    result = with_listing(bars, ended(("A", 9, 14, None), ("A", 29, 34, None)))
+    assert_frame_equal(result.drop("listed"), bars)
+    assert result["listed"].to_list() == [DATES[k] for k in (0, 20, 50, 5) for _ in range(55 if k == 5 else 10)]
 
 
 def test_a_company_whose_delisting_was_wrong_goes_on(make_bars: Make, make_snapshots: Make) -> None:
-    """One listing and one anchor over the gap. One that stands begins another company, and cuts change nothing."""
+    """One listing and one anchor over the gap. A valid delisting starts another company, and cuts change nothing."""
     places = [*range(30), *range(50, 70), *range(80, 90)]
     bars = make_bars(
         [DATES[k] for k in places],
@@ -50,12 +50,12 @@ def test_a_company_whose_delisting_was_wrong_goes_on(make_bars: Make, make_snaps
         split_ratio=[2.0 if k == 10 else 1.0 for k in places],
     )
     snapshots = make_snapshots(("A", "it", date(2016, 1, 1)))
-    gone = ended(("A", 29, 44, None), ("A", 29, 50, "trades_again"), ("A", 69, 75, None))
-    whole, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
+    delistings = ended(("A", 29, 44, None), ("A", 29, 50, "trades_again"), ("A", 69, 75, None))
+    whole, *_ = sector_bars(company_bars(bars, delistings, DAYS, BarSettings()), snapshots, "it", DAYS)
     assert whole["listed"].to_list() == [DATES[0]] * 50 + [DATES[80]] * 10
     assert whole["split_factor"][49] == 2.0
     for cut in (29, 44, 49, 50, 75):
-        known = gone.filter(pl.col("known_at") <= DATES[cut])
+        known = delistings.filter(pl.col("known_at") <= DATES[cut])
         part, *_ = sector_bars(
             company_bars(bars.filter(pl.col("date") <= DATES[cut]), known, DAYS[: cut + 1], BarSettings()),
             snapshots,
@@ -63,42 +63,42 @@ def test_a_company_whose_delisting_was_wrong_goes_on(make_bars: Make, make_snaps
             DAYS[: cut + 1],
         )
         assert_frame_equal(part, whole.filter(pl.col("date") <= DATES[cut]), check_exact=True)
-    found = with_returns(gone, _history(bars), SETTINGS)
-    assert found.select("last_session", "known_at", "rule", "delisting_return").rows() == [
+    result = with_returns(delistings, _history(bars), SETTINGS)
+    assert result.select("last_session", "known_at", "rule", "delisting_return").rows() == [
         (DATES[29], DATES[44], "unknown", None),
         (DATES[29], DATES[50], "trades_again", None),
         (DATES[69], DATES[75], "unknown", None),
     ]
-    for each in (gone, found):
-        assert with_corrections(each).select("last_session", "known_at", "trades_again").rows() == [
+    for rows in (delistings, result):
+        assert with_corrections(rows).select("last_session", "known_at", "trades_again").rows() == [
             (DATES[29], DATES[44], DATES[50]),
             (DATES[69], DATES[75], None),
         ]
-    untold = with_corrections(gone.drop("reason"))
-    assert untold["known_at"].to_list() == gone["known_at"].to_list(), "without a reason none is taken back"
-    assert untold["trades_again"].null_count() == len(gone)
+    untold = with_corrections(delistings.drop("reason"))
+    assert untold["known_at"].to_list() == delistings["known_at"].to_list(), "without a reason none is taken back"
+    assert untold["trades_again"].null_count() == len(delistings)
 
 
 def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars: Make, make_snapshots: Make) -> None:
-    """Anchor and factors start anew, and cutting the bars at any date gives what was known then."""
+    """Anchor and factors start again, and bars cut at any date give the results known then."""
     places = [*range(30), *range(50, 90)]
     bars = make_bars(
         [DATES[k] for k in places],
         [(100.0 + k) / (2 if k >= 10 else 1) for k in places],
         split_ratio=[2.0 if k == 10 else 1.0 for k in places],
     )
-    snapshots, gone = make_snapshots(("A", "it", date(2016, 1, 1))), ended(("A", 29, 34, None))
-    whole, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
+    snapshots, delistings = make_snapshots(("A", "it", date(2016, 1, 1))), ended(("A", 29, 34, None))
+    whole, *_ = sector_bars(company_bars(bars, delistings, DAYS, BarSettings()), snapshots, "it", DAYS)
     first, second = whole.filter(pl.col("listed") == DATES[0]), whole.filter(pl.col("listed") == DATES[50])
     assert (len(first), len(second)) == (30, 40)
     assert first["split_factor"][-1] == 2.0
     assert set(second["split_factor"]) == set(second["price_factor"]) == {1.0}
     alone, *_ = sector_bars(
-        company_bars(bars.filter(pl.col("date") >= DATES[50]), gone, DAYS, BarSettings()), snapshots, "it", DAYS
+        company_bars(bars.filter(pl.col("date") >= DATES[50]), delistings, DAYS, BarSettings()), snapshots, "it", DAYS
     )
     assert_frame_equal(second, alone, check_exact=True)
     for cut in (29, 34, 50, 70):
-        known = gone.filter(pl.col("known_at") <= DATES[cut])
+        known = delistings.filter(pl.col("known_at") <= DATES[cut])
         part, *_ = sector_bars(
             company_bars(bars.filter(pl.col("date") <= DATES[cut]), known, DAYS[: cut + 1], BarSettings()),
             snapshots,
@@ -117,8 +117,8 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
         ("NEW", "it", date(2016, 1, 1), DATES[40]),
         ("OLD", "it", date(2016, 1, 1)),
     )
-    gone = ended(("OLD", 39, 40, "renamed"))
-    ohlcv, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
+    delistings = ended(("OLD", 39, 40, "renamed"))
+    ohlcv, *_ = sector_bars(company_bars(bars, delistings, DAYS, BarSettings()), snapshots, "it", DAYS)
     assert panel_tickers(snapshots, "re", DATES[-1]) == []
     assert [panel_tickers(snapshots, "it", DATES[k]) for k in (39, 40)] == [["OLD"], ["NEW", "OLD"]]
     new = ohlcv.filter(pl.col("ticker") == "NEW")
@@ -126,7 +126,7 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
     assert new["in_sector"].to_list() == [False] * 40 + [True] * (len(DAYS) - 40)
     assert set(new["listed"]) == {DATES[0]}
     before, *_ = sector_bars(
-        company_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), DAYS[:40], BarSettings()),
+        company_bars(bars.filter(pl.col("date") < DATES[40]), delistings.clear(), DAYS[:40], BarSettings()),
         snapshots,
         "it",
         DAYS[:40],
@@ -151,9 +151,9 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
 )
 def test_rules(make_bars: Make, closes: list[float], reason: str | None, rule: str, value: float | None) -> None:
     bars = _history(make_bars(DAYS[:20], closes))
-    found = with_returns(ended(("A", 19, 24, reason)), bars, SETTINGS)
-    assert found.rows() == [("A", DATES[19], DATES[24], rule, value, None)]
-    assert found.schema == DATASETS["delistings"].schema
+    result = with_returns(ended(("A", 19, 24, reason)), bars, SETTINGS)
+    assert result.rows() == [("A", DATES[19], DATES[24], rule, value, None)]
+    assert result.schema == DATASETS["delistings"].schema
 
 
 @pytest.mark.parametrize(("entered", "goes_on"), [(10, True), (15, False)])
@@ -163,12 +163,12 @@ def test_a_rename_goes_on_only_in_a_panel_that_had_the_new_symbol_then(entered: 
     rows += [("NEW", DATES[k], 30.0, DATES[max(k, entered)]) for k in range(40)]
     schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
     prices = pl.DataFrame(rows, schema, orient="row").with_columns(listed=pl.lit(DATES[0]))
-    gone = ended(("OLD", 9, 10, "renamed")).with_columns(successor=pl.lit("NEW"), delisting_return=pl.lit(0.0))
-    found, left = continued(prices, gone)
+    delistings = ended(("OLD", 9, 10, "renamed")).with_columns(successor=pl.lit("NEW"), delisting_return=pl.lit(0.0))
+    result, left = continued(prices, delistings)
     assert left.is_empty() == goes_on
-    assert found.filter(pl.col("ticker") == "OLD")["date"].max() == DATES[39 if goes_on else 9]
+    assert result.filter(pl.col("ticker") == "OLD")["date"].max() == DATES[39 if goes_on else 9]
     known = prices.filter(pl.col("panel_from") <= DATES[12])
-    assert continued(known, gone)[1].is_empty() == goes_on
+    assert continued(known, delistings)[1].is_empty() == goes_on
 
 
 def _history(bars: pl.DataFrame) -> pl.DataFrame:
@@ -180,10 +180,10 @@ def _history(bars: pl.DataFrame) -> pl.DataFrame:
 def test_a_collapse_is_measured_over_the_window_on_adjusted_prices_of_one_company(make_bars: Make) -> None:
     closes = [100.0] * 10 + [11.0] * 10 + [10.0] * 10
     bars = _history(make_bars(DAYS[:30], closes))
-    gone = ended(("A", 29, 34, None))
+    delistings = ended(("A", 29, 34, None))
 
     def rule(frame: pl.DataFrame, **changes: float) -> str:
-        return str(with_returns(gone, frame, DelistingSettings(**changes))["rule"].item())  # type: ignore[arg-type]
+        return str(with_returns(delistings, frame, DelistingSettings(**changes))["rule"].item())  # type: ignore[arg-type]
 
     assert rule(bars) == "collapse"
     assert rule(bars, collapse_sessions=20) == "unknown"
@@ -203,9 +203,9 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
     through, start = date(2025, 10, 7), date(2000, 1, 1)
     tickers = ["DD", "DTV", "DYN", "LLTC", "SANM"]
     snapshots = pl.DataFrame({"ticker": tickers, "sector": ["it"] * 5, "known_at": [start] * 5, "since": [None] * 5})
-    gone = real.source.delistings(tickers, through)
+    delistings = real.source.delistings(tickers, through)
     ohlcv, *_ = sector_bars(
-        company_bars(real.source.bars(tickers, start, through), gone, real.sessions, real.settings.bars),
+        company_bars(real.source.bars(tickers, start, through), delistings, real.sessions, real.settings.bars),
         snapshots,
         "it",
         real.sessions,
@@ -226,8 +226,8 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
         pl.col("date"), change=(pl.col("close") / pl.col("close").shift() - 1.0).over("ticker", "listed")
     )
     assert change.filter(pl.col("change").abs() > 0.9).is_empty()  # SANM's +811 % is gone
-    found = with_returns(gone, ohlcv, real.settings.delistings)
-    rules = found.select("ticker", "last_session", "rule", "delisting_return").rows()
+    result = with_returns(delistings, ohlcv, real.settings.delistings)
+    rules = result.select("ticker", "last_session", "rule", "delisting_return").rows()
     assert rules == [
         ("DD", date(2017, 8, 31), "unknown", None),
         ("DTV", date(2015, 7, 24), "unknown", None),
@@ -235,4 +235,4 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
         ("LLTC", date(2017, 3, 10), "unknown", None),
         ("SANM", date(2009, 8, 14), "unknown", None),
     ]
-    assert (gone["known_at"] - gone["last_session"]).min() >= timedelta(days=7)  # type: ignore[operator]
+    assert (delistings["known_at"] - delistings["last_session"]).min() >= timedelta(days=7)  # type: ignore[operator]

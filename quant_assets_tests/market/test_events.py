@@ -1,4 +1,4 @@
-"""The rules on hand-made bars, and what they find in the real files, with what is known of the truth of each."""
+"""The rules on synthetic bars, and their detections in the real files, with the truth as far as it is known."""
 
 from collections.abc import Callable
 from datetime import date
@@ -28,7 +28,7 @@ def _bars(
 ) -> pl.DataFrame:
     """Six bars of 100 whose price changes by `growth` and volume by `volume` on day 3, with that day's event."""
     after = [1.0] * DAY + [growth] * (6 - DAY)
-    closes = [100.0 * each for each in after]
+    closes = [100.0 * level for level in after]
     opens = [*closes[:DAY], 100.0 * (opened or growth), *closes[DAY + 1 :]]
     high = [1.01 * max(pair) for pair in zip(opens, closes, strict=True)]
     columns: dict[str, Any] = {
@@ -53,7 +53,7 @@ def _detect(*bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _found(judged: pl.DataFrame) -> pl.DataFrame:
-    """What is detected, repaired and then marked."""
+    """The detected, repaired and then marked events."""
     stepped = with_steps(judged)
     events = detect(stepped, SETTINGS)
     series, _ = join_providers(with_steps(repair(judged, events)), BarSettings())
@@ -172,18 +172,18 @@ LISTED = ("split_disputed", "unexplained_move")
 @pytest.mark.parametrize("name", CASES)
 def test_the_rules(make_bars: Make, name: str) -> None:
     own, other, expected = CASES[name]
-    found = _detect(_bars(make_bars, **own), *([_other(make_bars, **other)] if other else [])).filter(
+    result = _detect(_bars(make_bars, **own), *([_other(make_bars, **other)] if other else [])).filter(
         pl.col("provider") == "raw"
     )
     if expected is None:
-        assert found.is_empty()
+        assert result.is_empty()
         return
-    row = found.row(0, named=True)
-    assert (len(found), row["date"], row["kind"]) == (1, DAYS[DAY].item(), expected[0])
+    row = result.row(0, named=True)
+    assert (len(result), row["date"], row["kind"]) == (1, DAYS[DAY].item(), expected[0])
     assert (row["split_used"], row["dividend_used"]) == pytest.approx(expected[1:], rel=1e-3, abs=1e-9)
-    given = own.get("split_ratio", 1.0), own.get("dividend", 0.0)
-    assert (row["split_reported"], row["dividend_reported"]) == given
-    unchanged = (row["split_used"], row["dividend_used"]) == given
+    reported = own.get("split_ratio", 1.0), own.get("dividend", 0.0)
+    assert (row["split_reported"], row["dividend_reported"]) == reported
+    unchanged = (row["split_used"], row["dividend_used"]) == reported
     assert row["action"] == ("listed" if row["kind"] in LISTED else "kept" if unchanged else "repaired")
     growth = row["split_used"] * own["growth"] * (1.0 + row["dividend_used"] / (100.0 * own["growth"]))
     assert row["used_return"] == pytest.approx(growth - 1.0)
@@ -197,8 +197,8 @@ def test_every_kind_has_a_case() -> None:
 
 def test_adjusted_prices_are_only_listed(make_bars: Make) -> None:
     wrong = _other(make_bars, 1.6, split_ratio=1.3)
-    found = _detect(wrong)
-    assert found.select("kind", "action", "split_used", "used_return").rows() == [
+    result = _detect(wrong)
+    assert result.select("kind", "action", "split_used", "used_return").rows() == [
         ("adjustment_error", "listed", 1.3, pytest.approx(0.6))
     ]
     assert _detect(_other(make_bars, 1.6)).is_empty()  # a jump without an event
@@ -229,9 +229,9 @@ def test_a_provider_without_events_gets_the_split_only(make_bars: Make) -> None:
     bare = _bars(make_bars, 0.5, volume=2.0).with_columns(
         dividend=pl.lit(None, pl.Float64), split_ratio=pl.lit(None, pl.Float64)
     )
-    found = _detect(bare)
-    assert found.select("split_reported", "dividend_reported", "split_used").rows() == [(None, None, 2.0)]
-    assert repair(judge(bare, DAYS), found)["split_ratio"].to_list() == [None] * DAY + [2.0] + [None] * (5 - DAY)
+    result = _detect(bare)
+    assert result.select("split_reported", "dividend_reported", "split_used").rows() == [(None, None, 2.0)]
+    assert repair(judge(bare, DAYS), result)["split_ratio"].to_list() == [None] * DAY + [2.0] + [None] * (5 - DAY)
 
 
 def test_a_bar_with_the_event_of_a_refused_one_is_not_judged(make_bars: Make) -> None:
@@ -273,9 +273,9 @@ def test_the_series_is_marked_on_the_day_of_the_move_alone(make_bars: Make, name
         for place, growth in enumerate(others, 1)
     ]
     for count in range(1, 7):  # known at the close, and by nothing later
-        given = pl.concat(bars).filter(pl.col("date") <= DAYS[count - 1].item())
-        judged = judge(given, DAYS)
-        series, _ = join_providers(with_steps(repair(judged, _detect(given))), BarSettings())
+        known = pl.concat(bars).filter(pl.col("date") <= DAYS[count - 1].item())
+        judged = judge(known, DAYS)
+        series, _ = join_providers(with_steps(repair(judged, _detect(known))), BarSettings())
         assert series["unexplained"].to_list() == ([False] * DAY + expected + [False] * (5 - DAY))[:count]
 
 
@@ -286,17 +286,17 @@ def test_a_move_over_a_refused_bar_with_an_event_is_marked(make_bars: Make) -> N
         split_ratio=[1.0, 1.0, 2.0, 1.0, 1.0, 1.0],
         high=[102.0, 102.0, 1.0, 505.0, 505.0, 510.0],
     )
-    found = _detect(bars)
-    assert found.select("date", "kind", "action", "used_return").rows() == [
+    result = _detect(bars)
+    assert result.select("date", "kind", "action", "used_return").rows() == [
         (DAYS[3].item(), "unexplained_move", "listed", pytest.approx(2.0 * 500.0 / 101.0 - 1.0))
     ]
-    series, _ = join_providers(with_steps(repair(judge(bars, DAYS), found)), BarSettings())
+    series, _ = join_providers(with_steps(repair(judge(bars, DAYS), result)), BarSettings())
     assert series.filter("unexplained")["date"].to_list() == [DAYS[3].item()]
 
 
 # --- The real files ---------------------------------------------------------------------------------------------------
 
-#: Every detection but the spin-offs that are right and kept. Known of the truth: see the comment of each.
+#: Every detection except the correct spin-offs. The comments say what is true as far as it is known.
 FOUND = {
     ("alpha_vantage", "split_in_dividend"): "DISCK 2014-08-07, GOOGL 2014-04-03",  # a share of class C for each: true
     ("alpha_vantage", "double_event"): "MET 2017-08-07, RTX 2020-04-03",  # Brighthouse; Otis and Carrier: true
@@ -340,7 +340,7 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def whole(real) -> tuple[pl.DataFrame, pl.DataFrame]:  # type: ignore[no-untyped-def]
-    """The bars of every ticker with a sector, judged; and what is detected."""
+    """The judged bars of every ticker with a sector, and the detected events."""
     tickers = real.snapshots["ticker"].unique().to_list()
     judged = judge(real.source.bars(tickers, date(2000, 1, 1), date(2025, 10, 7)), real.sessions)
     return judged, _found(judged)
@@ -351,8 +351,8 @@ def test_what_is_found_in_the_real_files(whole: tuple[pl.DataFrame, pl.DataFrame
     named = events.filter(pl.col("kind") != "spin_off").select(
         "provider", "kind", bar=pl.format("{} {}", "ticker", "date")
     )
-    found = {(provider, kind): sorted(rows["bar"]) for (provider, kind), rows in named.group_by("provider", "kind")}
-    assert found == {key: text.split(", ") for key, text in FOUND.items()}
+    result = {(provider, kind): sorted(rows["bar"]) for (provider, kind), rows in named.group_by("provider", "kind")}
+    assert result == {key: text.split(", ") for key, text in FOUND.items()}
     spun_off = events.filter(pl.col("kind") == "spin_off")
     assert set(spun_off["action"]) == {"kept"}
     assert len(spun_off) == 62

@@ -48,9 +48,9 @@ def _known(make_snapshots: Make, *rows: dict[str, Any]) -> pl.DataFrame:
     ],
 )
 def test_known_from(make_snapshots: Make, published: date | None, known: date) -> None:
-    found = _known(make_snapshots, {"published": published})
-    assert found.select("published", "known_at", "restated", "panel_from").rows() == [(published, known, False, known)]
-    assert found.schema == DATASETS["fundamentals"].schema
+    result = _known(make_snapshots, {"published": published})
+    assert result.select("published", "known_at", "restated", "panel_from").rows() == [(published, known, False, known)]
+    assert result.schema == DATASETS["fundamentals"].schema
 
 
 def test_restated_figures_wait_for_the_restatement_where_that_is_asked(make_snapshots: Make) -> None:
@@ -64,9 +64,9 @@ def test_restated_figures_wait_for_the_restatement_where_that_is_asked(make_snap
         (SETTINGS, [date(2020, 5, 5), date(2020, 8, 5)]),
         (strict, [date(2020, 8, 4), date(2020, 8, 5)]),
     ):
-        found = as_known(_statements(*rows), snapshots, "it", settings, DAYS)
-        assert found["known_at"].to_list() == days
-        assert found["restated_on"].to_list() == [date(2020, 8, 3), None]
+        result = as_known(_statements(*rows), snapshots, "it", settings, DAYS)
+        assert result["known_at"].to_list() == days
+        assert result["restated_on"].to_list() == [date(2020, 8, 3), None]
 
 
 def test_what_is_known_after_the_last_session_is_left_out(make_snapshots: Make) -> None:
@@ -75,22 +75,22 @@ def test_what_is_known_after_the_last_session_is_left_out(make_snapshots: Make) 
 
 
 def test_a_restatement_is_a_new_row_and_never_comes_first(make_snapshots: Make) -> None:
-    found = _known(
+    result = _known(
         make_snapshots,
         {"published": date(2020, 5, 4), "revenue": 1.0},
         {"published": date(2020, 8, 3), "revenue": 2.0, "version": 1},
     )
-    assert found.select("revenue", "known_at", "restated").rows() == [
+    assert result.select("revenue", "known_at", "restated").rows() == [
         (1.0, date(2020, 5, 5), False),
         (2.0, date(2020, 8, 4), True),
     ]
     # The first has no day of publication and counts from June 29 on: the second cannot be known before.
-    found = _known(
+    result = _known(
         make_snapshots,
         {"published": None, "revenue": 1.0},
         {"published": date(2020, 5, 4), "revenue": 2.0, "version": 1},
     )
-    assert found.select("revenue", "known_at", "restated").rows() == [(2.0, date(2020, 6, 29), False)]
+    assert result.select("revenue", "known_at", "restated").rows() == [(2.0, date(2020, 6, 29), False)]
     # A version is not used as long as its predecessor is not there.
     assert _known(make_snapshots, {"published": date(2020, 5, 4), "version": 1}).is_empty()
 
@@ -101,19 +101,19 @@ def test_frequencies_and_providers_are_periods_of_their_own(make_snapshots: Make
         for f in ("quarterly", "annual")
         for p in ("p", "q")
     ]
-    found = _known(make_snapshots, *rows)
-    assert len(found) == 4
-    assert not found["restated"].any()
+    result = _known(make_snapshots, *rows)
+    assert len(result) == 4
+    assert not result["restated"].any()
 
 
 def test_statements_of_a_ticker_that_moves_in_count_from_the_move(make_snapshots: Make) -> None:
-    found = _known(
+    result = _known(
         make_snapshots,
         {"ticker": "M", "published": date(2020, 5, 4)},
         {"ticker": "M", "period_end": date(2020, 6, 30), "published": date(2020, 8, 3)},
         {"ticker": "OTHER", "published": date(2020, 5, 4)},
     )
-    assert found.select("ticker", "known_at", "panel_from").rows() == [
+    assert result.select("ticker", "known_at", "panel_from").rows() == [
         ("M", date(2020, 5, 5), date(2020, 7, 6)),
         ("M", date(2020, 8, 4), date(2020, 8, 4)),
     ]
@@ -123,9 +123,9 @@ def test_statements_of_a_ticker_that_moves_in_count_from_the_move(make_snapshots
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
     def known(through: date) -> pl.DataFrame:
         snapshots = real.source.sector_snapshots(through)
-        given = real.source.statements(panel_tickers(snapshots, real.sector, through), through)
+        statements = real.source.statements(panel_tickers(snapshots, real.sector, through), through)
         return as_known(
-            given, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through)
+            statements, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through)
         )
 
     full = known(date(2025, 10, 7))

@@ -26,9 +26,9 @@ def test_known_at_the_release_or_after_the_lag() -> None:
         ("CPI", date(2020, 5, 1), None, 61, 2.2),  # July 1
         ("FED", date(2020, 4, 10), date(2020, 4, 10), None, 3.0),  # Good Friday
     )
-    found = as_known(macro, DAYS)
-    assert found.schema == DATASETS["macro"].schema
-    assert found.rows() == [
+    result = as_known(macro, DAYS)
+    assert result.schema == DATASETS["macro"].schema
+    assert result.rows() == [
         ("CPI", date(2020, 2, 1), date(2020, 3, 16), 2.1),
         ("CPI", date(2020, 3, 1), date(2020, 4, 20), 2.0),
         ("FED", date(2020, 4, 10), date(2020, 4, 13), 3.0),

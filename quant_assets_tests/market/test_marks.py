@@ -1,4 +1,4 @@
-"""One judge of unexplained moves: what the series marks is what price_events says, on every bar."""
+"""Unexplained moves are decided in one place: the series and price_events mark the same bars."""
 
 from datetime import date
 
@@ -21,12 +21,12 @@ OTHER = {"adjustment": "total_return", "provider": "other", "precedence": 1}
 
 
 def _company_bars(*bars: pl.DataFrame, days: np.ndarray = DAYS) -> CompanyBars:
-    given = pl.concat(bars).sort("ticker", "date", "precedence", maintain_order=True)
-    return company_bars(given, DELISTINGS.to_frame(), days, BarSettings())
+    rows = pl.concat(bars).sort("ticker", "date", "precedence", maintain_order=True)
+    return company_bars(rows, DELISTINGS.to_frame(), days, BarSettings())
 
 
 def _agreed(series: pl.DataFrame, events: pl.DataFrame) -> int:
-    """How many bars are marked, after it is sure that both say the same of each."""
+    """The number of marked bars, after a check that both mark the same bars."""
     marked = series.filter("unexplained").select(KEY).sort(KEY)
     assert events.filter("unexplained").select(KEY).equals(marked)
     assert events.filter(pl.col("kind") == "unexplained_move")["unexplained"].all()
@@ -37,9 +37,9 @@ def _agreed(series: pl.DataFrame, events: pl.DataFrame) -> int:
 
 def test_what_another_rule_names_is_marked_too() -> None:
     """A rise and the way back, which is a reversal; each move is in the list once."""
-    found = _company_bars(make_bars(DAYS[:7], [9.7, 9.8, 35.1, 35.0, 9.9, 9.8, 9.9]))
-    assert _agreed(found.series, found.events) == 2
-    assert found.events["kind"].to_list() == ["unexplained_move", "reversal"]
+    result = _company_bars(make_bars(DAYS[:7], [9.7, 9.8, 35.1, 35.0, 9.9, 9.8, 9.9]))
+    assert _agreed(result.series, result.events) == 2
+    assert result.events["kind"].to_list() == ["unexplained_move", "reversal"]
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,17 @@ def test_the_way_back_of_a_marked_step_is_marked(path: list[float], marked: list
     volume = pl.Series([1e6 * (25.0 if k % 2 else 1.0) for k in range(len(path))])
     bars = make_bars(DAYS[: len(path)], path, volume=volume)
     for count in range(1, len(path) + 1):  # known at the close
-        found = _company_bars(bars[:count])
-        places = np.flatnonzero(found.series["unexplained"]).tolist()
+        result = _company_bars(bars[:count])
+        places = np.flatnonzero(result.series["unexplained"]).tolist()
         assert places == [place for place in marked if place < count]
-        assert _agreed(found.series, found.events) == len(places)
+        assert _agreed(result.series, result.events) == len(places)
 
 
 def test_a_way_back_that_another_provider_upholds_is_none() -> None:
     path = [9.8, 9.9, 30.2, 30.0, 10.4, 10.5]
     other = make_bars(DAYS[: len(path)], [9.8, 9.9, None, 30.0, 10.4, 10.5], **OTHER)
-    found = _company_bars(make_bars(DAYS[: len(path)], path), other)
-    assert found.series.filter("unexplained")["date"].to_list() == [DAYS[2].item()]
+    result = _company_bars(make_bars(DAYS[: len(path)], path), other)
+    assert result.series.filter("unexplained")["date"].to_list() == [DAYS[2].item()]
 
 
 def test_a_move_between_two_providers_bars_is_listed() -> None:
@@ -78,13 +78,13 @@ def test_a_move_between_two_providers_bars_is_listed() -> None:
     level = [20.0 + 0.1 * k for k in range(14)]
     raw = make_bars(DAYS[:14], [*level[:9], 76.0, None, *level[11:]])
     other = make_bars(DAYS[:14], [*level[:9], None, *level[10:]], **OTHER)
-    found = _company_bars(raw, other)
-    assert found.series.filter("unexplained").select("date", "provider").rows() == [
+    result = _company_bars(raw, other)
+    assert result.series.filter("unexplained").select("date", "provider").rows() == [
         (DAYS[9].item(), "raw"),
         (DAYS[10].item(), "other"),
     ]
-    assert _agreed(found.series, found.events) == 2
-    added = found.events.filter(provider="other").row(0, named=True)
+    assert _agreed(result.series, result.events) == 2
+    added = result.events.filter(provider="other").row(0, named=True)
     assert added["price_return"] == added["used_return"] == pytest.approx(level[10] / level[8] - 1.0)
     assert (added["kind"], added["action"], added["other_provider"]) == ("unexplained_move", "listed", None)
 
@@ -92,9 +92,9 @@ def test_a_move_between_two_providers_bars_is_listed() -> None:
 def test_a_provider_that_the_series_does_not_use_is_not_marked() -> None:
     level = [20.0 + 0.1 * k for k in range(12)]
     raw = make_bars(DAYS[:12], level)
-    wrong = make_bars(DAYS[:12], [*level[:9], *(7.3 * each for each in level[9:])], **OTHER)
-    found = _company_bars(raw, wrong)
-    assert _agreed(found.series, found.events) == 0
+    wrong = make_bars(DAYS[:12], [*level[:9], *(7.3 * price for price in level[9:])], **OTHER)
+    result = _company_bars(raw, wrong)
+    assert _agreed(result.series, result.events) == 0
 
 
 def test_they_agree_on_the_whole_demo_market() -> None:
@@ -107,10 +107,10 @@ def test_they_agree_on_the_whole_demo_market() -> None:
     wrong = pl.col("ticker").rank("dense") % 5 == 0
     factor = pl.when(wrong & (place % 97 == 50)).then(17.3).when(wrong & (place % 211 > 200)).then(0.21).otherwise(1.0)
     bars = bars.with_columns(pl.col("open", "high", "low", "close") * factor)
-    found = _company_bars(bars, days=days)
-    assert _agreed(found.series, found.events) > 50
+    result = _company_bars(bars, days=days)
+    assert _agreed(result.series, result.events) > 50
     for sector in ("energy", "it"):
-        of_sector = sector_bars(found, snapshots, sector, days)
+        of_sector = sector_bars(result, snapshots, sector, days)
         _agreed(of_sector.ohlcv, of_sector.price_events)
 
 
@@ -119,12 +119,12 @@ def test_they_agree_on_the_whole_demo_market() -> None:
 def test_they_agree_on_real_prices(real, sector: str) -> None:
     last = date(2025, 10, 7)
     bars = real.source.bars(panel_tickers(real.snapshots, sector, last), date(2000, 1, 1), last)
-    found = _company_bars(bars, days=real.sessions)
-    _agreed(found.series, found.events)
+    result = _company_bars(bars, days=real.sessions)
+    _agreed(result.series, result.events)
     faulty = bars.with_columns(
         pl.when(pl.int_range(pl.len()) % 9973 == 0)
         .then(pl.col("open", "high", "low", "close") * 6.3)
         .otherwise(pl.col("open", "high", "low", "close"))
     )
-    found = _company_bars(faulty, days=real.sessions)
-    assert _agreed(found.series, found.events) > 5
+    result = _company_bars(faulty, days=real.sessions)
+    assert _agreed(result.series, result.events) > 5

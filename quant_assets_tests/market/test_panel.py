@@ -61,13 +61,13 @@ def test_a_symbol_of_two_companies_has_a_row_for_each() -> None:
     assert panel.companies() == [("A", days[0]), ("B", days[0]), ("B", days[3])]
     nan = np.nan
     np.testing.assert_array_equal(panel["close"], [[1.0, nan, nan, nan], [10.0, 11.0, nan, nan], [nan, nan, nan, 50.0]])
-    asked = pl.DataFrame({"ticker": ["B", "B", "A", "C", "B"], "date": [days[3], days[2], days[2], days[0], days[0]]})
-    assert panel.rows(asked).tolist() == [2, 1, 0, -1, 1]
+    pairs = pl.DataFrame({"ticker": ["B", "B", "A", "C", "B"], "date": [days[3], days[2], days[2], days[0], days[0]]})
+    assert panel.rows(pairs).tolist() == [2, 1, 0, -1, 1]
     late = Panel.from_long(frame.filter(pl.col("ticker") == "B"), DAYS, ["close"])
     assert late.rows(pl.DataFrame({"ticker": ["B"], "date": [date(2000, 1, 3)]})).tolist() == [
         0
     ]  # before the first: the first
     one = Panel.from_long(frame.filter(pl.col("date") < days[3]), DAYS, ["close"])
-    assert one.rows(asked).tolist() == [1, 1, 0, -1, 1]
+    assert one.rows(pairs).tolist() == [1, 1, 0, -1, 1]
     with pytest.raises(DatasetError, match="ticker B has two rows"):
         Panel.from_long(pl.concat([frame, frame[-1:]]), DAYS, ["close"])

@@ -12,8 +12,8 @@ DAYS = calendar.sessions(date(2016, 12, 1), date(2017, 6, 30))
 
 def test_session_from_takes_the_next_session_and_nothing_after_the_last() -> None:
     frame = pl.DataFrame({"day": [date(2016, 12, 31), date(2017, 6, 30), date(2017, 7, 1), None, date(1999, 1, 1)]})
-    found = frame.select(session_from("day", DAYS)).to_series().to_list()
-    assert found == [date(2017, 1, 3), date(2017, 6, 30), None, None, date(2016, 12, 1)]
+    result = frame.select(session_from("day", DAYS)).to_series().to_list()
+    assert result == [date(2017, 1, 3), date(2017, 6, 30), None, None, date(2016, 12, 1)]
     assert frame.select(session_from("day", DAYS[:0])).to_series().to_list() == [None] * 5
 
 

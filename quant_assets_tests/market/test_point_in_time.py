@@ -106,8 +106,8 @@ def test_both_vintages_of_a_provider_stay_queryable(
     """The statements of two downloads differ on as many periods as the raw file says, and each can be asked for by its
     day."""
     raw = pl.read_parquet(shared_data / f"fundamentals_simfin_{file}.parquet")
-    given = files.statements(raw["ticker"].unique().to_list(), date(2026, 12, 31))
-    rows = given.filter((pl.col("provider") == "simfin") & (pl.col("frequency") == frequency))
+    statements = files.statements(raw["ticker"].unique().to_list(), date(2026, 12, 31))
+    rows = statements.filter((pl.col("provider") == "simfin") & (pl.col("frequency") == frequency))
     key = ["ticker", "period_end", "frequency", "provider"]
     dated = rows.with_columns(known_at=pl.coalesce("published", "period_end"))
     early, late = (known(dated, key, day) for day in (second - timedelta(days=1), second))

@@ -143,9 +143,9 @@ def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignor
 
 def _refused_stale(*bars: pl.DataFrame) -> list[tuple[str, object]]:
     judged = judge(pl.concat(bars), DAYS)
-    found = refuse_stale(judged, with_steps(judged), EventSettings())
-    assert found.drop("reason").equals(judged.drop("reason"))
-    return found.filter(pl.col("reason") == "disputed_stale_close").select("provider", "date").rows()
+    result = refuse_stale(judged, with_steps(judged), EventSettings())
+    assert result.drop("reason").equals(judged.drop("reason"))
+    return result.filter(pl.col("reason") == "disputed_stale_close").select("provider", "date").rows()
 
 
 def test_a_repeated_close_that_another_provider_disputes_is_refused(make_bars: Make) -> None:
@@ -161,8 +161,8 @@ def test_a_repeated_close_that_another_provider_disputes_is_refused(make_bars: M
     # The step from the stale close is wrong: it disputes no close that really stayed.
     assert _refused_stale(stale, moves.with_columns(close=pl.Series([5.0, 5.5, 6.5, 6.5, 6.5]))) == refused
     for cut in days:
-        assert _refused_stale(*(each.filter(pl.col("date") <= cut) for each in (stale, moves))) == [
-            each for each in refused if each[1] <= cut.item()
+        assert _refused_stale(*(bars.filter(pl.col("date") <= cut) for bars in (stale, moves))) == [
+            row for row in refused if row[1] <= cut.item()
         ]
 
 
@@ -188,8 +188,8 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     adjusted = panel.ohlcv.sort("ticker", "date").with_columns(close=pl.col("close") * pl.col("price_factor"))
     returns = adjusted.with_columns(growth=(pl.col("close") / pl.col("close").shift() - 1.0).over("ticker"))
     for (ticker, day), value in expected.items():
-        found = returns.filter((pl.col("ticker") == ticker) & (pl.col("date") == day))["growth"].item()
-        assert found == pytest.approx(value, abs=1e-3)
+        result = returns.filter((pl.col("ticker") == ticker) & (pl.col("date") == day))["growth"].item()
+        assert result == pytest.approx(value, abs=1e-3)
     # The disagreement stays on record.
     assert ("RF", date(2008, 9, 18)) in panel.price_disagreements.select("ticker", "date").rows()
     cut = date(2008, 9, 18)

@@ -35,12 +35,12 @@ def test_returns_of_two_providers_are_held_against_each_other(make_bars: Make) -
         dividend=[0.0, 0.0, 0.0, 0.0, 1.1],
     )
     other = _other(make_bars, [10.0, 10.0, 11.5, 11.0, 12.32])
-    found = _compare(one, other)
-    assert found.schema == COMPARED
-    assert found["since"].to_list() == DAYS[:4].tolist()
-    assert [round(value, 12) for value in found["total_return"]] == [0.0, 0.1, 0.0, 0.12]
-    assert found["difference"].round(6).to_list() == [0.0, -0.05, round(-(11.0 / 11.5 - 1.0), 6), 0.0]
-    assert found["explanation"].to_list() == [None, "price", "stale_close", None]
+    result = _compare(one, other)
+    assert result.schema == COMPARED
+    assert result["since"].to_list() == DAYS[:4].tolist()
+    assert [round(value, 12) for value in result["total_return"]] == [0.0, 0.1, 0.0, 0.12]
+    assert result["difference"].round(6).to_list() == [0.0, -0.05, round(-(11.0 / 11.5 - 1.0), 6), 0.0]
+    assert result["explanation"].to_list() == [None, "price", "stale_close", None]
 
 
 def test_a_difference_on_the_day_of_an_event_is_told_apart(make_bars: Make) -> None:
@@ -51,21 +51,21 @@ def test_a_difference_on_the_day_of_an_event_is_told_apart(make_bars: Make) -> N
 def test_returns_lead_from_one_common_bar_to_the_next(make_bars: Make) -> None:
     one = make_bars(DAYS[:5], [10.0, 11.0, None, 12.0, 13.0])
     other = _other(make_bars, [20.0, None, 30.0, 24.0, 26.0])
-    found = _compare(one, other)
-    assert found.select("since", "date").rows() == [(DAYS[0].item(), DAYS[3].item()), (DAYS[3].item(), DAYS[4].item())]
-    assert found["difference"].abs().max() < 1e-15
+    result = _compare(one, other)
+    assert result.select("since", "date").rows() == [(DAYS[0].item(), DAYS[3].item()), (DAYS[3].item(), DAYS[4].item())]
+    assert result["difference"].abs().max() < 1e-15
 
 
 def test_each_pair_of_providers_is_compared(make_bars: Make) -> None:
     third = _other(make_bars, [1.0, 2.0, 2.0], provider="third", precedence=4)
     bars = [make_bars(DAYS[:3], [1.0, 1.1, 1.1]), _other(make_bars, [1.0, 1.1, 1.1]), third]
-    found = _compare(*bars)
-    assert found.select("provider", "other_provider").unique(maintain_order=True).rows() == [
+    result = _compare(*bars)
+    assert result.select("provider", "other_provider").unique(maintain_order=True).rows() == [
         ("raw", "other"),
         ("raw", "third"),
         ("other", "third"),
     ]
-    assert_frame_equal(_compare(*reversed(bars)), found, check_exact=True)
+    assert_frame_equal(_compare(*reversed(bars)), result, check_exact=True)
     assert _compare(bars[0]).is_empty()
     assert _compare(bars[0]).schema == COMPARED
 
@@ -112,16 +112,16 @@ def test_the_figures_of_the_real_files(vendors: pl.DataFrame) -> None:
     """726 and 8,232 bars: of simple returns between consecutive common bars of a ticker, by the vendors' own adjusted
     closes."""
     common = vendors.select("ticker", "date").is_duplicated().sum() // 2
-    found = compare(with_steps(vendors.sort("ticker", "date", "precedence")), SETTINGS)
+    result = compare(with_steps(vendors.sort("ticker", "date", "precedence")), SETTINGS)
     assert common == 1_595_732
-    assert found["ticker"].n_unique() == 421
-    assert len(found) == common - 421  # no return at a ticker's first common bar
-    summary = by_ticker(found)
+    assert result["ticker"].n_unique() == 421
+    assert len(result) == common - 421  # no return at a ticker's first common bar
+    summary = by_ticker(result)
     assert (summary["disagreements"].sum(), len(summary)) == (726, 133)
-    assert (found["difference"].abs() > 0.001).sum() == 8_232
+    assert (result["difference"].abs() > 0.001).sum() == 8_232
     assert summary.select("ticker", "disagreements").rows()[:3] == [("DD", 374), ("CB", 34), ("CNC", 8)]
     assert summary.row(0, named=True)["worst_date"] == date(2019, 6, 3)
-    assert dict(found["explanation"].value_counts().drop_nulls().rows()) == {
+    assert dict(result["explanation"].value_counts().drop_nulls().rows()) == {
         "price": 678,
         "stale_close": 48,
     }  # without events

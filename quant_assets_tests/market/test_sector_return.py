@@ -28,19 +28,19 @@ def members(**spans: tuple[int, int]) -> pl.DataFrame:
 
 def test_mean_over_the_members_of_the_session_before() -> None:
     prices = panel({"A": [100, 110, 110, 121], "B": [50, 50, 60, 60], "C": [10, 10, 10, 30]})
-    found = equal_weight_returns(prices, members(A=(0, 3), B=(0, 1), C=(3, 3)), DAYS)
+    result = equal_weight_returns(prices, members(A=(0, 3), B=(0, 1), C=(3, 3)), DAYS)
     # session 1: A +10 %, B 0; session 2: A 0, B +20 % (still a member the day before); session 3: A alone, C joins too
     # late for its +200 %
-    assert np.isnan(found[0])
-    assert found[1:] == pytest.approx([0.05, 0.1, 0.1], abs=1e-15)
+    assert np.isnan(result[0])
+    assert result[1:] == pytest.approx([0.05, 0.1, 0.1], abs=1e-15)
 
 
 def test_a_name_without_a_bar_is_left_out_and_no_name_is_nan() -> None:
     prices = panel({"A": [100, None, None, 165], "B": [50, 55, None, None]})
-    found = equal_weight_returns(prices, members(A=(0, 3), B=(0, 3)), DAYS)
-    assert found[1] == pytest.approx(0.1)  # B alone
-    assert np.isnan(found[2])
-    assert found[3] == pytest.approx(0.65)  # A alone
+    result = equal_weight_returns(prices, members(A=(0, 3), B=(0, 3)), DAYS)
+    assert result[1] == pytest.approx(0.1)  # B alone
+    assert np.isnan(result[2])
+    assert result[3] == pytest.approx(0.65)  # A alone
 
 
 def test_a_halted_name_counts_its_return_over_the_halt_when_it_trades_again() -> None:
@@ -56,13 +56,13 @@ def test_a_halted_name_counts_its_return_over_the_halt_when_it_trades_again() ->
         rows, schema={"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}, orient="row"
     )
     universe = pl.DataFrame({"ticker": np.repeat(["S", "L"], 9), "date": np.tile(days, 2)})
-    found = equal_weight_returns(prices, universe, days)
-    assert np.isnan(found[:6]).all()
+    result = equal_weight_returns(prices, universe, days)
+    assert np.isnan(result[:6]).all()
     # S: the close before the halt lies five sessions before the session before. L's would be six, so its first return
     # is the day's after.
-    assert found[6:] == pytest.approx([-0.2, 0.0, 0.05], abs=1e-15)
+    assert result[6:] == pytest.approx([-0.2, 0.0, 0.05], abs=1e-15)
     for t in range(LOOKBACK, 9):
-        assert equal_weight_returns(prices, universe, days[t - LOOKBACK : t + 1])[-1].tobytes() == found[t].tobytes()
+        assert equal_weight_returns(prices, universe, days[t - LOOKBACK : t + 1])[-1].tobytes() == result[t].tobytes()
     left = universe.filter(
         (pl.col("ticker") != "S") | (pl.col("date") < days[5].item())
     )  # no member when it trades again

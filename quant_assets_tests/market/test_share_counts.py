@@ -80,5 +80,5 @@ def test_each_download_and_company_by_itself() -> None:
     another = one.with_columns(company=pl.lit("A_old"), shares=pl.Series([126.2, 126.2, 100.0, 100.0]))
     stranger = one.with_columns(ticker=pl.lit("B"), company=pl.lit("B"))
     events = pl.DataFrame([SPIN_OFF], {"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64}, orient="row")
-    found = spin_off_correction(pl.concat([one, other, another, stranger]), events).to_list()
-    assert found == pytest.approx([RATIO, RATIO, 1.0, 1.0, *[1.0] * 12])
+    result = spin_off_correction(pl.concat([one, other, another, stranger]), events).to_list()
+    assert result == pytest.approx([RATIO, RATIO, 1.0, 1.0, *[1.0] * 12])

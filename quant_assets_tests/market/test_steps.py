@@ -20,19 +20,19 @@ def _steps(bars: pl.DataFrame) -> pl.DataFrame:
 
 def test_a_step_holds_splits_and_dividends_of_prices_as_traded(make_bars: Make) -> None:
     bars = make_bars(DAYS[:3], [100.0, 52.0, 26.0], split_ratio=[1.0, 2.0, 1.0], dividend=[3.0, 1.0, 0.0])
-    found = _steps(bars)
-    assert found["previous"].to_list() == [-1, 0, 1]
-    np.testing.assert_allclose(found["growth"], [np.nan, 1.06, 0.5], rtol=1e-15)
-    np.testing.assert_allclose(found["level"], [1.0, 1.06, 0.53], rtol=1e-15)
-    np.testing.assert_allclose(found["shares"], [np.nan, 2.0, 1.0])
-    np.testing.assert_allclose(found["cash"], [np.nan, 2.0, 0.0])  # on each share after the split
+    result = _steps(bars)
+    assert result["previous"].to_list() == [-1, 0, 1]
+    np.testing.assert_allclose(result["growth"], [np.nan, 1.06, 0.5], rtol=1e-15)
+    np.testing.assert_allclose(result["level"], [1.0, 1.06, 0.53], rtol=1e-15)
+    np.testing.assert_allclose(result["shares"], [np.nan, 2.0, 1.0])
+    np.testing.assert_allclose(result["cash"], [np.nan, 2.0, 0.0])  # on each share after the split
 
 
 def test_adjusted_closes_already_hold_them(make_bars: Make) -> None:
     bars = make_bars(DAYS[:2], [100.0, 52.0], split_ratio=[1.0, 2.0], dividend=[0.0, 1.0], adjustment="total_return")
-    found = _steps(bars)
-    assert found["growth"][1] == 0.52
-    assert found.select("shares", "cash").row(1) == (2.0, 1.0)
+    result = _steps(bars)
+    assert result["growth"][1] == 0.52
+    assert result.select("shares", "cash").row(1) == (2.0, 1.0)
 
 
 def test_closes_adjusted_for_splits_alone_hold_them_but_no_dividends(make_bars: Make) -> None:
@@ -45,10 +45,10 @@ def test_closes_adjusted_for_splits_alone_hold_them_but_no_dividends(make_bars: 
         dividend=[0.0, 0.5, 0.5],
         adjustment="split_adjusted",
     )
-    found = _steps(adjusted)
-    np.testing.assert_allclose(found["growth"][1:], [26.0 / 25.0, 26.5 / 25.5], rtol=1e-15)
-    np.testing.assert_allclose(found["growth"], _steps(traded)["growth"], rtol=1e-15)
-    assert found["shares"][1:].to_list() == [2.0, 2.0]
+    result = _steps(adjusted)
+    np.testing.assert_allclose(result["growth"][1:], [26.0 / 25.0, 26.5 / 25.5], rtol=1e-15)
+    np.testing.assert_allclose(result["growth"], _steps(traded)["growth"], rtol=1e-15)
+    assert result["shares"][1:].to_list() == [2.0, 2.0]
     # Those of a refused bar are of the same shares, however many splits follow.
     lost = adjusted.with_columns(volume=pl.when(pl.col("date") == DAYS[1].item()).then(-1.0).otherwise("volume"))
     assert _steps(lost)["growth"][2] == pytest.approx((26.0 + 1.0) / 25.0)
@@ -60,12 +60,12 @@ def test_events_of_a_refused_bar_are_carried_and_a_repeated_row_pays_once(make_b
     )
     refused = pl.col("date") == DAYS[1].item()
     bars = bars.with_columns(high=pl.when(refused).then(1.0).otherwise("high"))
-    found = _steps(pl.concat([bars, bars.filter(pl.col("date") == DAYS[2].item())]))
-    kept = found.filter(pl.col("reason").is_null())
+    result = _steps(pl.concat([bars, bars.filter(pl.col("date") == DAYS[2].item())]))
+    kept = result.filter(pl.col("reason").is_null())
     assert kept["previous"].to_list() == [-1, 0, 2]  # the refused bar stands between
     np.testing.assert_allclose(kept["growth"][1:], [(4 * 25.0 + 6.0 + 4.0) / 100.0, 1.0])
     assert np.isnan(
-        found.filter(pl.col("reason").is_not_null()).select("shares", "cash", "growth", "level").to_numpy()
+        result.filter(pl.col("reason").is_not_null()).select("shares", "cash", "growth", "level").to_numpy()
     ).all()
 
 

@@ -36,8 +36,8 @@ def test_members_of_each_session_with_the_sector_of_the_time(make_snapshots: Mak
         ("B", "it", date(2016, 1, 1)),
         ("C", "it", date(2016, 1, 1)),
     )
-    found = members(_membership(), snapshots, "it", DAYS)
-    assert found.rows() == [
+    result = members(_membership(), snapshots, "it", DAYS)
+    assert result.rows() == [
         ("A", date(2017, 1, 3), True),
         ("A", date(2017, 1, 4), True),
         ("A", date(2017, 1, 5), False),
@@ -46,7 +46,7 @@ def test_members_of_each_session_with_the_sector_of_the_time(make_snapshots: Mak
         ("B", date(2017, 2, 1), False),
         ("B", date(2017, 2, 2), False),
     ]
-    assert found.schema == DATASETS["universe"].schema
+    assert result.schema == DATASETS["universe"].schema
     assert members(_membership(), snapshots, "re", DAYS).rows() == [("A", date(2017, 3, 31), False)]
     assert members(_membership(), snapshots, "energy", DAYS).is_empty()
     assert members(_membership(), snapshots, "it", DAYS[:0]).is_empty()
@@ -85,8 +85,8 @@ def test_membership_ends_when_a_delisting_was_first_known_whatever_the_order_of_
     held = pl.DataFrame({"ticker": "T", "date": days})
     begins = pl.DataFrame(schema={"ticker": pl.String, "since": pl.Date})
     for rows in (known, known[::-1]):
-        found = listed(held, pl.DataFrame(rows, DELISTINGS, orient="row"), begins)
-        assert found.rows() == [("T", days[0], date(2020, 2, 2)), ("T", days[2], None)]
+        result = listed(held, pl.DataFrame(rows, DELISTINGS, orient="row"), begins)
+        assert result.rows() == [("T", days[0], date(2020, 2, 2)), ("T", days[2], None)]
 
 
 def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-def]
@@ -121,9 +121,9 @@ def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
     assert coverage_sessions(days, as_ofs) == [june, *as_ofs]
     bars = [("A", june, "one"), ("A", june, "two"), ("C", june, "one"), ("D", as_ofs[1], "late"), ("B", june, "one")]
     held = pl.DataFrame(bars, schema=HELD, orient="row")
-    found = coverage(membership, snapshots, held, ["it"], days, [early, *as_ofs]).drop("sector")
-    assert found.schema == DATASETS["universe_coverage"].schema
-    first = [row[1:] for row in found.filter(pl.col("as_of") == as_ofs[0]).rows()]
+    result = coverage(membership, snapshots, held, ["it"], days, [early, *as_ofs]).drop("sector")
+    assert result.schema == DATASETS["universe_coverage"].schema
+    first = [row[1:] for row in result.filter(pl.col("as_of") == as_ofs[0]).rows()]
     assert first == [
         ("index", june, "any", 3, 2, 2),  # A, C and D; B is no member then
         ("index", june, "one", 3, 2, 2),
@@ -139,7 +139,7 @@ def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
         ("sector", as_ofs[0], "two", 2, 2, 0),
     ]
     # The year's row stays as it was; a decision is computed alone as in a range.
-    second = found.filter(pl.col("as_of") == as_ofs[1])
+    second = result.filter(pl.col("as_of") == as_ofs[1])
     again = second.filter((pl.col("date") == june) & (pl.col("provider") != "late"))
     assert [row[1:] for row in again.rows()] == [row for row in first if row[1] == june]
     newest = second.filter(pl.col("date") == as_ofs[1], pl.col("scope") == "index", pl.col("with_bar") > 0)
@@ -147,14 +147,14 @@ def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
         ("any", 1, 0, 1),
         ("late", 1, 0, 1),
     ]  # A and C have left; D has no sector
-    assert set(found.filter(pl.col("as_of") == early)["date"]) == {early}
+    assert set(result.filter(pl.col("as_of") == early)["date"]) == {early}
     for as_of in (early, *as_ofs):
         until = pl.col("date") <= as_of
         alone = coverage(
             membership, snapshots, held.filter(until), ["re", "it"], days[days <= np.datetime64(as_of)], [as_of]
         )
         alone = alone.filter(pl.col("sector") == "it").drop("sector")
-        assert_frame_equal(alone, found.filter(pl.col("as_of") == as_of))
+        assert_frame_equal(alone, result.filter(pl.col("as_of") == as_of))
 
 
 #: The table of the data's README: first session of June, members, and those in the adjusted, the raw, the former
@@ -178,9 +178,9 @@ def _coverage(real, settings: FilesSettings) -> dict[int, dict[str, tuple[int, .
     source = FilesSource(settings, real.settings.data_dir, date(2000, 1, 1))
     membership = source.membership(through)
     held = source.held(membership["ticker"].unique().to_list(), coverage_sessions(real.sessions, [through]))
-    found = coverage(membership, source.sector_snapshots(through), held, ["healthcare"], real.sessions, [through])
+    result = coverage(membership, source.sector_snapshots(through), held, ["healthcare"], real.sessions, [through])
     years: dict[int, dict[str, tuple[int, ...]]] = {}
-    for _, _, scope, day, provider, *counts in found.filter(pl.col("date") < through).rows():
+    for _, _, scope, day, provider, *counts in result.filter(pl.col("date") < through).rows():
         years.setdefault(day.year, {})[provider if scope == "index" else f"sector {provider}"] = tuple(counts)
     return years
 
@@ -189,11 +189,11 @@ def test_real_index_coverage_by_symbol_alone(real) -> None:  # type: ignore[no-u
     plain = tuple(file.model_copy(update={"not_the_member": {}}) for file in real.settings.files.prices)
     years = _coverage(real, real.settings.files.model_copy(update={"prices": plain, "renames": ()}))
     files = [["yahoo_adjusted"], ["alpha_vantage"], ["stooq_2017", "yahoo_2015_2017"]]
-    found = {}
+    result = {}
     for year in COVERAGE:
         members, _, covered = years[year]["any"]
-        found[year] = (members, *(sum(years[year][name][2] for name in names) for names in files), covered)
-    assert found == COVERAGE
+        result[year] = (members, *(sum(years[year][name][2] for name in names) for names in files), covered)
+    assert result == COVERAGE
 
 
 def test_real_index_coverage_with_renames_and_without_strangers(real) -> None:  # type: ignore[no-untyped-def]

@@ -306,7 +306,7 @@ def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
         (
             lambda run, process: process.kill(),
             rf"^lightgbm_checkpoint \(it, {LAST}\): the process of quant_assets.assets.training_unit:train_unit was "
-            r"killed by SIGKILL, perhaps for want of memory; nothing of it was kept: materialise again$",
+            r"killed by SIGKILL, perhaps out of memory; no results were kept: materialise again$",
         ),
     ):
         failed: list[str] = []

@@ -1,4 +1,4 @@
-"""Which devices there are: what the environment names, and what the driver's program printed on real machines."""
+"""The devices of a machine: from the environment, and from the output of the driver's program on real machines."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ GPU 1: Tesla V100-PCIE-16GB (UUID: GPU-ae7d2b1c-0011-2233-4455-66778899aabb)
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "devices"),
     [
         (WHOLE, ("GPU-8c4b1e2f-3b4a-0d5e-9f1a-6e2b7c8d9e0f", "GPU-1f2e3d4c-5b6a-7988-a0b1-c2d3e4f50617")),
         (
@@ -58,12 +58,12 @@ GPU 1: Tesla V100-PCIE-16GB (UUID: GPU-ae7d2b1c-0011-2233-4455-66778899aabb)
     ],
     ids=["whole", "split", "split of old drivers", "one is broken", "none", "silent"],
 )
-def test_the_drivers_list_is_read(text: str, found: tuple[str, ...]) -> None:
-    assert listed_devices(text) == found
+def test_the_drivers_list_is_read(text: str, devices: tuple[str, ...]) -> None:
+    assert listed_devices(text) == devices
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "devices"),
     [
         ("8", tuple("01234567")),
         ("0", ()),
@@ -74,12 +74,12 @@ def test_the_drivers_list_is_read(text: str, found: tuple[str, ...]) -> None:
         ("MIG-GPU-b8ea3855/7/0,GPU-5d5ba0d6", ("MIG-GPU-b8ea3855/7/0", "GPU-5d5ba0d6")),
     ],
 )
-def test_a_number_a_list_or_none(text: str, found: tuple[str, ...]) -> None:
-    assert named_devices(text) == found
+def test_a_number_a_list_or_none(text: str, devices: tuple[str, ...]) -> None:
+    assert named_devices(text) == devices
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "devices"),
     [
         ("0,1", ("0", "1")),
         ("", ()),
@@ -89,8 +89,8 @@ def test_a_number_a_list_or_none(text: str, found: tuple[str, ...]) -> None:
         ("GPU-8c4b", ("GPU-8c4b",)),
     ],
 )
-def test_what_cuda_sees(text: str, found: tuple[str, ...]) -> None:
-    assert visible_devices(text) == found
+def test_what_cuda_sees(text: str, devices: tuple[str, ...]) -> None:
+    assert visible_devices(text) == devices
 
 
 @pytest.mark.parametrize("text", ["all", "-2", "0,two", "../..", "1,1", "0,,1", "1.5"])
@@ -102,7 +102,7 @@ def test_what_names_no_devices_is_refused(text: str, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program in the place of the driver's, which prints what one printed."""
+    """A replacement of the driver's program that prints recorded output."""
     program = tmp_path / "nvidia-smi"
     program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && cat <<"END"\n{SPLIT}END\n')
     program.chmod(0o755)

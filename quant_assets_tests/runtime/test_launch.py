@@ -1,4 +1,4 @@
-"""A step's heavy part in another process: the same work, its output in the run's log, and nobody outlives anybody."""
+"""A step's heavy part in another process: the same results, its output in the run's log, and no process survives."""
 
 import json
 import os
@@ -27,13 +27,13 @@ SECONDS = 60  # that something may take on a busy machine before it counts as ha
 def instance(monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """Keeps its events in memory. Children find this code, from whatever folder pytest was started."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]))
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """The message of the step's own error."""
-    (event,) = [each for each in result.all_events if each.is_step_failure]
+    (event,) = (item for item in result.all_events if item.is_step_failure)
     error = event.step_failure_data.error
     return (error.cause or error).message.strip()
 
@@ -47,10 +47,10 @@ def test_a_unit_finds_its_folders_arguments_and_environment_wherever_it_runs(
     kind: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_PASSWORD", "hunter2")
-    result, made = launched(kind, "double", {"times": 2, "note": "grüße"}, instance)
+    result, output = launched(kind, "double", {"times": 2, "note": "grüße"}, instance)
     assert result.success
     assert result.output_for_node("heavy") == 42, "the asset returns its rows itself, whatever Pipes would have"
-    seen = json.loads(made["seen.json"])
+    seen = json.loads(output["seen.json"])
     assert seen["number"] == 42
     assert (seen["pid"] == os.getpid()) == (kind == "in_process")
     # PYTHONPATH as it is now reaches a child; this process has read its own when it began.
@@ -65,8 +65,8 @@ def test_a_unit_finds_its_folders_arguments_and_environment_wherever_it_runs(
 
 def test_what_a_unit_refuses_is_the_steps_error_word_by_word(instance: dg.DagsterInstance) -> None:
     result, _ = launched("subprocess", "refuse", {}, instance)
-    said = "labels of T01 on 2024-06-28 repeat; materialise labels again"
-    assert failure(result) == f"quant_assets.errors.DatasetError: {said}"
+    message = "labels of T01 on 2024-06-28 repeat; materialise labels again"
+    assert failure(result) == f"quant_assets.errors.DatasetError: {message}"
 
 
 def test_a_bug_in_a_unit_is_one_line_and_its_traceback_is_in_the_log(instance: dg.DagsterInstance) -> None:
@@ -79,18 +79,18 @@ def test_a_bug_in_a_unit_is_one_line_and_its_traceback_is_in_the_log(instance: d
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "ending"),
     [
-        (signal.SIGKILL, "was killed by SIGKILL, perhaps for want of memory; nothing of it was kept"),
-        (signal.SIGSEGV, "was killed by SIGSEGV; nothing of it was kept"),
+        (signal.SIGKILL, "was killed by SIGKILL, perhaps out of memory; no results were kept"),
+        (signal.SIGSEGV, "was killed by SIGSEGV; no results were kept"),
     ],
 )
 def test_a_child_that_is_killed_fails_its_step_with_one_line(
-    number: int, said: str, instance: dg.DagsterInstance
+    number: int, ending: str, instance: dg.DagsterInstance
 ) -> None:
     result, _ = launched("subprocess", "die", {"number": int(number)}, instance)
     message = failure(result)
-    assert f"LaunchError: the process of quant_assets_tests.runtime.units:die {said}" in message
+    assert f"LaunchError: the process of quant_assets_tests.runtime.units:die {ending}" in message
     assert "\n" not in message
 
 
@@ -113,7 +113,7 @@ def test_a_child_that_leaves_without_a_word_fails_its_step_with_its_last_words(i
 def test_a_child_and_its_own_children_end_with_the_step(
     kind: str, number: int, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    """A killed parent cannot clean up; an interrupted one does, although the child does not listen to signals."""
+    """A killed parent cannot clean up; an interrupted one does, although the child ignores signals."""
     if kind == "torchrun":
         pytest.importorskip("torch", reason="the extra deep is not installed")
     pids = tmp_path / "pids"
@@ -126,14 +126,14 @@ def test_a_child_and_its_own_children_end_with_the_step(
             assert parent.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.1)
-        found = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
+        processes = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
         if kind == "torchrun":
-            found.append(found[0].parent())
-        child = found[-1] if kind == "torchrun" else found[0]
+            processes.append(processes[0].parent())
+        child = processes[-1] if kind == "torchrun" else processes[0]
         assert child.ppid() == parent.pid
         assert child.cmdline()[1:4] == ["-m", "quant_assets.runtime.worker", str(parent.pid)]
         parent.send_signal(number)
-        _, alive = psutil.wait_procs(found, timeout=15)
+        _, alive = psutil.wait_procs(processes, timeout=15)
         assert not alive
         assert parent.wait(SECONDS) != 0
     finally:
@@ -144,13 +144,13 @@ def test_a_child_and_its_own_children_end_with_the_step(
 def test_an_interrupted_step_ends_its_child_although_its_own_process_lives_on(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    pids, found = tmp_path / "pids", []
+    pids, processes = tmp_path / "pids", []
 
     def interrupt() -> None:
         deadline = time.monotonic() + SECONDS
         while not pids.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        found.extend(psutil.Process(int(pid)) for pid in pids.read_text().split())
+        processes.extend(psutil.Process(int(pid)) for pid in pids.read_text().split())
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -158,16 +158,16 @@ def test_an_interrupted_step_ends_its_child_although_its_own_process_lives_on(
     result, _ = launched("subprocess", "wait", {"pids": str(pids)}, instance)
     thread.join()
     assert "DagsterExecutionInterruptedError" in failure(result)
-    assert len(found) == 2
-    assert not psutil.wait_procs(found, timeout=2)[1]
+    assert len(processes) == 2
+    assert not psutil.wait_procs(processes, timeout=2)[1]
 
 
 @pytest.mark.slow
 def test_torchrun_starts_processes_that_find_each_other(instance: dg.DagsterInstance) -> None:
     pytest.importorskip("torch", reason="the extra deep is not installed")
-    result, made = launched("torchrun", "ranks", {"fails": -1}, instance, processes=2)
+    result, output = launched("torchrun", "ranks", {"fails": -1}, instance, processes=2)
     assert result.success, logged(instance, result)[-3000:]
-    assert made == {"0": "3", "1": "3"}
+    assert output == {"0": "3", "1": "3"}
 
 
 @pytest.mark.slow
@@ -200,30 +200,32 @@ def test_a_unit_on_devices_sees_what_it_leased_from_a_process_of_its_own(
     monkeypatch.setenv("QUANT_GPUS", "4,6,7")
     locks = tmp_path / "locks"
     with Devices(locks, ["4", "6", "7"]).lease(1, {"run": "another"}):
-        result, made = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=count, locks=locks)
+        result, output = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=count, locks=locks)
     assert result.success
-    seen = json.loads(made["seen.json"])
+    seen = json.loads(output["seen.json"])
     assert seen["devices"] == ("6,7" if count == 2 else "6")
-    assert seen["locks"] == [f"device-{each}" for each in seen["devices"].split(",")], "it holds them beside its step"
+    assert seen["locks"] == [f"device-{device}" for device in seen["devices"].split(",")], (
+        "it holds them beside its step"
+    )
     assert seen["pid"] != os.getpid(), "a process stays with the devices that it was first given"
     assert f"computes on device {seen['devices'].replace(',', ', ')} ({count} of 3 devices)" in logged(instance, result)
     until = time.monotonic() + 10  # what the trainer had started ends a moment after it
-    while any(each.about for each in Devices(locks, ["4", "6", "7"]).held()) and time.monotonic() < until:
+    while any(device.about for device in Devices(locks, ["4", "6", "7"]).held()) and time.monotonic() < until:
         time.sleep(0.05)
-    assert [each.about for each in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3
+    assert [device.about for device in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3
 
 
 def test_without_devices_a_unit_that_wants_some_computes_on_the_cpu_and_says_so(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUANT_GPUS", "none")
-    said = "no device here: QUANT_GPUS names no device; computes on the CPU"
+    message = "no device here: QUANT_GPUS names no device; computes on the CPU"
     for kind in ("in_process", "subprocess"):
-        result, made = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=8)
+        result, output = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=8)
         assert result.success
-        seen = json.loads(made["seen.json"])
+        seen = json.loads(output["seen.json"])
         assert (seen["pid"] == os.getpid()) == (kind == "in_process")
-        assert said in logged(instance, result)
+        assert message in logged(instance, result)
     assert seen["devices"] == "", "although the machine may have some"
 
 
@@ -232,9 +234,9 @@ def test_a_unit_of_the_cpu_sees_no_device_and_waits_for_none(
 ) -> None:
     monkeypatch.setenv("QUANT_GPUS", "1")
     with Devices(tmp_path, ["0"]).lease(1, {}):
-        result, made = launched("subprocess", "double", {"times": 2, "note": ""}, instance, locks=tmp_path)
+        result, output = launched("subprocess", "double", {"times": 2, "note": ""}, instance, locks=tmp_path)
     assert result.success
-    assert json.loads(made["seen.json"])["devices"] == ""
+    assert json.loads(output["seen.json"])["devices"] == ""
 
 
 def test_more_devices_than_there_are_fail_the_step_with_one_line(

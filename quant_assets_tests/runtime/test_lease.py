@@ -1,4 +1,4 @@
-"""The lease of devices under many processes that come, go and are killed: no device is shared, none is lost."""
+"""The lease of devices with many processes that start, end and are killed: no device is shared or lost."""
 
 import json
 import os
@@ -68,27 +68,27 @@ class Steps:
         return Devices(self.folder / "locks", IDS)
 
     def spans(self) -> list[tuple[float, float, str, set[str]]]:
-        """When each trainer began and ended, with its devices."""
+        """Start and end of each trainer, with its devices."""
         begun: dict[str, tuple[float, set[str]]] = {}
-        found = []
+        spans = []
         for line in (self.folder / "log").read_text().splitlines():
             moment, what, name, *devices = line.split()
             if what == "begins":
                 begun[name] = float(moment), set(devices)
             else:
                 first, held = begun.pop(name)
-                found.append((first, float(moment), name, held))
+                spans.append((first, float(moment), name, held))
         assert not begun
-        return sorted(found)
+        return sorted(spans)
 
 
 @pytest.fixture
 def steps(tmp_path: Path) -> Iterator[Steps]:
-    made = Steps(tmp_path)
-    yield made
-    for each in made.made.values():
-        each.kill()
-        each.wait()
+    started = Steps(tmp_path)
+    yield started
+    for process in started.made.values():
+        process.kill()
+        process.wait()
 
 
 def wait_until(reached: object) -> None:
@@ -112,13 +112,13 @@ def test_many_over_one_and_some_over_all_share_nothing_and_nobody_waits_for_ever
         if name == "t03x8":  # killed where it waits, or has just got some
             wait_until(lambda: steps.devices.waiting() or steps.made["t03x8"].poll() is not None)
             steps.made[name].kill()
-    killed = rng.sample([each for each in names if each.endswith("x1")], 3)
+    killed = rng.sample([item for item in names if item.endswith("x1")], 3)
     for name in killed:
         time.sleep(0.4)
         steps.made[name].kill()
-    for each in steps.made.values():
-        each.wait(SECONDS)
-    wait_until(lambda: not any(each.about for each in steps.devices.held()))
+    for item in steps.made.values():
+        item.wait(SECONDS)
+    wait_until(lambda: not any(item.about for item in steps.devices.held()))
     spans = steps.spans()
     for place, (first, last, name, held) in enumerate(spans):
         assert len(held) == int(name.split("x")[1])
@@ -143,12 +143,12 @@ def test_a_device_is_free_when_step_and_trainer_are_gone(steps: Steps) -> None:
     step = steps.start("killed", 1, 60)
     wait_until(lambda: (steps.folder / "log").exists() and "begins" in (steps.folder / "log").read_text())
 
-    def told() -> dict[str, object]:
+    def holder() -> dict[str, object]:
         (first, *_) = steps.devices.held()
         return dict(first.about or {})
 
-    wait_until(lambda: told().get("pid") not in (None, step.pid))  # the trainer's, once it runs
-    assert (told()["run"], told()["asset"]) == ("killed", "it")
+    wait_until(lambda: holder().get("pid") not in (None, step.pid))  # the trainer's, once it runs
+    assert (holder()["run"], holder()["asset"]) == ("killed", "it")
     step.kill()
     step.wait()
     assert is_held(steps.folder / "locks" / "device-0"), "the trainer still computes"
@@ -172,12 +172,12 @@ def test_nobody_passes_one_who_waits_for_all(tmp_path: Path) -> None:
             threads.append(threading.Thread(target=want, args=(name, count)))
             threads[-1].start()
             wait_until(lambda: len(devices.waiting()) == len(threads))
-        assert [each.about["run"] for each in devices.waiting()] == ["all", "second", "pair", "third"]
-        assert [each.device for each in devices.waiting()] == ["8", "1", "2", "1"]
+        assert [item.about["run"] for item in devices.waiting()] == ["all", "second", "pair", "third"]
+        assert [item.device for item in devices.waiting()] == ["8", "1", "2", "1"]
         time.sleep(0.5)
         assert order == [], "seven devices are free, and the first one in the queue needs the eighth"
-    for each in threads:
-        each.join(SECONDS)
+    for item in threads:
+        item.join(SECONDS)
     assert order[0] == "all"
     assert sorted(order) == ["all", "pair", "second", "third"]
 
@@ -214,25 +214,25 @@ def test_more_than_there_are_is_refused_and_an_error_gives_all_back(tmp_path: Pa
         pass
     with devices.lease(2, {"run": "a"}) as lease:
         assert lease.devices == ("MIG-GPU-b8ea/7/0", "1")
-        assert [each.about["run"] for each in devices.held()] == ["a", "a"]
+        assert [held.about["run"] for held in devices.held()] == ["a", "a"]
         others = Devices(tmp_path, ["1"]).held()
-        assert [(each.device, each.known) for each in others] == [("1", True), ("MIG-GPU-b8ea/7/0", False)]
+        assert [(held.device, held.known) for held in others] == [("1", True), ("MIG-GPU-b8ea/7/0", False)]
     with pytest.raises(ZeroDivisionError), devices.lease(2, {"run": "b"}):
         raise ZeroDivisionError
-    assert [each.about for each in devices.held()] == [None, None]
+    assert [held.about for held in devices.held()] == [None, None]
 
 
 def test_waiting_is_told_once(tmp_path: Path) -> None:
-    devices, told = Devices(tmp_path, ["0"]), list[str]()
+    devices, messages = Devices(tmp_path, ["0"]), list[str]()
 
     def want() -> None:
-        with Devices(tmp_path, ["0"]).lease(1, {}, lambda: told.append("waits")):
+        with Devices(tmp_path, ["0"]).lease(1, {}, lambda: messages.append("waits")):
             pass
 
     with devices.lease(1, {}):
         thread = threading.Thread(target=want)
         thread.start()
-        wait_until(lambda: told)
+        wait_until(lambda: messages)
         time.sleep(0.5)
     thread.join(SECONDS)
-    assert told == ["waits"]
+    assert messages == ["waits"]

@@ -18,14 +18,14 @@ from quant_assets.settings.loading import LaunchSettings
 
 
 def double(inputs: Path, outputs: Path, *, times: int, note: str) -> None:
-    """Writes what it was given and what it sees; says something on both channels."""
+    """Writes its arguments and its environment, and prints to both streams."""
     sys.stdout.write(f"to the output: {note}\n")
     sys.stderr.write("to the error\n")
     seen = {"number": int((inputs / "number").read_text()) * times, "pid": os.getpid(), "path": sys.path}
     seen["secret"] = os.environ.get("A_PASSWORD")
     seen["devices"] = os.environ.get("CUDA_VISIBLE_DEVICES")
-    open_files = [each.path for each in psutil.Process().open_files()]
-    seen["locks"] = sorted(Path(each).name for each in open_files if "device-" in each)
+    open_files = [item.path for item in psutil.Process().open_files()]
+    seen["locks"] = sorted(Path(item).name for item in open_files if "device-" in item)
     (outputs / "seen.json").write_text(json.dumps(seen))
 
 
@@ -49,7 +49,7 @@ def leave(inputs: Path, outputs: Path) -> None:
 
 
 def wait(inputs: Path, outputs: Path, *, pids: str) -> None:
-    """Names itself and a child of its own in a file and holds on: in C, which no handler of Python interrupts."""
+    """Writes the numbers of itself and of a child to a file and waits in C, which no Python handler interrupts."""
     loader = subprocess.Popen(["sleep", "300"])
     Path(pids).with_suffix(".tmp").write_text(f"{os.getpid()} {loader.pid}")
     Path(pids).with_suffix(".tmp").rename(pids)
@@ -82,7 +82,7 @@ def launched(
     locks: Path | None = None,
 ) -> tuple[dg.ExecuteInProcessResult, dict[str, str]]:
     """A run with one asset that launches a unit of this module: its result, and the files that the unit made."""
-    made: dict[str, str] = {}
+    outputs: dict[str, str] = {}
 
     @dg.asset
     def heavy(context: dg.AssetExecutionContext) -> int:
@@ -90,11 +90,11 @@ def launched(
             (folders.inputs / "number").write_text("21")
             place = launcher(context, LaunchSettings(kind=kind, processes=processes, device_locks=locks)).on(devices)
             place.launch(Unit(f"quant_assets_tests.runtime.units:{function}", arguments, folders, devices, "it"))
-            made.update({path.name: path.read_text() for path in folders.outputs.iterdir()})
+            outputs.update({path.name: path.read_text() for path in folders.outputs.iterdir()})
         return 42
 
     job = dg.Definitions([heavy]).resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(instance=instance, raise_on_error=False), made
+    return job.execute_in_process(instance=instance, raise_on_error=False), outputs
 
 
 if __name__ == "__main__":  # a step in a process that a test can kill

@@ -19,7 +19,7 @@ ALL = CandidateSettings(long_fraction=0.5, short_fraction=0.5)
 def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[object]) -> pl.DataFrame:
     """Indicators of one session; `columns` replaces whole columns."""
     rng = np.random.default_rng(seed)
-    made = {
+    result = {
         "ticker": [f"T{i:02d}" for i in range(count)],
         "date": [day] * count,
         "close": [10.0] * count,
@@ -34,7 +34,7 @@ def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[objec
         "unexplained_sessions": [None] * count,
         **columns,
     }
-    return pl.DataFrame(made, schema=dataset(load_settings("demo").indicators).schema)
+    return pl.DataFrame(result, schema=dataset(load_settings("demo").indicators).schema)
 
 
 def universe(indicators: pl.DataFrame) -> pl.DataFrame:
@@ -62,20 +62,24 @@ def test_scores_by_hand() -> None:
     # Of three eligible names 0.5 gives one of each side: T00 0.35 + 0.3 - ..., in full:
     scores = {"T00": -0.5 + 0.3 + 0.2, "T01": -0.3, "T02": 0.5 - 0.2}
     best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
-    found = {row["ticker"]: row for row in chosen.to_dicts()}
-    assert (found[best]["candidate_type"], found[worst]["candidate_type"]) == ("long", "short")
-    assert set(found) == {best, worst}
-    for ticker, row in found.items():
+    result = {row["ticker"]: row for row in chosen.to_dicts()}
+    assert (result[best]["candidate_type"], result[worst]["candidate_type"]) == ("long", "short")
+    assert set(result) == {best, worst}
+    for ticker, row in result.items():
         assert row["composite_score"] == pytest.approx(scores[ticker])
-    assert found["T02"]["momentum_score"] == pytest.approx(1.0)
-    assert found["T02"]["volatility_score"] == pytest.approx(-1.0)  # a high volatility is not preferred
-    assert (found["T02"]["universe_count"], found["T02"]["eligible_count"], found["T02"]["selection_rank"]) == (3, 3, 1)
+    assert result["T02"]["momentum_score"] == pytest.approx(1.0)
+    assert result["T02"]["volatility_score"] == pytest.approx(-1.0)  # a high volatility is not preferred
+    assert (result["T02"]["universe_count"], result["T02"]["eligible_count"], result["T02"]["selection_rank"]) == (
+        3,
+        3,
+        1,
+    )
 
 
 def test_rank_takes_no_notice_of_distance() -> None:
     values = np.array([3.0, 1.0, np.nan, 1000.0, 2.0])
-    found = standardise(values, "rank")
-    np.testing.assert_allclose(found, np.array([0.5, -1.5, 0.0, 1.5, -0.5]) / np.std([1, 2, 3, 4], ddof=1))
+    result = standardise(values, "rank")
+    np.testing.assert_allclose(result, np.array([0.5, -1.5, 0.0, 1.5, -0.5]) / np.std([1, 2, 3, 4], ddof=1))
     tied = standardise(np.array([1.0, 1.0, 2.0]), "rank")
     assert tied[0] == tied[1]
 
@@ -89,7 +93,7 @@ def test_a_part_that_does_not_vary_is_zero() -> None:
 
 def test_missing_volatility_of_a_young_name_is_neutral_and_eligible() -> None:
     volatility = [None if i < 4 else 0.1 + 0.01 * i for i in range(20)]
-    status = ["too_young" if each is None else "fitted" for each in volatility]
+    status = ["too_young" if value is None else "fitted" for value in volatility]
     chosen = choose(frame(garch_volatility=volatility, garch_status=status), ALL)
     missing = chosen.filter(pl.col("ticker").is_in([f"T{i:02d}" for i in range(4)]))
     assert missing["volatility_score"].to_list() == [0.0] * 4
@@ -196,16 +200,16 @@ def test_a_tie_but_for_rounding_errors_is_a_tie() -> None:
     settings = ALL.model_copy(update={"standardise": "rank"})
     for names in (["T00", "T01"], ["T01", "T00"]):  # whoever has which ranks, the alphabet decides
         renamed = rows.with_columns(ticker=pl.col("ticker").replace(dict(zip(["T00", "T01"], names, strict=True))))
-        found = {row["ticker"]: row for row in choose(renamed, settings).to_dicts()}
+        result = {row["ticker"]: row for row in choose(renamed, settings).to_dicts()}
         parts = [
-            [found[name][part] for part in ("momentum_score", "ma_slope_score", "volatility_score")]
+            [result[name][part] for part in ("momentum_score", "ma_slope_score", "volatility_score")]
             for name in ("T00", "T01")
         ]
         sums = [0.5 * momentum + 0.3 * slope + 0.2 * volatility for momentum, slope, volatility in parts]
         assert sums[0] != sums[1]
-        assert found["T00"]["composite_score"] == found["T01"]["composite_score"] == pytest.approx(sums[0])
-        assert [found[name]["selection_rank"] for name in ("T00", "T01")] == [1, 2]
-        assert found["T00"]["candidate_type"] == "short"
+        assert result["T00"]["composite_score"] == result["T01"]["composite_score"] == pytest.approx(sums[0])
+        assert [result[name]["selection_rank"] for name in ("T00", "T01")] == [1, 2]
+        assert result["T00"]["candidate_type"] == "short"
 
 
 def test_range_equals_months_whatever_the_order(identical) -> None:

@@ -51,12 +51,12 @@ def same_bits(left: garch.GarchFits, right: garch.GarchFits, rows: np.ndarray | 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, presample: str) -> None:
     returns = simulated(11, 750)
-    found = fit_one(returns, distribution, presample)
-    assert found.converged[0]
-    level, ahead = plain_likelihood(returns, values(found), presample)
-    assert found.loglikelihood[0] == pytest.approx(level, rel=1e-12)
-    assert found.variance[0] == pytest.approx(ahead, rel=1e-10)
-    bounds = [(None, None), (1e-6, 10.0), (0.0, 0.5), (0.0, 0.999), (2.05, 500.0)][: len(values(found))]
+    result = fit_one(returns, distribution, presample)
+    assert result.converged[0]
+    level, ahead = plain_likelihood(returns, values(result), presample)
+    assert result.loglikelihood[0] == pytest.approx(level, rel=1e-12)
+    assert result.variance[0] == pytest.approx(ahead, rel=1e-10)
+    bounds = [(None, None), (1e-6, 10.0), (0.0, 0.5), (0.0, 0.999), (2.05, 500.0)][: len(values(result))]
     start = np.array([0.0, 0.1, 0.1, 0.8, 8.0])[: len(bounds)]
     best = minimize(lambda p: -plain_likelihood(returns, p, presample)[0], start, method="L-BFGS-B", bounds=bounds)
     best = minimize(
@@ -66,7 +66,7 @@ def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, pres
         options={"xatol": 1e-9, "fatol": 1e-11},
     )
     assert -best.fun <= level + 1e-9
-    np.testing.assert_allclose(values(found), best.x, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(values(result), best.x, rtol=2e-4, atol=1e-6)
 
 
 # --- Published and peer estimates -------------------------------------------------------------------------------------
@@ -78,12 +78,12 @@ def test_fiorentini_calzolari_panattoni_benchmark(shared_data: Path) -> None:
     # returns of Bollerslev and Ghysels (1996). In long double the maximum is omega = 0.010761398: the published digit
     # is cut, the others are rounded.
     returns = pl.read_parquet(shared_data / "reference" / "dem2gbp.parquet")["return_pct"].to_numpy()
-    found = fit_one(returns, "normal", "mean_square")
-    assert found.converged[0]
-    assert f"{found.mu[0]:.6g} {found.alpha[0]:.6g} {found.beta[0]:.6g}" == "-0.00619041 0.153134 0.805974"
-    assert math.floor(found.omega[0] * 1e7) == 107613
-    assert found.omega[0] == pytest.approx(0.010761398, abs=1e-9)
-    assert found.loglikelihood[0] == pytest.approx(-1106.608, abs=5e-4)
+    result = fit_one(returns, "normal", "mean_square")
+    assert result.converged[0]
+    assert f"{result.mu[0]:.6g} {result.alpha[0]:.6g} {result.beta[0]:.6g}" == "-0.00619041 0.153134 0.805974"
+    assert math.floor(result.omega[0] * 1e7) == 107613
+    assert result.omega[0] == pytest.approx(0.010761398, abs=1e-9)
+    assert result.loglikelihood[0] == pytest.approx(-1106.608, abs=5e-4)
 
 
 def test_arch_on_its_sp500_data() -> None:
@@ -125,16 +125,16 @@ def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str, le
         ]
         windows += [returns[end - 750 : end] for end in (*crises, *rng.integers(750, len(returns), 6))]
     stops = 750 * np.arange(1, len(windows) + 1)
-    found = garch.fit(np.concatenate(windows), stops - 750, stops, distribution, leverage=leverage)
-    assert found.converged.all()
+    result = garch.fit(np.concatenate(windows), stops - 750, stops, distribution, leverage=leverage)
+    assert result.converged.all()
     agreed = 0
     for i, returns in enumerate(windows):
         oracle = arch_fit(returns, distribution, leverage)
-        gain = found.loglikelihood[i] - oracle.loglikelihood
+        gain = result.loglikelihood[i] - oracle.loglikelihood
         assert gain > -1e-3
         if gain < 1e-3:
             agreed += 1
-            assert math.sqrt(found.variance[i]) == pytest.approx(
+            assert math.sqrt(result.variance[i]) == pytest.approx(
                 math.sqrt(oracle.forecast().variance.to_numpy()[-1, 0]), rel=5e-3
             )
     assert agreed > (0.7 if leverage else 0.8) * len(windows)
@@ -207,16 +207,16 @@ def test_windows_outside_the_returns_are_refused() -> None:
 # --- Boundaries -------------------------------------------------------------------------------------------------------
 
 
-def check_maximum(returns: np.ndarray, found: garch.GarchFits, presample: str = "backcast") -> None:
-    """Inside the constraints, and nowhere near does the reference find more."""
-    parameters = values(found)
+def check_maximum(returns: np.ndarray, fits: garch.GarchFits, presample: str = "backcast") -> None:
+    """The estimate meets the constraints, and the reference has no higher likelihood nearby."""
+    parameters = values(fits)
     mu, omega, alpha, beta, *_ = parameters
     assert omega > 0
     assert alpha >= 0
     assert beta >= 0
     assert alpha + beta < 1
     level, _ = plain_likelihood(returns, parameters, presample)
-    assert level == pytest.approx(found.loglikelihood[0], abs=1e-6)
+    assert level == pytest.approx(fits.loglikelihood[0], abs=1e-6)
     rng = np.random.default_rng(0)
     for size in (1e-4, 1e-2):
         for _ in range(100):
@@ -244,16 +244,16 @@ def test_boundaries(kind: str, distribution: str, presample: str) -> None:
         "short": simulated(7, 40),
         "rising": np.linspace(0.5, 2.0, 750) * rng.normal(size=750),
     }[kind]
-    found = fit_one(returns, distribution, presample)
-    assert found.converged[0]
-    check_maximum(returns, found, presample)
+    result = fit_one(returns, distribution, presample)
+    assert result.converged[0]
+    check_maximum(returns, result, presample)
     if kind == "seesaw":  # large after small: the last residual says the opposite
-        assert found.alpha[0] == 0.0
-        assert distribution == "normal" or found.nu[0] == pytest.approx(500.0)
+        assert result.alpha[0] == 0.0
+        assert distribution == "normal" or result.nu[0] == pytest.approx(500.0)
     if kind == "explosive":
-        assert found.alpha[0] + found.beta[0] == pytest.approx(1.0, abs=1e-8)
+        assert result.alpha[0] + result.beta[0] == pytest.approx(1.0, abs=1e-8)
     if kind == "arch":
-        assert found.beta[0] < 0.1
+        assert result.beta[0] < 0.1
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
@@ -292,14 +292,14 @@ def test_degenerate_windows_neither_crash_nor_warn(kind: str, distribution: str)
     }[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fit_one(returns, distribution)
+        result = fit_one(returns, distribution)
     if kind in ("flat", "growth", "subnormal", "infinite", "one", "empty"):
-        assert not found.converged[0]
-        assert found.starts[0] == 0
-        assert np.isnan([*values(found), found.loglikelihood[0], found.variance[0]]).all()
+        assert not result.converged[0]
+        assert result.starts[0] == 0
+        assert np.isnan([*values(result), result.loglikelihood[0], result.variance[0]]).all()
     else:
-        assert np.isfinite([*values(found), found.loglikelihood[0], found.variance[0]]).all()
-        assert found.alpha[0] + found.beta[0] < 1
+        assert np.isfinite([*values(result), result.loglikelihood[0], result.variance[0]]).all()
+        assert result.alpha[0] + result.beta[0] < 1
 
 
 def _stale(share: float) -> np.ndarray:
@@ -326,10 +326,10 @@ def _cents(price: float) -> np.ndarray:
 def test_a_degenerate_estimate_does_not_count(returns: np.ndarray, distributions: tuple[str, ...]) -> None:
     for distribution in distributions:
         for factor in (1.0, 100.0):
-            found = fit_one(factor * returns, distribution)
-            assert not found.converged[0], distribution
-            assert np.isfinite(found.variance[0])
-            assert found.starts[0] >= 4, "it was searched"
+            result = fit_one(factor * returns, distribution)
+            assert not result.converged[0], distribution
+            assert np.isfinite(result.variance[0])
+            assert result.starts[0] >= 4, "it was searched"
 
 
 @pytest.mark.parametrize(
@@ -337,9 +337,9 @@ def test_a_degenerate_estimate_does_not_count(returns: np.ndarray, distributions
 )
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_some_zeros_or_a_crash_are_not_degenerate(returns: np.ndarray, distribution: str) -> None:
-    found = fit_one(returns, distribution)
-    assert found.converged[0]
-    assert 0.2 < found.variance[0] ** 0.5 / returns.std() < 5.0
+    result = fit_one(returns, distribution)
+    assert result.converged[0]
+    assert 0.2 < result.variance[0] ** 0.5 / returns.std() < 5.0
 
 
 @pytest.mark.slow
@@ -360,10 +360,10 @@ def test_real_windows_count_but_for_stale_bars(shared_data: Path) -> None:
         .agg(pl.last("index"))
     )
     stops = ends["index"].to_numpy().astype(np.int64) + 1
-    found = garch.fit(bars["change"].fill_null(0.0).to_numpy(), stops - 750, stops, "t")
+    result = garch.fit(bars["change"].fill_null(0.0).to_numpy(), stops - 750, stops, "t")
     assert len(ends) > 1_000
-    assert found.converged.mean() > 0.995
-    assert set(ends["ticker"].filter(pl.Series(~found.converged))) <= {"SW", "AMCR"}
+    assert result.converged.mean() > 0.995
+    assert set(ends["ticker"].filter(pl.Series(~result.converged))) <= {"SW", "AMCR"}
 
 
 # --- Months -----------------------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def test_real_windows_count_but_for_stale_bars(shared_data: Path) -> None:
 
 def test_month_equals_a_month_made_by_hand(close: np.ndarray) -> None:
     wanted = np.ones(close.shape, dtype=bool)
-    made = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31))
+    result = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31))
     july = np.flatnonzero(DAYS.astype("datetime64[M]") == np.datetime64("2020-07"))
     for ticker in (0, 1):
         window = close[ticker, july[0] - 751 : july[0]]
@@ -381,21 +381,21 @@ def test_month_equals_a_month_made_by_hand(close: np.ndarray) -> None:
         variance, last = model.forecast(horizon=1).variance.to_numpy()[-1, 0], bars[-1]
         for j in july:
             if np.isnan(close[ticker, j]):
-                assert np.isnan(made.volatility[ticker, j])
+                assert np.isnan(result.volatility[ticker, j])
                 continue
             # The return of today and the variance that was forecast for today give tomorrow's.
             variance = omega + alpha * (100.0 * math.log(close[ticker, j] / last) - mu) ** 2 + beta * variance
             last = close[ticker, j]
-            assert made.volatility[ticker, j] == pytest.approx(math.sqrt(252 * variance) / 100.0, rel=1e-3)
-    assert made.counts == (2, 0, 1)
-    assert [garch.STATUS[place] for place in made.status[:, july[0]]] == ["fitted", "fitted", "no_fit"]
-    assert np.array_equal(made.status >= 0, np.isfinite(made.volatility) | (made.status == 3))
-    assert np.isfinite(made.volatility).sum() == np.isfinite(close[:2][:, july]).sum()
+            assert result.volatility[ticker, j] == pytest.approx(math.sqrt(252 * variance) / 100.0, rel=1e-3)
+    assert result.counts == (2, 0, 1)
+    assert [garch.STATUS[place] for place in result.status[:, july[0]]] == ["fitted", "fitted", "no_fit"]
+    assert np.array_equal(result.status >= 0, np.isfinite(result.volatility) | (result.status == 3))
+    assert np.isfinite(result.volatility).sum() == np.isfinite(close[:2][:, july]).sum()
 
 
 def test_filter_equals_the_recursion(close: np.ndarray) -> None:
     wanted = np.ones(close.shape, dtype=bool)
-    made = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31)).volatility
+    result = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31)).volatility
     july = np.flatnonzero(DAYS.astype("datetime64[M]") == np.datetime64("2020-07"))
     bars = close[1, july[0] - 751 : july[-1] + 1]
     returns = np.diff(np.log(bars[~np.isnan(bars)]))
@@ -406,7 +406,7 @@ def test_filter_equals_the_recursion(close: np.ndarray) -> None:
     for value in returns[-new:]:
         variance = fits.omega[0] + fits.alpha[0] * (value - fits.mu[0]) ** 2 + fits.beta[0] * variance
         expected.append(math.sqrt(252 * variance))
-    np.testing.assert_allclose(made[1, july][~np.isnan(close[1, july])], expected, rtol=1e-10)
+    np.testing.assert_allclose(result[1, july][~np.isnan(close[1, july])], expected, rtol=1e-10)
 
 
 def test_a_range_equals_its_months_bit_for_bit(close: np.ndarray) -> None:
@@ -419,12 +419,12 @@ def test_a_range_equals_its_months_bit_for_bit(close: np.ndarray) -> None:
         stop = int(np.searchsorted(DAYS, np.datetime64(end), side="right"))
         part = slice(month - 751, stop)  # only the declared lookback
         # The tickers in another order: none depends on another.
-        made = garch.garch_volatility(
+        result = garch.garch_volatility(
             close[::-1, part].copy(), DAYS[part], wanted[::-1, part].copy(), SETTINGS, begin, end
         )
         inside = slice(int(np.searchsorted(DAYS, np.datetime64(begin))), stop)
-        np.testing.assert_array_equal(made.volatility[::-1, inside.start - part.start :], whole.volatility[:, inside])
-        total += made.counts
+        np.testing.assert_array_equal(result.volatility[::-1, inside.start - part.start :], whole.volatility[:, inside])
+        total += result.counts
     assert tuple(total) == whole.counts == (8, 0, 4)
 
 
@@ -432,9 +432,9 @@ def test_only_tickers_with_a_row_are_fitted(close: np.ndarray) -> None:
     wanted = np.zeros(close.shape, dtype=bool)
     day = int(np.flatnonzero(np.datetime64("2020-08-05") == DAYS)[0])
     wanted[0, day] = True
-    made = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 9, 30))
-    assert made.counts == (1, 0, 0)
-    assert np.argwhere(np.isfinite(made.volatility)).tolist() == [[0, day]]
+    result = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 9, 30))
+    assert result.counts == (1, 0, 0)
+    assert np.argwhere(np.isfinite(result.volatility)).tolist() == [[0, day]]
     nobody = garch.garch_volatility(close, DAYS, np.zeros_like(wanted), SETTINGS, date(2020, 7, 1), date(2020, 9, 30))
     assert nobody.counts == (0, 0, 0)
     assert np.isnan(nobody.volatility).all()
@@ -445,12 +445,12 @@ def test_a_short_history_has_no_volatility(close: np.ndarray) -> None:
     start = int(np.searchsorted(DAYS, np.datetime64("2020-07-01")))
     young[0, : start - 500] = np.nan  # 500 bars give 499 returns
     wanted = np.ones(young.shape, dtype=bool)
-    made = garch.garch_volatility(young, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 8, 31))
-    assert made.counts == (1, 1, 0)
-    assert np.isnan(made.volatility[0, start : start + 22]).all()
-    assert np.isfinite(made.volatility[0, start + 22 : start + 43]).all()
-    assert set(made.status[0, start : start + 22]) == {garch.STATUS.index("too_young")}
-    assert set(made.status[0, start + 22 : start + 43]) == {garch.STATUS.index("fitted")}
+    result = garch.garch_volatility(young, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 8, 31))
+    assert result.counts == (1, 1, 0)
+    assert np.isnan(result.volatility[0, start : start + 22]).all()
+    assert np.isfinite(result.volatility[0, start + 22 : start + 43]).all()
+    assert set(result.status[0, start : start + 22]) == {garch.STATUS.index("too_young")}
+    assert set(result.status[0, start + 22 : start + 43]) == {garch.STATUS.index("fitted")}
 
 
 @pytest.mark.parametrize(
@@ -476,9 +476,9 @@ def test_a_young_name_is_told_from_one_with_holes(
     bars[0, [start - life + place for place in missing]] = np.nan
     since = DAYS[[start - life]] if listed else None
     wanted = np.ones(bars.shape, dtype=bool)
-    made = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), since)
-    assert {garch.STATUS[place] for place in made.status[0, start : start + 22]} == {status}
-    assert np.isfinite(made.volatility[0, start : start + 22]).all() == (status == "fitted")
+    result = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), since)
+    assert {garch.STATUS[place] for place in result.status[0, start : start + 22]} == {status}
+    assert np.isfinite(result.volatility[0, start : start + 22]).all() == (status == "fitted")
 
 
 def test_an_old_company_that_trades_again_is_not_young(close: np.ndarray) -> None:
@@ -487,8 +487,8 @@ def test_an_old_company_that_trades_again_is_not_young(close: np.ndarray) -> Non
     bars[0, : start - 300] = np.nan
     wanted = np.ones(bars.shape, dtype=bool)
     for listed in (DAYS[[0]], np.array(["2005-01-03"], dtype="datetime64[D]")):
-        made = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), listed)
-        assert {garch.STATUS[place] for place in made.status[0, start : start + 22]} == {"too_few_bars"}
+        result = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), listed)
+        assert {garch.STATUS[place] for place in result.status[0, start : start + 22]} == {"too_few_bars"}
 
 
 def test_an_unexplained_return_is_left_out(close: np.ndarray) -> None:
@@ -500,15 +500,15 @@ def test_an_unexplained_return_is_left_out(close: np.ndarray) -> None:
     marks[0, jumps] = True
     wanted = np.ones(jumped.shape, dtype=bool)
     first, last = date(2020, 7, 1), date(2020, 9, 30)
-    made = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last, None, marks)
+    result = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last, None, marks)
     raw = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last).volatility
     plain = garch.garch_volatility(close[:1], DAYS, wanted, SETTINGS, first, last).volatility
-    asked = np.isfinite(plain)
-    assert np.array_equal(np.isfinite(made.volatility), asked)
-    assert np.abs(made.volatility[asked] / plain[asked] - 1.0).max() < 0.1
-    assert np.abs(raw[asked] / plain[asked] - 1.0).max() > 0.5
+    known = np.isfinite(plain)
+    assert np.array_equal(np.isfinite(result.volatility), known)
+    assert np.abs(result.volatility[known] / plain[known] - 1.0).max() < 0.1
+    assert np.abs(raw[known] / plain[known] - 1.0).max() > 0.5
     # At a marked bar what the bar before it forecast stands on.
-    assert made.volatility[0, july[9]] == made.volatility[0, july[10]] == made.volatility[0, july[8]]
+    assert result.volatility[0, july[9]] == result.volatility[0, july[10]] == result.volatility[0, july[8]]
     for begin, end in ((first, date(2020, 7, 31)), (date(2020, 8, 1), last)):
         month = int(np.searchsorted(DAYS, np.datetime64(begin)))
         stop = int(np.searchsorted(DAYS, np.datetime64(end), side="right"))
@@ -517,7 +517,7 @@ def test_an_unexplained_return_is_left_out(close: np.ndarray) -> None:
             single = garch.garch_volatility(
                 jumped[:, part], DAYS[part], wanted[:, part], SETTINGS, begin, end, None, marks[:, part]
             )
-            assert np.array_equal(single.volatility[:, month - start :], made.volatility[:, month:stop])
+            assert np.array_equal(single.volatility[:, month - start :], result.volatility[:, month:stop])
 
 
 @pytest.mark.slow

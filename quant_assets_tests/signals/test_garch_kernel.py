@@ -1,4 +1,4 @@
-"""The compiled likelihood against the readable one, and its derivatives against what they must be."""
+"""The compiled likelihood against the readable one, and its derivatives against numerical and expected ones."""
 
 import math
 

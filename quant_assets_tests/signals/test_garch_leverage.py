@@ -1,4 +1,4 @@
-"""GJR-GARCH(1,1): what leverage adds to the estimation that test_garch.py tests."""
+"""GJR-GARCH(1,1): the estimation with leverage; test_garch.py tests the rest."""
 
 import math
 from datetime import date
@@ -29,10 +29,10 @@ def test_arch_on_its_sp500_data() -> None:
     assert normal.converged[0]
     assert normal.loglikelihood[0] == pytest.approx(-6822.8828, abs=5e-5)
     for distribution in DISTRIBUTIONS:
-        found, oracle = fit_one(returns, distribution), arch_fit(returns, distribution)
-        assert found.loglikelihood[0] == pytest.approx(oracle.loglikelihood, abs=1e-4)
+        result, oracle = fit_one(returns, distribution), arch_fit(returns, distribution)
+        assert result.loglikelihood[0] == pytest.approx(oracle.loglikelihood, abs=1e-4)
         mu, omega, alpha, gamma, beta, *nu = oracle.params
-        np.testing.assert_allclose(values(found), [mu, omega, alpha, beta, gamma, *nu], rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(values(result), [mu, omega, alpha, beta, gamma, *nu], rtol=2e-3, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -50,9 +50,9 @@ def test_a_maximum_inside_the_constraints(kind: str, distribution: str, presampl
         "short": simulated(7, 60),
         "rising": np.linspace(0.5, 2.0, 750) * rng.normal(size=750),
     }[kind]
-    found = fit_one(returns, distribution, presample)
-    assert found.converged[0]
-    best = values(found)
+    result = fit_one(returns, distribution, presample)
+    assert result.converged[0]
+    best = values(result)
 
     def feasible(p: np.ndarray) -> bool:
         inside = p[1] > 0 and min(p[2], p[3], p[2] + p[4]) >= -1e-12 and p[2] + p[3] + 0.5 * p[4] < 1
@@ -60,7 +60,7 @@ def test_a_maximum_inside_the_constraints(kind: str, distribution: str, presampl
 
     assert feasible(best)
     level, ahead = plain_likelihood(returns, best, presample)
-    assert (level, ahead) == pytest.approx((found.loglikelihood[0], found.variance[0]), abs=1e-6, rel=1e-9)
+    assert (level, ahead) == pytest.approx((result.loglikelihood[0], result.variance[0]), abs=1e-6, rel=1e-9)
     for size in (
         (1e-4,) if kind == "outlier" else (1e-4, 1e-2)
     ):  # there, hills stand so near to each other that some are missed
@@ -76,12 +76,12 @@ def test_a_maximum_inside_the_constraints(kind: str, distribution: str, presampl
             assert feasible(near)
             assert plain_likelihood(returns, near, presample)[0] <= level + 1e-6
     # The model without leverage is the one with gamma = 0.
-    assert found.loglikelihood[0] >= fit_one(returns, distribution, presample, leverage=False).loglikelihood[0] - 1e-6
+    assert result.loglikelihood[0] >= fit_one(returns, distribution, presample, leverage=False).loglikelihood[0] - 1e-6
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_mirrored_returns_mirror_the_estimate(distribution: str) -> None:
-    """What weighed on losses weighs on gains: alpha becomes alpha + gamma, and gamma changes its sign."""
+    """The weights of losses and gains are swapped: alpha becomes alpha + gamma, and gamma changes its sign."""
     returns = simulated(11, 1000)
     there, back = fit_one(returns, distribution), fit_one(-returns, distribution)
     assert there.gamma[0] > 0.05
@@ -108,7 +108,7 @@ def test_without_leverage_gamma_is_zero_and_with_it_the_months_filter_has_it() -
     close = 40.0 * np.exp(np.cumsum(simulated(4, len(days))) / 100.0)[None, :]
     july = np.flatnonzero(days.astype("datetime64[M]") == np.datetime64("2020-07"))
     settings = GarchSettings(leverage=True)
-    made = garch.garch_volatility(
+    result = garch.garch_volatility(
         close, days, np.ones(close.shape, dtype=bool), settings, date(2020, 7, 1), date(2020, 7, 31)
     )
     returns = np.diff(np.log(close[0, july[0] - 751 : july[-1] + 1]))
@@ -120,4 +120,4 @@ def test_without_leverage_gamma_is_zero_and_with_it_the_months_filter_has_it() -
         weight = fits.alpha[0] + (fits.gamma[0] if value < fits.mu[0] else 0.0)
         variance = fits.omega[0] + weight * (value - fits.mu[0]) ** 2 + fits.beta[0] * variance
         expected.append(math.sqrt(252 * variance))
-    np.testing.assert_allclose(made.volatility[0, july], expected, rtol=1e-10)
+    np.testing.assert_allclose(result.volatility[0, july], expected, rtol=1e-10)

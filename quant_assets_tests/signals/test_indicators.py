@@ -142,18 +142,18 @@ def test_an_unexplained_step_is_counted_from_as_far_as_the_windows_reach(market,
         rows = indicators(prices, universe, SECTOR, settings, days, month_start(first), month_end(last)).rows
         return rows.filter(pl.col("ticker") == "T01")
 
-    plain, made = computed(prices), computed(changed)
-    at = np.searchsorted(days, made["date"].to_numpy().astype("datetime64[D]")) - jump
+    plain, result = computed(prices), computed(changed)
+    at = np.searchsorted(days, result["date"].to_numpy().astype("datetime64[D]")) - jump
     windows = settings.windows[SECTOR]
     touched = max(windows.momentum_lag, windows.moving_average - 1 + settings.slope_sessions) + 5
     expected = [int(since) if 0 <= since < touched else None for since in at]
-    assert made["unexplained_sessions"].to_list() == expected
+    assert result["unexplained_sessions"].to_list() == expected
     # Outside of the mark momentum and slope are those of a price that never jumped, up to rounding.
-    outside = pl.Series([each is None for each in expected])
+    outside = pl.Series([value is None for value in expected])
     for name in ("momentum", "ma_slope"):
-        np.testing.assert_allclose(made[name].filter(outside), plain[name].filter(outside), rtol=0, atol=1e-12)
-        assert (made[name] - plain[name]).abs().max() > 1.0
-    np.testing.assert_allclose(made["garch_volatility"], plain["garch_volatility"], rtol=0.1)
+        np.testing.assert_allclose(result[name].filter(outside), plain[name].filter(outside), rtol=0, atol=1e-12)
+        assert (result[name] - plain[name]).abs().max() > 1.0
+    np.testing.assert_allclose(result["garch_volatility"], plain["garch_volatility"], rtol=0.1)
 
 
 def test_an_empty_sector_gives_no_rows(market, settings) -> None:

@@ -50,8 +50,8 @@ def test_turnover_against_nothing_or_of_nothing_is_unknown() -> None:
 def test_comparison_names_what_enters_leaves_moves_and_stays() -> None:
     before = rows(*side(JUNE, "long", "ABC"), *side(JUNE, "short", "XYZ"), *side(MAY, "long", "Q"))
     after = rows(*side(JUNE, "long", "BDX"), *side(JUNE, "short", "ZY"), *side(MAY, "long", "Q"))
-    found = compare(before, after)
-    assert found.select("as_of", "ticker", "change", "selection_rank_before", "selection_rank_after").rows() == [
+    result = compare(before, after)
+    assert result.select("as_of", "ticker", "change", "selection_rank_before", "selection_rank_after").rows() == [
         (MAY, "Q", "stays", 1, 1),
         (JUNE, "B", "stays", 2, 1),
         (JUNE, "D", "enters", None, 2),
@@ -61,14 +61,14 @@ def test_comparison_names_what_enters_leaves_moves_and_stays() -> None:
         (JUNE, "A", "leaves", 1, None),
         (JUNE, "C", "leaves", 3, None),
     ]
-    moved = found.row(by_predicate=pl.col("ticker") == "X", named=True)
+    moved = result.row(by_predicate=pl.col("ticker") == "X", named=True)
     assert (moved["candidate_type_before"], moved["candidate_type_after"]) == ("short", "long")
     assert (moved["composite_score_before"], moved["composite_score_after"]) == (1.0, -1.0)
     assert compare(before.clear(), after.clear()).is_empty()
 
 
 def indicators(count: int) -> pl.DataFrame:
-    made = [
+    result = [
         {
             "ticker": f"T{i}",
             "date": day,
@@ -83,23 +83,23 @@ def indicators(count: int) -> pl.DataFrame:
         for day in (MAY, JUNE)
         for i in range(count)
     ]
-    return pl.DataFrame(made, schema=DATASETS["indicators"].schema)
+    return pl.DataFrame(result, schema=DATASETS["indicators"].schema)
 
 
 def test_coverage_counts_members_bars_volatilities_and_eligible_names() -> None:
-    given = indicators(6)
-    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
-    found = selection(given, members, [JUNE, MAY, JULY], CandidateSettings())
-    assert found.coverage.rows(named=True) == [
+    rows = indicators(6)
+    members = pl.concat([rows.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    result = selection(rows, members, [JUNE, MAY, JULY], CandidateSettings())
+    assert result.coverage.rows(named=True) == [
         {"as_of": MAY, "members": 6, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
         {"as_of": JUNE, "members": 7, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
         {"as_of": JULY, "members": 0, "with_bar": 0, "with_garch_volatility": 0, "eligible": 0},
     ]
-    assert coverage(given.clear(), members.clear(), found.scored.clear(), []).is_empty()
+    assert coverage(rows.clear(), members.clear(), result.scored.clear(), []).is_empty()
 
 
 def test_who_is_left_out_is_named_with_the_first_reason() -> None:
-    given = indicators(6).with_columns(
+    rows = indicators(6).with_columns(
         garch_status=pl.when(pl.col("date") == JUNE, pl.col("ticker") == "T0")
         .then(pl.lit("too_few_bars"))
         .otherwise("garch_status"),
@@ -107,28 +107,28 @@ def test_who_is_left_out_is_named_with_the_first_reason() -> None:
         momentum=pl.when(pl.col("ticker") != "T5").then("momentum"),
         garch_volatility=pl.when(pl.col("ticker") == "T4").then(1.6).otherwise("garch_volatility"),
     )
-    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
-    found = selection(given, members, [MAY, JUNE], CandidateSettings())
+    members = pl.concat([rows.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    result = selection(rows, members, [MAY, JUNE], CandidateSettings())
     always = {"illiquid": ["T1"], "short_history": ["T5"], "volatility_outside": ["T4"]}
-    assert by_reason(found.excluded.filter(pl.col("as_of") == MAY)) == always
+    assert by_reason(result.excluded.filter(pl.col("as_of") == MAY)) == always
     june = always | {"no_bar": ["NOBAR"], "volatility_unknown": ["T0"]}
-    assert by_reason(found.excluded.filter(pl.col("as_of") == JUNE)) == june
-    for row in found.coverage.rows(named=True):
-        assert row["members"] - row["eligible"] == len(found.excluded.filter(pl.col("as_of") == row["as_of"]))
+    assert by_reason(result.excluded.filter(pl.col("as_of") == JUNE)) == june
+    for row in result.coverage.rows(named=True):
+        assert row["members"] - row["eligible"] == len(result.excluded.filter(pl.col("as_of") == row["as_of"]))
 
 
 def test_names_have_the_scores_of_those_that_are_not_chosen_too() -> None:
-    given = indicators(9)
-    one = selection(given, given, [JUNE], CandidateSettings())
+    rows = indicators(9)
+    one = selection(rows, rows, [JUNE], CandidateSettings())
     other = selection(
-        given, given, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0)
+        rows, rows, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0)
     )
     assert one.names.drop("candidate_type", "selection_rank").equals(one.scored)
     assert one.names.filter(pl.col("candidate_type").is_not_null()).height == one.candidates.height < one.scored.height
-    found = compare(one.names, other.names)
-    assert set(found["ticker"]) == set(one.candidates["ticker"]) | set(other.candidates["ticker"])
-    assert found["composite_score_before"].null_count() == found["composite_score_after"].null_count() == 0
-    left = found.row(by_predicate=pl.col("change") == "leaves", named=True)
+    result = compare(one.names, other.names)
+    assert set(result["ticker"]) == set(one.candidates["ticker"]) | set(other.candidates["ticker"])
+    assert result["composite_score_before"].null_count() == result["composite_score_after"].null_count() == 0
+    left = result.row(by_predicate=pl.col("change") == "leaves", named=True)
     assert left["composite_score_after"] == pytest.approx(
         dict(other.scored.select("ticker", "composite_score").rows())[left["ticker"]], abs=0
     )

@@ -1,4 +1,4 @@
-"""Machine code on disk is that of the source: no kernel holds what only another file says."""
+"""Machine code on disk matches the source: no kernel contains a value from another file."""
 
 import ast
 import builtins
@@ -14,14 +14,14 @@ from quant_assets.windows import kernels, window_statistics
 
 def from_elsewhere(module: ModuleType) -> set[str]:
     """Names of a module whose values come from other files of the project, directly or through a constant."""
-    found: set[str] = set()
+    result: set[str] = set()
     for node in ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("quant_assets"):
-            found |= {each.asname or each.name for each in node.names}
+            result |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-            found |= names if found & names else set()
-    return found
+            names = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
+            result |= names if result & names else set()
+    return result
 
 
 @pytest.mark.parametrize("module", [kernels, window_statistics, cross_section])

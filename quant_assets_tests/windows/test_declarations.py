@@ -1,4 +1,4 @@
-"""Declared features: what is derived from them, and what a set refuses."""
+"""Declared features: the properties derived from them, and the errors of a set."""
 
 import numpy as np
 import pytest
@@ -40,9 +40,9 @@ def test_a_column_has_what_was_declared() -> None:
 def test_features_read_each_other_whatever_their_order_and_hidden_ones_are_not_given() -> None:
     double = feature("double", "half", compute=lambda x, w: 4.0 * x["half"])
     half = feature("half", compute=lambda x, w: x["close"] / 2.0, hidden=True)
-    found = evaluate(double, half)
-    assert list(found) == ["double"]
-    np.testing.assert_array_equal(found["double"], 2.0 * CLOSE)
+    result = evaluate(double, half)
+    assert list(result) == ["double"]
+    np.testing.assert_array_equal(result["double"], 2.0 * CLOSE)
     features = FeatureSet([double, half])
     assert (features.names, features.fields) == (("double",), ("close",))
     assert list(features.evaluate({"close": CLOSE}, Windows(DAYS), ["half"])) == ["half"]
@@ -71,9 +71,9 @@ def test_lookbacks_add_up_over_the_inputs() -> None:
 
 
 def test_a_lagged_feature_holds_the_value_of_an_earlier_session() -> None:
-    found = evaluate(feature("late", lag=3))["late"]
-    assert np.isnan(found[:, :3]).all()
-    np.testing.assert_array_equal(found[:, 3:], CLOSE[:, :-3])
+    result = evaluate(feature("late", lag=3))["late"]
+    assert np.isnan(result[:, :3]).all()
+    np.testing.assert_array_equal(result[:, 3:], CLOSE[:, :-3])
 
 
 def test_a_feature_sees_only_the_inputs_it_declares() -> None:
@@ -82,9 +82,9 @@ def test_a_feature_sees_only_the_inputs_it_declares() -> None:
 
 
 def test_an_input_is_the_field_of_that_name_where_there_is_one() -> None:
-    found = evaluate(feature("close", compute=lambda x, w: -x["close"]), feature("reader", "close"))
-    np.testing.assert_array_equal(found["close"], -CLOSE)
-    np.testing.assert_array_equal(found["reader"], CLOSE)
+    result = evaluate(feature("close", compute=lambda x, w: -x["close"]), feature("reader", "close"))
+    np.testing.assert_array_equal(result["close"], -CLOSE)
+    np.testing.assert_array_equal(result["reader"], CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_cannot_be_computed_is_refused(features: list[Feature], message: st
     ],
 )
 def test_another_shape_or_type_is_an_error_that_names_the_feature(value: object, message: str) -> None:
-    with pytest.raises(SettingsError, match=f"feature 'odd' gives {message}"):
+    with pytest.raises(SettingsError, match=f"feature 'odd' returns {message}"):
         evaluate(feature("odd", compute=lambda x, w: value))  # type: ignore[arg-type,return-value]
 
 
@@ -130,7 +130,7 @@ def test_how_many_tickers_are_computed_at_a_time_does_not_matter(
             feature("mean", lookback=4, lag=1, compute=lambda x, w: w.mean(x["close"], 5)),
         ]
     )
-    found = features.evaluate(
+    result = features.evaluate(
         {"close": close, "sector_return": market}, Windows(DAYS), ["layers", "second", "against", "mean"]
     )
     windows = Windows(DAYS)
@@ -140,9 +140,9 @@ def test_how_many_tickers_are_computed_at_a_time_does_not_matter(
         "against": close - market,
         "mean": windows.delayed(windows.mean(close, 5), 1),
     }
-    assert list(found) == list(expected)
+    assert list(result) == list(expected)
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values)
+        np.testing.assert_array_equal(result[name], values)
     assert features.evaluate({"close": close[:0], "sector_return": market}, Windows(DAYS))["mean"].shape == (
         0,
         len(DAYS),

@@ -17,7 +17,7 @@ def mean(window: int, name: str = "a", **changed: Any) -> Feature:
 
 
 def digest(feature: Declared[object], *others: Feature) -> str:
-    return digests({each.name: each for each in (feature, *others)})[feature.name]
+    return digests({item.name: item for item in (feature, *others)})[feature.name]
 
 
 def without_source(text: str) -> Any:
@@ -71,8 +71,8 @@ def test_every_ready_made_feature_has_one() -> None:
     library, again = (
         FeatureLibrary({name: ready_made(name) for name in ("core", "cross_section", "alpha158")}) for _ in range(2)
     )
-    assert [each.partition(" ")[0] for each in library.formulas] == list(library.names)
+    assert [formula.partition(" ")[0] for formula in library.formulas] == list(library.names)
     assert library.formulas == again.formulas
-    assert len({each.partition(" ")[2] for each in library.formulas}) == len(library.names), (
+    assert len({formula.partition(" ")[2] for formula in library.formulas}) == len(library.names), (
         "two features have the same formula"
     )

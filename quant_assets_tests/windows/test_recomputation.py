@@ -1,4 +1,4 @@
-"""The audit finds what it is there for."""
+"""The audit detects the dependences that it must refuse."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_what_declares_what_it_reads_passes() -> None:
 
 
 def test_lagged_windows_over_others_pass() -> None:
-    """The value of a session before stands in an earlier month, and was computed there."""
+    """The value of a session before may belong to an earlier month, and was computed there."""
     mean = Feature("mean", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "")
     late = Feature("late", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "", lag=3)
     same = Feature("same", ("mean",), 0, lambda x, w: x["mean"], "", lag=5)

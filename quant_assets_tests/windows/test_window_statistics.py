@@ -67,7 +67,7 @@ REFERENCES = {"order": order, "peak": peak, "moves": moves, "line": line, "line_
 @pytest.mark.parametrize("name", KERNELS)
 def test_agrees_with_the_reference(name: str, window: int, pair: tuple[Array, Array]) -> None:
     x, y = pair
-    found = KERNELS[name](WINDOWS, x, y, window)
+    result = KERNELS[name](WINDOWS, x, y, window)
     if name == "moves":
         y = np.diff(y, axis=1, prepend=np.nan)
     if name == "line_over_time":
@@ -78,11 +78,11 @@ def test_agrees_with_the_reference(name: str, window: int, pair: tuple[Array, Ar
         for j in range(400):
             sessions = slice(max(0, j - window + 1), j + 1)
             if not observed[i, j] or 5 * observed[i, sessions].sum() < 4 * window:
-                assert np.isnan(found[:, i, j]).all()
+                assert np.isnan(result[:, i, j]).all()
             else:
                 early = max(0, window - 1 - j)  # sessions before the panel count as sessions without a bar
                 sample = [np.concatenate([np.full(early, np.nan), array[i, sessions]]) for array in (x, y)]
-                np.testing.assert_allclose(found[:, i, j], REFERENCES[name](*sample), rtol=1e-7, atol=1e-9)
+                np.testing.assert_allclose(result[:, i, j], REFERENCES[name](*sample), rtol=1e-7, atol=1e-9)
                 values += 1
     assert values > 900
 

@@ -63,9 +63,9 @@ def averaged(values: Array, span: int, decay: float, memory: int, first: int, se
     return out
 
 
-def identical(found: Array, expected: Array) -> None:
+def identical(actual: Array, expected: Array) -> None:
     np.testing.assert_array_equal(
-        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+        np.ascontiguousarray(actual).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
     )
 
 
@@ -120,9 +120,9 @@ def factor(w: Windows, values: Array, kind: str) -> Array:
 @pytest.mark.parametrize("name", REFERENCES)
 def test_agrees_with_the_reference(name: str, window: int, values: Array) -> None:
     reference, enough = REFERENCES[name]
-    found, expected = getattr(WINDOWS, name)(values, window), windowed(values, window, reference, enough)
+    result, expected = getattr(WINDOWS, name)(values, window), windowed(values, window, reference, enough)
     assert np.isfinite(expected).sum() > 900
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -138,10 +138,10 @@ def test_is_a_function_of_its_month_and_window(name: str, values: Array) -> None
         for last in (start + 1, start + 12, end):  # a running month, too
             cut, days = np.ascontiguousarray(values[:, first:last]), DAYS[first:last]
             if "on_one" in name:
-                found = getattr(Windows(days), name.removesuffix("_on_one"))(cut, FACTOR[first:last], 60)
+                result = getattr(Windows(days), name.removesuffix("_on_one"))(cut, FACTOR[first:last], 60)
             else:
-                found = kernel(Windows(days), cut)
-            identical(found[:, lookback:], whole[:, start:last])
+                result = kernel(Windows(days), cut)
+            identical(result[:, lookback:], whole[:, start:last])
     identical(np.concatenate([kernel(WINDOWS, values[i : i + 1]) for i in range(len(values))]), whole)
     assert np.isfinite(whole[:2, -40:]).sum() > 50
 
@@ -157,9 +157,9 @@ def test_a_window_reaches_as_far_as_it_says(values: Array) -> None:
 
 def test_a_window_needs_four_fifths_of_its_sessions() -> None:
     row = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, np.nan, 7.0, np.nan, 9.0]])
-    found = Windows(DAYS[:9]).mean(row, 5)
+    result = Windows(DAYS[:9]).mean(row, 5)
     # The first value comes at the fourth bar; a gap of one is allowed, two are not; no value without a bar.
-    np.testing.assert_array_equal(found, [[np.nan, np.nan, np.nan, 2.5, 3.0, np.nan, 4.75, np.nan, np.nan]])
+    np.testing.assert_array_equal(result, [[np.nan, np.nan, np.nan, 2.5, 3.0, np.nan, 4.75, np.nan, np.nan]])
 
 
 def test_lagged_takes_an_older_bar_but_not_a_stale_one() -> None:
@@ -181,16 +181,16 @@ def test_before_is_the_last_value_however_old() -> None:
 
 def test_since_counts_from_the_newest_above_zero() -> None:
     row = np.array([[0.0, 1.0, 0.0, np.nan, 0.0, 0.0, 1.0, 1.0]])
-    found = Windows(DAYS[:8]).since(row, 4)
-    np.testing.assert_array_equal(found, [[np.nan, 0.0, 1.0, np.nan, 3.0, np.nan, 0.0, 0.0]])
+    result = Windows(DAYS[:8]).since(row, 4)
+    np.testing.assert_array_equal(result, [[np.nan, 0.0, 1.0, np.nan, 3.0, np.nan, 0.0, 0.0]])
 
 
 def test_a_spike_that_left_the_window_leaves_nothing_behind(values: Array) -> None:
     spiked = values[:1].copy()
     spiked[0, 300:700:29] = 1e15
     for name in ("mean", "sum", "std"):
-        found, expected = getattr(WINDOWS, name)(spiked, 10), windowed(spiked, 10, REFERENCES[name][0])
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        result, expected = getattr(WINDOWS, name)(spiked, 10), windowed(spiked, 10, REFERENCES[name][0])
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def test_deviation_of_equal_values_is_exactly_zero() -> None:
@@ -212,16 +212,16 @@ def test_the_mean_of_equal_values_is_that_value_wherever_the_panel_starts() -> N
 
 def test_a_delay_longer_than_the_panel_leaves_nothing(values: Array) -> None:
     for sessions in (3, 4, 5, 6, 100):
-        found = WINDOWS.delayed(values[:, 600:604], sessions)
+        result = WINDOWS.delayed(values[:, 600:604], sessions)
         np.testing.assert_array_equal(
-            found, np.full((4, 4), np.nan) if sessions > 3 else [[*[np.nan] * 3, row[600]] for row in values]
+            result, np.full((4, 4), np.nan) if sessions > 3 else [[*[np.nan] * 3, row[600]] for row in values]
         )
 
 
 def test_equal_values_of_either_sign_of_zero_have_one_median() -> None:
     row = np.array([[0.0, -0.0, -0.0, 0.0, -0.0, -0.0]])
-    found = Windows(DAYS[:6]).median(row, 3)[0, 2:]
-    assert not np.signbit(found).any()
+    result = Windows(DAYS[:6]).median(row, 3)[0, 2:]
+    assert not np.signbit(result).any()
 
 
 def test_averages_agree_with_the_reference(values: Array) -> None:
@@ -230,8 +230,8 @@ def test_averages_agree_with_the_reference(values: Array) -> None:
         np.testing.assert_allclose(
             WINDOWS.ema(values, span), averaged(values, span, decay, ema_memory(span), span, span), rtol=1e-12
         )
-    found = WINDOWS.ema(values, 12, 14)
-    np.testing.assert_allclose(found, averaged(values, 12, 1 - 2 / 13, 14 + ema_memory(12), 26, 12), rtol=1e-12)
+    result = WINDOWS.ema(values, 12, 14)
+    np.testing.assert_allclose(result, averaged(values, 12, 1 - 2 / 13, 14 + ema_memory(12), 26, 12), rtol=1e-12)
     np.testing.assert_allclose(
         WINDOWS.wilder(values, 14), averaged(values, 14, 13 / 14, wilder_memory(14), 14, 14), rtol=1e-12
     )
@@ -252,9 +252,9 @@ def test_finite_memory_equals_the_endless_recursion(average: str, decay: float, 
     for j in range(span, len(row)):
         state = decay * state + (1 - decay) * row[j]
         expected[j] = state
-    found = getattr(WINDOWS, average)(values, span)[0]
+    result = getattr(WINDOWS, average)(values, span)[0]
     assert RESTART_WEIGHT <= 1e-12
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def test_regressions_agree_with_least_squares(values: Array) -> None:
