@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import numpy as np
+import polars as pl
 from pydantic import ValidationError
 
 from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.observing import OBSERVERS
-from quant_assets.learning.rows import Distribution, Rows
+from quant_assets.learning.rows import Distribution, Rows, feature_matrix
 from quant_assets.learning.splits import BoolArray
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import CHECKPOINTS
@@ -347,6 +349,11 @@ class Learner(ABC, Generic[P]):
         """Sessions up to a row's own whose bars its forecast may follow from; 0: it reads no bars, but features."""
         return 0
 
+    @property
+    def pretraining_cadence(self) -> int:
+        """Months between the pre-trainings on the whole market that it begins from; 0: it begins from none."""
+        return 0
+
     def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
         """Which of a profile's features it reads, in order: all of them, unless the kind says otherwise."""
         return tuple(features)
@@ -354,6 +361,21 @@ class Learner(ABC, Generic[P]):
     def usable(self, rows: Rows) -> BoolArray:
         """Which rows have what the kind needs, shape (n_rows,): the others are not trained on."""
         return np.ones(len(rows), dtype=bool)
+
+    def compared_names(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Names of what later rows are held against the training rows by (`learning.reference`): what it reads."""
+        return self.inputs(features)
+
+    def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
+        """The values of rows under these names, shape (n_rows, n_names), NaN where one is missing.
+
+        Args:
+            frame: with `ticker`, `date` and features.
+            names: of `compared_names`, as they were at the training.
+            bars: that the rows lie in, where it reads bars.
+
+        """
+        return feature_matrix(frame, names)
 
     def unknowing(self, since: date) -> Self:
         """The learner that a slice from a session on is judged with: itself, or without what knows that slice."""
