@@ -706,6 +706,7 @@ def report_frames(stored: Stored, sector: str) -> ReportFrames:
         coverage=read("universe_coverage"),
         track_record=read("track_record"),
         price_events=read("price_events"),
+        versions=read("predictions").select("date", "model", "model_version", "horizon").unique(),
     )
 
 

@@ -143,7 +143,7 @@ def test_a_low_rank_ic_orders_a_training_by_what_was_known_at_the_close(
     assert asked(found) == {SECTOR: ([key(SECTOR, "2021-04")], {"rank_ic"}, "2021-04")}
     (first,) = (each.request for each in found.decision.asked)
     assert first.tags[ORDER] == "2021-04"
-    assert "rank_ic: rank IC -1.000 of 19 sessions at horizon 1, at least 0.2" in first.tags[REASONS]
+    assert "rank_ic: lightgbm: rank IC -1.000 of 19 sessions at horizon 1, at least 0.2" in first.tags[REASONS]
     # Another figure is the same state of things; so is another day in May.
     built.forecasts(["2021-04"], "2021-03", right=False, late=2)
     (other,) = (each.request for each in tick(instance).decision.asked)
@@ -178,8 +178,8 @@ def test_a_drift_orders_a_training(build: Set, instance: dg.DagsterInstance) -> 
     assert asked(found) == {SECTOR: ([key(SECTOR, "2021-04")], {"drift"}, "2021-04")}
     (request,) = (each.request for each in found.decision.asked)
     assert request.tags[REASONS] == (
-        "drift: in 2021-04 67% of the features have a PSI above 0.25 and above the usual (limit 25%), rows out of "
-        "range: unknown (limit 25%)"
+        "drift: lightgbm: in 2021-04 67% of the features have a PSI above 0.25 and above the usual (limit 25%), rows "
+        "out of range: unknown (limit 25%)"
     )
     built.drift("2021-04", "2021-03", [0.3, 0.4, 0.9])
     assert [each.request.run_key for each in tick(instance).decision.asked] == [request.run_key]

@@ -224,7 +224,7 @@ class FineTuned(FittedModel):
                 for at in range(0, len(positions), _AT_ONCE):
                     some = positions[at : at + _AT_ONCE]
                     filled = torch.cat([some, some[-1:].expand(_AT_ONCE - len(some))])
-                    found[at : at + len(some)] = self.network(tensor.gather(filled))[: len(some)].double().numpy()
+                    found[at : at + len(some)] = self.network(tensor.taken(filled))[: len(some)].double().numpy()
         finally:
             torch.set_num_threads(threads)
         return Distribution(np.array(self.about.centre) + found * np.array(self.about.scale))
@@ -292,7 +292,7 @@ class Transformer(Learner[Parameters]):
         there = positions >= 0
         found = np.full((len(rows), len(COLUMNS)), np.nan)
         for some in np.array_split(np.flatnonzero(there.numpy()), len(rows) // _COMPARED_AT_ONCE + 1):
-            found[some] = tensor.gather(positions[some])[:, -1].double().numpy()
+            found[some] = tensor.taken(positions[some])[:, -1].double().numpy()
         return found[:, [COLUMNS.index(name) for name in names]]
 
     def unknowing(self, since: date) -> Transformer:
