@@ -1,7 +1,9 @@
 """The sensor `retrain` on storages made by hand: each reason, what a run of it writes, and what holds a sector back."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -11,14 +13,14 @@ from dagster import DagsterRunStatus as Status
 from quant_assets.automation.moment import Moment
 from quant_assets.automation.retrain import Tick
 from quant_assets.automation.retraining_facts import Place
-from quant_assets.partitions import key
+from quant_assets.partitions import key, month_range
 from quant_assets.planning.plan import Phase
 from quant_assets.running.work import ATTEMPT, ORIGIN, REASONS, TRIGGER
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.training_orders import ORDER
 from quant_assets_tests.run_records import run
-from quant_assets_tests.synthetic_checkpoints import ENVIRONMENT, SECTOR, Built
+from quant_assets_tests.synthetic_checkpoints import ENVIRONMENT, FIRST, SECTOR, Built
 
 pytestmark = pytest.mark.slow
 
@@ -288,6 +290,45 @@ def test_inputs_that_are_missing_or_stale_hold_a_sector_back_with_the_command_th
     why = held(tick(instance))[SECTOR]
     assert why.startswith("labels of 2020-10, 2020-11, 2020-12 … and 4 more is stale (settings labels.entry_lag 1 -> 2")
     assert why.endswith("--select lightgbm_checkpoint --refresh")
+
+
+def test_every_dataset_of_checkpoints_is_looked_at_and_the_markets_encoders_first(
+    build: Set, instance: dg.DagsterInstance
+) -> None:
+    deep = {"kind": "transformer", "parameters": {"pretraining": {"cadence_months": 3, "window_months": 6}}}
+    built = build(QUANT__MODELS=json.dumps(json.loads(ENVIRONMENT["QUANT__MODELS"]) | {"deep": deep}))
+    built.inputs()
+    built.checkpoints(TRAINED, [*EMPTY, "2021-04"])
+    assert tick(instance).said()[:4] == [
+        "without any checkpoint so far, transformer_pretrained, so not asked for: market",
+        "nothing is due at the close of 2021-04, lightgbm_checkpoint: energy",
+        f"without any checkpoint so far, lightgbm_checkpoint, so not asked for: {', '.join(list(SECTORS)[1:])}",
+        "without any checkpoint so far, transformer_checkpoint, so not asked for: all sectors",
+    ]
+    market, own = Place("transformer_pretrained", None), Place("transformer_checkpoint", SECTOR)
+    nothing = {name: built.profile.datasets[name].empty() for name in ("prices", market.dataset)}
+    last = built.profile.last_session()
+    built.checkpoints(["2020-12"], EMPTY, dataset=own.dataset, model="deep", kind="transformer")
+    built.write(market.dataset, nothing[market.dataset], None, ["2020-12"], last)
+    built.write("prices", nothing["prices"], SECTOR, ["2021-02", "2021-03"], date(2021, 3, 15))
+    found = tick(instance)
+    assert asked(found) == {}
+    waits = "waits for prices of energy, 2021-03, which is not up to the close of the month"
+    assert found.decision.held == {market: waits, own: "transformer_pretrained of 2021-03 is due first"}
+    built.write("prices", nothing["prices"], SECTOR, month_range(FIRST, "2021-04"), last)
+    found = tick(instance)
+    assert asked(found) == {"market": (["2021-03"], {"age"}, None)}
+    assert found.said()[0].startswith("market 2021-03, transformer_pretrained: asked for, attempt 1; age: the pre-")
+    # Encoders are due in the months of their own cadence alone.
+    built.write(market.dataset, nothing[market.dataset], None, ["2021-03"], last)
+    found = tick(instance)
+    assert asked(found) == {SECTOR: ([key(SECTOR, "2021-03"), key(SECTOR, "2021-04")], {"age"}, None)}
+    (request,) = (each.request for each in found.decision.asked)
+    assert request.asset_selection == [dg.AssetKey(own.dataset)]
+    built = build(QUANT__MODELS=json.dumps({"deep": deep | {"horizons": [5]}}))
+    changed = tick(instance).standings[market].reasons
+    assert changed.keys() == {"changed"}
+    assert changed["changed"].endswith("since the pre-training of 2021-03")
 
 
 def test_a_file_that_cannot_be_read_holds_back_its_sector_alone(build: Set, instance: dg.DagsterInstance) -> None:
