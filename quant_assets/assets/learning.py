@@ -193,7 +193,7 @@ def predictions(
         return pl.concat(parts)
 
     bars = {} if prices is None else {"prices": prices}
-    result = run.by_sector(of_sector, features=features, **bars, **checkpoints)
+    result = run.by_sector(of_sector, (), features=features, **bars, **checkpoints)
     run.tell_predictions(result)
     return result
 
@@ -234,4 +234,4 @@ def feature_drift(
 
     asked = predictions.select("sector", "month", "date", "model", "horizon", "model_version").unique()
     bars = {} if prices is None else {"prices": prices}
-    return run.by_sector(of_sector, features=features, predictions=asked, **bars, **checkpoints)
+    return run.by_sector(of_sector, (), features=features, predictions=asked, **bars, **checkpoints)

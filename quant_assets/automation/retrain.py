@@ -176,11 +176,7 @@ class Inputs:
 
     def __init__(self, moment: Moment, staleness: Staleness) -> None:
         self._profile, self._staleness, self._recorder = moment.profile, staleness, _recorder(moment)
-        order, defs = moment.planner.order, moment.defs
-        self._planners = {
-            dataset: Planner(defs, moment.profile, stored_only=[name for name in order if name != dataset])
-            for dataset in trained(moment.profile)
-        }
+        self._moment, self._planners = moment, dict[str, Planner]()
 
     def obstacle(self, standing: Standing) -> str | None:
         """What is missing, early or stale of a training's inputs, and the command that puts it right.
@@ -190,7 +186,7 @@ class Inputs:
         profile, first, last, sector = self._profile, standing.first, standing.last, standing.place.sector
         if sector is None:
             return self._behind(standing)
-        plan = self._planners[standing.place.dataset].plan([standing.place.dataset], [sector], first, last)
+        plan = self._planner(standing.place.dataset).plan([standing.place.dataset], [sector], first, last)
         for name, keys in plan.stored.items():
             dataset = profile.datasets[name]
             if not keys or _of_market(name):
@@ -215,13 +211,20 @@ class Inputs:
                 return self._mended(standing, f"{name} of {_months(old)} is stale ({why})", " --refresh")
         return None
 
+    def _planner(self, dataset: str) -> Planner:
+        """Plans the trainings of a dataset alone: all that they read is taken as it is stored."""
+        if dataset not in self._planners:
+            others = [name for name in self._moment.planner.order if name != dataset]
+            self._planners[dataset] = Planner(self._moment.defs, self._profile, stored_only=others)
+        return self._planners[dataset]
+
     def _behind(self, standing: Standing) -> str | None:
         """Of what the market's training reads: a sector whose last month is not up to its close yet.
 
         Sectors that nobody carries on are no part of the market.
         """
         store, last = self._profile.store, standing.last
-        for name in self._planners[standing.place.dataset].reads(standing.place.dataset):
+        for name in self._planner(standing.place.dataset).reads(standing.place.dataset):
             dataset = self._profile.datasets[name]
             for sector in SECTORS:
                 before, newest = (key(sector, month) for month in (shift_month(last, -1), last))

@@ -149,7 +149,7 @@ def _in_flight(standing: Standing, work: Sequence[Work], read: Mapping[str, tupl
             return f"run {each.run_id[:8]} ({_origin(each)}) is in flight on {each.where}"
         for name, (before, after) in read.items():
             # The market's training reads every sector, and a sector's may read what is the market's.
-            places = (sector,) if sector and each.sectors else each.sectors or (None,)
+            places: tuple[str | None, ...] = (sector,) if sector and each.sectors else each.sectors or (None,)
             span = shift_month(first, before), shift_month(last, after)
             if any(each.touches([name], place, *span) for place in places):
                 return f"run {each.run_id[:8]} ({_origin(each)}) writes {name} that it reads: {each.where}"

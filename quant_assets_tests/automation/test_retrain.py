@@ -325,7 +325,10 @@ def test_every_dataset_of_checkpoints_is_looked_at_and_the_markets_encoders_firs
     assert asked(found) == {SECTOR: ([key(SECTOR, "2021-03"), key(SECTOR, "2021-04")], {"age"}, None)}
     (request,) = (each.request for each in found.decision.asked)
     assert request.asset_selection == [dg.AssetKey(own.dataset)]
-    built = build(QUANT__MODELS=json.dumps({"deep": deep | {"horizons": [5]}}))
+    others = json.loads(ENVIRONMENT["QUANT__MODELS"])
+    build(QUANT__MODELS=json.dumps(others | {"linear": {"kind": "linear", "horizons": [5]}, "deep": deep}))
+    assert tick(instance).standings[market].reasons == {}, "the settings of other models have no part in it"
+    build(QUANT__MODELS=json.dumps(others | {"deep": deep | {"horizons": [5]}}))
     changed = tick(instance).standings[market].reasons
     assert changed.keys() == {"changed"}
     assert changed["changed"].endswith("since the pre-training of 2021-03")

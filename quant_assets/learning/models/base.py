@@ -123,8 +123,7 @@ class FittedModel(ABC):
     @final
     def get_feature_importance(self) -> dict[str, float]:
         """Each feature and its importance by the kind's first measure, descending; empty where the kind has none."""
-        measures = self.importances()
-        if not measures:
+        if not (measures := self.importances()):
             return {}
         values = zip(self.features, next(iter(measures.values())), strict=True)
         return dict(sorted(values, key=lambda each: (-each[1], each[0])))
@@ -367,14 +366,7 @@ class Learner(ABC, Generic[P]):
         return self.inputs(features)
 
     def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
-        """The values of rows under these names, shape (n_rows, n_names), NaN where one is missing.
-
-        Args:
-            frame: with `ticker`, `date` and features.
-            names: of `compared_names`, as they were at the training.
-            bars: that the rows lie in, where it reads bars.
-
-        """
+        """Values of rows under such names, shape (n_rows, n_names), NaN where missing; `bars` are those they lie in."""
         return feature_matrix(frame, names)
 
     def unknowing(self, since: date) -> Self:
@@ -383,8 +375,7 @@ class Learner(ABC, Generic[P]):
 
     def recorded(self) -> dict[str, Any]:
         """Its parameters as a manifest has them: plain values that mean the same on another machine."""
-        found: dict[str, Any] = self.parameters.model_dump(mode="json")
-        return found
+        return dict(self.parameters.model_dump(mode="json"))
 
     @property
     def said(self) -> str:
@@ -406,6 +397,4 @@ def _directions(rows: Rows, said: str) -> FloatArray:
     up = rows.targets == 1
     if up.all(axis=0).any() or not up.any(axis=0).all():
         raise DatasetError(f"{said}: all {len(rows)} rows have the same direction; train it on more sessions")
-    return np.stack(
-        [(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)],
-    )
+    return np.stack([(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)])
