@@ -299,7 +299,7 @@ def test_every_dataset_of_checkpoints_is_looked_at_and_the_markets_encoders_firs
     built = build(QUANT__MODELS=json.dumps(json.loads(ENVIRONMENT["QUANT__MODELS"]) | {"deep": deep}))
     built.inputs()
     built.checkpoints(TRAINED, [*EMPTY, "2021-04"])
-    assert tick(instance).said()[:4] == [
+    assert [line for line in tick(instance).said() if not line.startswith("not judged")] == [
         "without any checkpoint so far, transformer_pretrained, so not asked for: market",
         "nothing is due at the close of 2021-04, lightgbm_checkpoint: energy",
         f"without any checkpoint so far, lightgbm_checkpoint, so not asked for: {', '.join(list(SECTORS)[1:])}",
