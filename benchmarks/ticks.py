@@ -2,7 +2,8 @@
 
     python -m benchmarks.ticks --profile files [--seconds 600]
 
-Of each: processor seconds of the first look of a process, of the next, and what it says. Then, with --seconds, the
+First what a process loads once, before any look: libraries, calendar and the graph. Of each: processor seconds of the
+first look of a process, of the next, and what it says. Then, with --seconds, the
 daemon is run with all of them on, and the share of a core that it, its code server and their children take is measured:
 that is what they cost with Dagster's own work around them. They are turned off again afterwards.
 """
@@ -19,6 +20,7 @@ import psutil
 
 from quant_assets.automation.after_close import NEW_YORK
 from quant_assets.automation.definitions import automation
+from quant_assets.automation.moment import Moment
 from quant_assets.profile import Profile
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.launching import CODE_LOCATION
@@ -40,6 +42,15 @@ def look(each: Looks, instance: dg.DagsterInstance) -> tuple[float, str]:
     seconds = time.process_time() - began
     asked = f"asks for {len(found.run_requests)} runs" if found.run_requests else ""
     return seconds, (asked or found.skip_message or "nothing").splitlines()[0][:120]
+
+
+def loaded(name: str) -> float:
+    """Processor seconds of what every process of the code server loads once, whichever looks first."""
+    began = time.process_time()
+    moment = Moment(name)
+    moment.profile.last_session()
+    moment.planner  # noqa: B018 - it is made when asked for
+    return time.process_time() - began
 
 
 def stored(profile: Profile) -> int:
@@ -79,6 +90,7 @@ def main() -> None:
     own = automation(profile)
     with dg.DagsterInstance.get() as instance:
         sys.stdout.write(f"{stored(profile):,} partitions stored, {instance.get_runs_count():,} runs\n")
+        sys.stdout.write(f"loaded once by a process: {loaded(given.profile):.2f} CPU s\n")
         every: list[Looks] = [*(own.sensors or ()), *(own.schedules or ())]  # type: ignore[list-item]
         for each in every:
             if isinstance(each, dg.RunStatusSensorDefinition):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -79,8 +80,17 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
 
     """
     hints = get_type_hints(function, include_extras=True)
-    names = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
-    return {name: _parameter(function, name, hints.get(name)) for name in names}
+    return {name: _parameter(function, name, hints.get(name)) for name in signature(function).parameters}
+
+
+def lazy_inputs(function: Callable[..., Any], names: Iterable[str]) -> set[str]:
+    """Which of its inputs an asset function is handed without their having been collected.
+
+    Those that it names no parameter for come by the one that takes the others, such as `**checkpoints: pl.LazyFrame`.
+    """
+    rest = next((each.name for each in signature(function).parameters.values() if each.kind is each.VAR_KEYWORD), None)
+    expected = parameters(function)
+    return {name for name in names if (found := expected.get(name, expected.get(rest or ""))) and found.lazy}
 
 
 def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
@@ -97,8 +107,8 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
         return Parameter("setting", paths[0])
     if name == "sector" and hint is str:
         return Parameter("sector")
-    if hint in (pl.DataFrame, pl.LazyFrame):
-        return Parameter("input", lazy=hint is pl.LazyFrame)
+    if hint in (pl.DataFrame, pl.LazyFrame, pl.LazyFrame | None):  # None: of an input that not every profile has
+        return Parameter("input", lazy=hint is not pl.DataFrame)
     if hint in groups():
         return Parameter("setting", groups()[hint])
     kinds: dict[Any, Kind] = {

@@ -7,18 +7,22 @@ import polars as pl
 
 from quant_assets.learning.gate import beaten, gated, suspected
 from quant_assets.profile import Profile
-from quant_assets.schemas import CHECKPOINTS
 
 #: Lines of a check's text; the rest are counted.
 _SHOWN = 10
 
 
 def model_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
-    """`plausible_ic` and `beats_baseline` of the dataset of checkpoints."""
+    """`plausible_ic` and `beats_baseline` of each dataset of checkpoints."""
+    return [check for name in profile.models.checkpoints for check in _of(profile, name)]
+
+
+def _of(profile: Profile, dataset: str) -> list[dg.AssetChecksDefinition]:
     settings = profile.settings.promotion
     return [
         _check(
             profile,
+            dataset,
             "plausible_ic",
             f"no daily IC over the test folds is above promotion.max_daily_ic, {settings.max_daily_ic:g}: it would "
             "suggest that a label leaks into a feature",
@@ -28,6 +32,7 @@ def model_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         ),
         _check(
             profile,
+            dataset,
             "beats_baseline",
             "every model's rank IC over its test folds is above that of the linear baseline",
             beaten,
@@ -37,14 +42,21 @@ def model_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _check(
-    profile: Profile, name: str, meaning: str, wrong: Callable[[pl.DataFrame], Sequence[str]], remedy: str
+    profile: Profile, own: str, name: str, meaning: str, wrong: Callable[[pl.DataFrame], Sequence[str]], remedy: str
 ) -> dg.AssetChecksDefinition:
-    dataset = profile.datasets[CHECKPOINTS.name]
+    # The baseline may be among the models of another dataset.
+    others = [each for each in profile.models.checkpoints if each != own]
 
-    @dg.asset_check(name=name, asset=dataset.name, description=meaning)
+    @dg.asset_check(name=name, asset=own, additional_deps=others, description=meaning)
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
-        found = gated(rows, profile.settings.promotion, profile.models.directions)
+        keys = context.op_execution_context.partition_keys
+        parts = [profile.store.read(profile.datasets[own], keys).collect()]
+        for each in others:
+            gone = set(profile.store.missing(profile.datasets[each], keys))
+            there = [key for key in keys if key not in gone]
+            parts.append(profile.store.read(profile.datasets[each], there).collect())
+        found = gated(pl.concat(parts), profile.settings.promotion, profile.models.directions)
+        found = found.join(parts[0], on=["sector", "as_of", "horizon", "model"], how="semi", maintain_order="left")
         lines = wrong(found)
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         return dg.AssetCheckResult(

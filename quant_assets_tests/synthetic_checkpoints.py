@@ -69,7 +69,7 @@ class Built:
         for name in ("features", "labels"):
             self.write(name, self.profile.datasets[name].empty(), sector, months, known or self.profile.last_session())
 
-    def write(self, name: str, rows: pl.DataFrame, sector: str, months: Sequence[str], known: date) -> None:
+    def write(self, name: str, rows: pl.DataFrame, sector: str | None, months: Sequence[str], known: date) -> None:
         """Partitions as a run of now writes them that knows until a session, and a month's own end at most."""
         until = {
             key(sector, month): min(known, self.profile.known_through(month, self._matures(name))) for month in months
@@ -149,14 +149,19 @@ class Built:
         return max((last for _, last in self.recorder.versions[name].windows.values()), default=0)
 
     def checkpoints(
-        self, trained: Sequence[str], empty: Sequence[str] = (), sector: str = SECTOR, **changed: Any
+        self,
+        trained: Sequence[str],
+        empty: Sequence[str] = (),
+        sector: str = SECTOR,
+        dataset: str = CHECKPOINTS.name,
+        **changed: Any,
     ) -> None:
         """Partitions of checkpoints of some months, with one model and horizon where trained."""
-        parts = [self.profile.datasets[CHECKPOINTS.name].empty()]
+        parts = [self.profile.datasets[dataset].empty()]
         for month in trained:
             parts.append(self._checkpoint(sector, month, **changed))
         months = sorted([*trained, *empty])
-        self.write(CHECKPOINTS.name, pl.concat(parts), sector, months, self.profile.last_session())
+        self.write(dataset, pl.concat(parts), sector, months, self.profile.last_session())
 
     def _checkpoint(self, sector: str, month: str, **changed: Any) -> pl.DataFrame:
         metrics = {"rank_ic": EXPECTED_IC, "rank_ic_standard_error": IC_ERROR}

@@ -587,7 +587,9 @@ def _feature_drift(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         used = used_checkpoints(young_checkpoints(checkpoints, as_of, TRAINING), forecasts)
         files = read.stored.files.__getitem__
         references = {row["model"]: stored_reference(row, files) for row in used.iter_rows(named=True)}
-        moved = feature_stability(rows, references)
+        moved = feature_stability(
+            {model: (each, LEARNER.compared(rows, each.features, None)) for model, each in references.items()}
+        )
         told = used.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
         parts.append(moved.join(told, on="model").select(list(schema)))
         drifted(moved, forecasts, DriftSettings())
@@ -704,6 +706,7 @@ def report_frames(stored: Stored, sector: str) -> ReportFrames:
         coverage=read("universe_coverage"),
         track_record=read("track_record"),
         price_events=read("price_events"),
+        versions=read("predictions").select("date", "model", "model_version", "horizon").unique(),
     )
 
 

@@ -145,4 +145,5 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         coverage,
         pl.concat(track),
         events,
+        predictions.select("date", "model", "model_version", "horizon").unique(),
     )

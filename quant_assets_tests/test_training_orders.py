@@ -19,6 +19,10 @@ def test_the_first_order_of_a_month_stands(tmp_path: Path) -> None:
     orders.note("energy", "2024-03", "drift")
     assert orders.months("it") == {"2024-02": "drift", "2024-05": "rank_ic"}
     assert orders.digests("it")["2024-02"] == digest
+    orders.note("it", "2024-03", "drift", "transformer_checkpoint")
+    assert orders.months("it") == {"2024-02": "drift", "2024-05": "rank_ic"}, "it is for one dataset"
+    assert set(orders.digests("it", "transformer_checkpoint")) == {"2024-03"}
+    assert orders.months("it", "transformer_checkpoint") == {"2024-03": "drift"}
     with pytest.raises(SettingsError, match="month '2024-2' is not a month"):
         orders.note("it", "2024-2", "drift")
 

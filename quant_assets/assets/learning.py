@@ -1,7 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,8 @@ from quant_assets.learning.drift import Applicability, Distances, feature_stabil
 from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
-from quant_assets.learning.reference import stored_reference
+from quant_assets.learning.reference import Reference, stored_reference
+from quant_assets.market.panel import FloatArray
 from quant_assets.partitions import lag, lookback, month_end, month_of, month_start, months_covering
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
@@ -43,13 +44,10 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     training, found = profile.settings.training, profile.models
     kinds = [each.kind for each in found.learners.values()]
     window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
-    of_model = {"features": read(), **dict.fromkeys(found.checkpoints, age)}
-    forecasts = Asset("predictions", predictions, of_model, kinds=kinds, sized_by="features")
-    if deep := found.of(TRANSFORMER_CHECKPOINTS.name):
-        of_model |= {"prices": read(lookback(months_covering(found.bar_sessions)))}
-        both = CHECKPOINTS.name in of_model
-        of_both = predictions_with_transformer if both else predictions_of_transformer
-        forecasts = Asset("predictions", of_both, of_model, kinds=kinds, sized_by="features")
+    deep = found.of(TRANSFORMER_CHECKPOINTS.name)
+    # What forecasts follow from, and what is held against the rows that they were trained on.
+    bars = {"prices": read(lookback(months_covering(found.bar_sessions)))} if found.bar_sessions else {}
+    of_model = {"features": read(), **dict.fromkeys(found.checkpoints, age), **bars}
     own = [each.kind for name, each in found.learners.items() if name not in deep]
     trains: Callable[..., pl.DataFrame] = lightgbm_checkpoint
     inputs = {"features": window, "labels": window}
@@ -59,13 +57,8 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         profile,
         "learning",
         Asset(CHECKPOINTS.name, trains, inputs, kinds=own, pool=POOL),
-        forecasts,
-        Asset(
-            "feature_drift",
-            feature_drift,
-            {"features": read(), CHECKPOINTS.name: age, "predictions": read()},
-            sized_by="features",
-        ),
+        Asset("predictions", predictions, of_model, kinds=kinds, sized_by="features"),
+        Asset("feature_drift", feature_drift, {**of_model, "predictions": read()}, sized_by="features"),
     )
     return [*made, *(transformer_trainings(profile) if deep else ())]
 
@@ -131,69 +124,13 @@ def predictions(
     models: Models,
     library: FeatureLibrary,
     features: pl.LazyFrame,
-    lightgbm_checkpoint: pl.LazyFrame,
+    prices: pl.LazyFrame | None = None,
+    **checkpoints: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
-    given = training, predicting, applicability, registry, start, max_daily_ic
-    return _forecasts(run, *given, models, library.names, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
+    """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together.
 
-
-def predictions_with_transformer(
-    run: Run,
-    training: TrainingSettings,
-    predicting: PredictionSettings,
-    applicability: ApplicabilitySettings,
-    registry: RegistrySettings,
-    start: Annotated[str, Setting("partitions.start")],
-    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
-    models: Models,
-    library: FeatureLibrary,
-    features: pl.LazyFrame,
-    lightgbm_checkpoint: pl.LazyFrame,
-    transformer_checkpoint: pl.LazyFrame,
-    prices: pl.LazyFrame,
-) -> pl.DataFrame:
-    """The same where models that read windows of bars are among them."""
-    given = training, predicting, applicability, registry, start, max_daily_ic
-    trained = {CHECKPOINTS.name: lightgbm_checkpoint, TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library.names, features, trained, prices)
-
-
-def predictions_of_transformer(
-    run: Run,
-    training: TrainingSettings,
-    predicting: PredictionSettings,
-    applicability: ApplicabilitySettings,
-    registry: RegistrySettings,
-    start: Annotated[str, Setting("partitions.start")],
-    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
-    models: Models,
-    library: FeatureLibrary,
-    features: pl.LazyFrame,
-    transformer_checkpoint: pl.LazyFrame,
-    prices: pl.LazyFrame,
-) -> pl.DataFrame:
-    """The same where all models read windows of bars."""
-    given = training, predicting, applicability, registry, start, max_daily_ic
-    trained = {TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library.names, features, trained, prices)
-
-
-def _forecasts(
-    run: Run,
-    training: TrainingSettings,
-    predicting: PredictionSettings,
-    applicability: ApplicabilitySettings,
-    registry: RegistrySettings,
-    start: str,
-    max_daily_ic: float,
-    models: Models,
-    names: Sequence[str],
-    features: pl.LazyFrame,
-    trained_by: Mapping[str, pl.LazyFrame],
-    prices: pl.LazyFrame | None,
-) -> pl.DataFrame:
-    """The forecasts of all models, whichever datasets their checkpoints are in."""
+    Whichever datasets the checkpoints are in; of `prices` where a model reads bars.
+    """
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
     broken: dict[tuple[str, ...], str] = {}
     applies = Applicability.of(applicability, training.cadence_months)
@@ -203,7 +140,7 @@ def _forecasts(
         if files not in loaded:
             rows, read = chosen.iter_rows(named=True), run.store.read_artifact
             with tempfile.TemporaryDirectory() as folder:
-                loaded[files] = load_models(rows, models.learners[name], names, read, Path(folder))
+                loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
         return loaded[files]
 
     def usable(
@@ -211,7 +148,8 @@ def _forecasts(
     ) -> tuple[dict[int, LoadedModel], date | None, str]:
         """The newest checkpoint that can be read, its session, and its files in words with what could not be."""
         day, said = month_start(month), list[str]()
-        if newest_checkpoint(checkpoints, day, training, month_start(start), f"{sector}, model {name}") is None:
+        said_of, dataset = f"{sector}, model {name}", models.learners[name].checkpoints
+        if newest_checkpoint(checkpoints, day, training, month_start(start), said_of, dataset) is None:
             return {}, None, ""
         for chosen in usable_checkpoints(checkpoints, day, training):
             files = name, *chosen["manifest_file"]
@@ -241,7 +179,7 @@ def _forecasts(
         for month in run.months:
             bars = None if prices is None else bars_of(month, prices)
             rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
-            trained, distances = dict[str, date](), Distances(rows)
+            trained, distances = dict[str, date](), Distances(rows, bars)
             for name in models.learners:
                 found, as_of, said = usable(name, checkpoints.filter(pl.col("model") == name), month, sector)
                 used += [said] if said else []
@@ -254,8 +192,8 @@ def _forecasts(
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)
 
-    given = {"features": features, **trained_by, **({} if prices is None else {"prices": prices})}
-    result = run.by_sector(of_sector, (), **given)
+    bars = {} if prices is None else {"prices": prices}
+    result = run.by_sector(of_sector, (), features=features, **bars, **checkpoints)
     run.tell_predictions(result)
     return result
 
@@ -263,30 +201,37 @@ def _forecasts(
 def feature_drift(
     run: Run,
     training: TrainingSettings,
+    models: Models,
     features: pl.LazyFrame,
-    lightgbm_checkpoint: pl.LazyFrame,
     predictions: pl.LazyFrame,
+    prices: pl.LazyFrame | None = None,
+    **checkpoints: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Hold each month's features against the training rows of the checkpoints that forecast it."""
+    """Hold what each model reads of a month's rows against the training rows of the checkpoint that forecast it."""
     schema = DATASETS["feature_drift"].schema
 
     def of_sector(
-        sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame, predictions: pl.DataFrame
+        sector: str,
+        features: pl.DataFrame,
+        predictions: pl.DataFrame,
+        prices: pl.DataFrame | None = None,
+        **trained_by: pl.DataFrame,
     ) -> pl.DataFrame:
-        parts = [pl.DataFrame(schema=schema)]
+        parts, checkpoints = [pl.DataFrame(schema=schema)], pl.concat(trained_by.values())
         for as_of in run.decisions:
             month = month_of(as_of)
             rows, used = (each.filter(MONTH.label("date") == month) for each in (features, predictions))
-            young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
-            chosen = used_checkpoints(young, used)
-            found = {
-                row["model"]: reference
-                for row in chosen.iter_rows(named=True)
-                if (reference := stored_reference(row, run.store.read_artifact))
-            }
+            bars = None if prices is None else Bars.between(prices, month_start(month), as_of, models.bar_sessions)
+            chosen = used_checkpoints(young_checkpoints(checkpoints, month_start(month), training), used)
+            found = dict[str, tuple[Reference, FloatArray]]()
+            for row in chosen.iter_rows(named=True):
+                if (reference := stored_reference(row, run.store.read_artifact)) is not None:
+                    learner = models.learners[row["model"]]
+                    found[row["model"]] = reference, learner.compared(rows, reference.features, bars)
             told = chosen.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
-            parts.append(feature_stability(rows, found).join(told, on="model").select(list(schema)))
+            parts.append(feature_stability(found).join(told, on="model").select(list(schema)))
         return pl.concat(parts)
 
     asked = predictions.select("sector", "month", "date", "model", "horizon", "model_version").unique()
-    return run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint, predictions=asked)
+    bars = {} if prices is None else {"prices": prices}
+    return run.by_sector(of_sector, (), features=features, predictions=asked, **bars, **checkpoints)

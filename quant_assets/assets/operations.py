@@ -23,7 +23,6 @@ _HISTORY = (
     "predictions",
     "labels",
     "regime_state",
-    "lightgbm_checkpoint",
     "quarantine",
     "price_events",
 )
@@ -37,7 +36,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     settings = profile.settings
     # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
     months = settings.report.history_months - 1 + settings.training.max_checkpoint_age_months
-    reads = dict.fromkeys(_HISTORY, read(lookback(months), absent="before"))
+    reads = dict.fromkeys((*_HISTORY, *profile.models.checkpoints), read(lookback(months), absent="before"))
     reads |= dict.fromkeys(("absences", "universe_coverage", "track_record"), read())
     return declared(profile, "operations", Asset("ops_report", ops_report, reads, kinds=["html"]))
 
@@ -57,12 +56,12 @@ def ops_report(
     predictions: pl.DataFrame,
     labels: pl.DataFrame,
     regime_state: pl.DataFrame,
-    lightgbm_checkpoint: pl.DataFrame,
     quarantine: pl.DataFrame,
     price_events: pl.DataFrame,
     absences: pl.DataFrame,
     universe_coverage: pl.DataFrame,
     track_record: pl.DataFrame,
+    **checkpoints: pl.DataFrame,
 ) -> pl.DataFrame:
     """The report of each month: figures as rows, the page as an artifact."""
     content = ReportFrames(
@@ -72,12 +71,15 @@ def ops_report(
         predictions=predictions.filter((pl.col("horizon") == horizon) & (pl.col("model") == model)),
         labels=labels.filter(pl.col("horizon") == horizon),
         regime_state=regime_state,
-        checkpoint=lightgbm_checkpoint,
+        checkpoint=pl.concat(checkpoints.values()),
         quarantine=quarantine,
         absences=absences,
         coverage=universe_coverage,
         track_record=track_record,
         price_events=price_events,
+        versions=predictions.filter(pl.col("date").is_in(run.decisions))
+        .select("date", "model", "model_version", "horizon")
+        .unique(),
     )
     # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])

@@ -135,8 +135,9 @@ def transformer_checkpoint(
 ) -> pl.DataFrame:
     """Fine-tune each model on the sector's returns, from the newest encoder that knows nothing later."""
     if run.order is not None:
-        orders.note(sector, *run.order)
-    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training.cadence_months, orders.months(sector))
+        orders.note(sector, *run.order, TRANSFORMER_CHECKPOINTS.name)
+    beside = orders.months(sector, TRANSFORMER_CHECKPOINTS.name)
+    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training.cadence_months, beside)
     parts, encoders = [pl.DataFrame(schema=TRANSFORMER_CHECKPOINTS.schema)], transformer_pretrained.collect()
     for as_of in told.due():
         month = month_of(as_of)

@@ -1,27 +1,28 @@
-"""`retrain`: asks for the trainings that are due, one run for each sector.
+"""`retrain`: asks for the trainings that are due, one run for each sector and dataset of checkpoints, or the market's.
 
 It keeps no state: what is due follows from the storage (`retraining_facts`), what is asked for from that and the run
 records (`retraining`).
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 
 from quant_assets.automation.moment import Moment
-from quant_assets.automation.retraining import RETRAIN, SECTOR, Decision, decide
-from quant_assets.automation.retraining_facts import Facts, Standing, newest_closed
+from quant_assets.automation.retraining import RETRAIN, Decision, decide, place_tags
+from quant_assets.automation.retraining_facts import Facts, Place, Standing, encoders, newest_closed
 from quant_assets.automation.status import default_status
 from quant_assets.errors import QuantError
-from quant_assets.partitions import describe, parse_key
+from quant_assets.partitions import describe, key, parse_key, shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
-from quant_assets.running.work import ORIGIN, attempts, in_flight
-from quant_assets.schemas import CHECKPOINTS
+from quant_assets.running.work import attempts, in_flight
+from quant_assets.schemas import TRANSFORMER_PRETRAINED
 from quant_assets.settings.sectors import SECTORS
 
 _INTERVAL_SECONDS = 300
@@ -33,7 +34,7 @@ def retrain_sensor(profile: Profile, interval_seconds: int = _INTERVAL_SECONDS) 
 
     @dg.sensor(
         name=RETRAIN,
-        target=dg.AssetSelection.assets(CHECKPOINTS.name),
+        target=dg.AssetSelection.assets(*trained(profile)),
         minimum_interval_seconds=interval_seconds,
         default_status=default_status(profile.settings, dg.DefaultSensorStatus),
         description=(
@@ -52,22 +53,30 @@ def retrain_sensor(profile: Profile, interval_seconds: int = _INTERVAL_SECONDS) 
     return retrain
 
 
+def trained(profile: Profile) -> list[str]:
+    """The datasets that the trainings of a profile fill: the market's first, then those of its models by sector."""
+    market = [TRANSFORMER_PRETRAINED.name] if profile.models.pretraining_cadences else []
+    return [*market, *profile.models.checkpoints]
+
+
 @dataclass(frozen=True)
 class Tick:
     """What one look at storage and run records comes to.
 
     Attributes:
         month: the newest closed one; None where none has closed.
-        standings: of the sectors that have checkpoints, by sector.
-        unread: what could not be read, by sector.
+        standings: of the places that have been trained.
+        unread: what could not be read.
         decision: what is asked for.
+        datasets: that trainings fill.
 
     """
 
     month: str | None
-    standings: Mapping[str, Standing]
-    unread: Mapping[str, str]
+    standings: Mapping[Place, Standing]
+    unread: Mapping[Place, str]
     decision: Decision
+    datasets: Sequence[str] = ()
 
     @classmethod
     def at(cls, moment: Moment, instance: dg.DagsterInstance, now: float) -> "Tick":
@@ -76,54 +85,84 @@ class Tick:
         month = newest_closed(profile)
         if month is None:
             return cls(None, {}, {}, Decision())
-        staleness = Staleness(profile, recorder)
-        facts = Facts(profile, staleness, _matures(recorder, "labels"))
-        standings, unread = dict[str, Standing](), dict[str, str]()
-        for sector in SECTORS:
+        staleness, datasets = Staleness(profile, recorder), trained(profile)
+        standings, unread = dict[Place, Standing](), dict[Place, str]()
+        for place, look in _looks(profile, staleness, _matures(recorder, "labels"), month):
             try:
-                found = facts.standing(sector, month)
+                found = look()
             except QuantError as error:
-                unread[sector] = str(error)
+                unread[place] = str(error)
                 continue
             if found is not None:
-                standings[sector] = found
+                standings[place] = found
         due = [each for each in standings.values() if each.reasons]
         if not due:
-            return cls(month, standings, unread, Decision())
+            return cls(month, standings, unread, Decision(), datasets)
         inputs = Inputs(moment, staleness)
         decision = decide(
             due,
             in_flight(instance),
-            lambda sector: attempts(instance, {ORIGIN: RETRAIN, SECTOR: sector}),
+            lambda place: attempts(instance, place_tags(place)),
             inputs.obstacle,
-            recorder.versions[CHECKPOINTS.name].windows,
+            {name: recorder.versions[name].windows for name in datasets},
             profile.settings.retraining,
             now,
         )
-        return cls(month, standings, unread, decision)
+        return cls(month, standings, unread, decision, datasets)
 
     def said(self) -> list[str]:
-        """A line for each sector that is asked for or held back, and one for all the others."""
+        """A line for each place that is asked for or held back, and one for all the others of a dataset."""
         if self.month is None:
             return ["no month of the profile has closed"]
         lines = [
-            f"{each.standing.sector} {_span(each.standing)}: asked for, attempt {each.attempt}; {_why(each.standing)}"
+            f"{self._place(each.standing)}: asked for, attempt {each.attempt}; {_why(each.standing)}"
             for each in self.decision.asked
         ]
-        for sector, why in self.decision.held.items():
-            standing = self.standings[sector]
-            lines.append(f"{sector} {_span(standing)}: held back: {why}; {_why(standing)}")
-        lines += [f"{sector}: held back: {why}" for sector, why in self.unread.items()]
-        quiet = [sector for sector, each in self.standings.items() if not each.reasons]
-        if quiet:
-            lines.append(f"nothing is due at the close of {self.month}: {_listed(quiet)}")
+        for place, why in self.decision.held.items():
+            standing = self.standings[place]
+            lines.append(f"{self._place(standing)}: held back: {why}; {_why(standing)}")
+        lines += [f"{place.said}{self._of(place.dataset)}: held back: {why}" for place, why in self.unread.items()]
+        for dataset in self.datasets:
+            lines += self._quiet(dataset)
+        return lines
+
+    def _quiet(self, dataset: str) -> Iterator[str]:
+        """Of a dataset: where nothing is due, what could not be judged, and where there is nothing at all."""
+        standings = {place: each for place, each in self.standings.items() if place.dataset == dataset}
+        if quiet := [place.said for place, each in standings.items() if not each.reasons]:
+            yield f"nothing is due at the close of {self.month}{self._of(dataset)}: {_listed(quiet)}"
         untold: dict[str, list[str]] = {}
-        for sector, each in self.standings.items():
+        for place, each in standings.items():
             for what in each.untold:
-                untold.setdefault(what, []).append(sector)
-        lines += [f"not judged, {what}: {_listed(sectors)}" for what, sectors in untold.items()]
-        others = [each for each in SECTORS if each not in self.standings and each not in self.unread]
-        return [*lines, f"without any checkpoint so far, so not asked for: {_listed(others)}"] if others else lines
+                untold.setdefault(what, []).append(place.said)
+        for what, sectors in untold.items():
+            yield f"not judged{self._of(dataset)}, {what}: {_listed(sectors)}"
+        places = [Place(dataset, sector) for sector in ((None,) if _of_market(dataset) else SECTORS)]
+        if others := [each.said for each in places if each not in self.standings and each not in self.unread]:
+            yield f"without any checkpoint so far{self._of(dataset)}, so not asked for: {_listed(others)}"
+
+    def _place(self, standing: Standing) -> str:
+        return f"{standing.place.said} {_span(standing)}{self._of(standing.place.dataset)}"
+
+    def _of(self, dataset: str) -> str:
+        """The dataset, where there are several."""
+        return f", {dataset}" if len(self.datasets) > 1 else ""
+
+
+def _looks(
+    profile: Profile, staleness: Staleness, matures: int, month: str
+) -> Iterator[tuple[Place, Callable[[], Standing | None]]]:
+    for dataset in trained(profile):
+        if _of_market(dataset):
+            yield Place(dataset, None), partial(encoders, profile, staleness, month)
+            continue
+        facts = Facts(profile, staleness, matures, dataset)
+        for sector in SECTORS:
+            yield Place(dataset, sector), partial(facts.standing, sector, month)
+
+
+def _of_market(dataset: str) -> bool:
+    return dataset == TRANSFORMER_PRETRAINED.name
 
 
 class Inputs:
@@ -137,16 +176,20 @@ class Inputs:
 
     def __init__(self, moment: Moment, staleness: Staleness) -> None:
         self._profile, self._staleness, self._recorder = moment.profile, staleness, _recorder(moment)
-        others = [name for name in moment.planner.order if name != CHECKPOINTS.name]
-        self._planner = Planner(moment.defs, moment.profile, stored_only=others)
+        self._moment, self._planners = moment, dict[str, Planner]()
 
     def obstacle(self, standing: Standing) -> str | None:
-        """What is missing, early or stale of a training's inputs, and the command that mends it."""
-        profile, (first, last) = self._profile, (standing.first, standing.last)
-        plan = self._planner.plan([CHECKPOINTS.name], [standing.sector], first, last)
+        """What is missing, early or stale of a training's inputs, and the command that puts it right.
+
+        Whether the market's encoders are there is no matter of it: `decide` lets them come first.
+        """
+        profile, first, last, sector = self._profile, standing.first, standing.last, standing.place.sector
+        if sector is None:
+            return self._behind(standing)
+        plan = self._planner(standing.place.dataset).plan([standing.place.dataset], [sector], first, last)
         for name, keys in plan.stored.items():
             dataset = profile.datasets[name]
-            if not keys:
+            if not keys or _of_market(name):
                 continue
             if absent := profile.store.missing(dataset, keys):
                 return self._mended(standing, f"{name} of {_months(absent)} is missing")
@@ -168,10 +211,36 @@ class Inputs:
                 return self._mended(standing, f"{name} of {_months(old)} is stale ({why})", " --refresh")
         return None
 
+    def _planner(self, dataset: str) -> Planner:
+        """Plans the trainings of a dataset alone: all that they read is taken as it is stored."""
+        if dataset not in self._planners:
+            others = [name for name in self._moment.planner.order if name != dataset]
+            self._planners[dataset] = Planner(self._moment.defs, self._profile, stored_only=others)
+        return self._planners[dataset]
+
+    def _behind(self, standing: Standing) -> str | None:
+        """Of what the market's training reads: a sector whose last month is not up to its close yet.
+
+        Sectors that nobody carries on are no part of the market.
+        """
+        store, last = self._profile.store, standing.last
+        for name in self._planner(standing.place.dataset).reads(standing.place.dataset):
+            dataset = self._profile.datasets[name]
+            for sector in SECTORS:
+                before, newest = (key(sector, month) for month in (shift_month(last, -1), last))
+                gone = store.missing(dataset, [before, newest])
+                if before in gone:
+                    continue
+                known = None if newest in gone else store.known_through(dataset, newest)
+                if newest in gone or (known is not None and known < self._profile.known_through(last)):
+                    return f"waits for {name} of {sector}, {last}, which is not up to the close of the month"
+        return None
+
     def _mended(self, standing: Standing, what: str, more: str = "") -> str:
         span = f"--from {standing.first} --to {standing.last}"
-        command = f"quant run -p {self._profile.settings.profile} -s {standing.sector} {span}"
-        return f"{what}; {command} --select {CHECKPOINTS.name}{more}"
+        where = f" -s {standing.place.sector}" if standing.place.sector else ""
+        command = f"quant run -p {self._profile.settings.profile}{where} {span}"
+        return f"{what}; {command} --select {standing.place.dataset}{more}"
 
 
 def _recorder(moment: Moment) -> PartitionRecorder:

@@ -23,7 +23,12 @@ def is_training_month(month: date, cadence_months: int) -> bool:
 
 
 def newest_checkpoint(
-    checkpoints: pl.DataFrame, month: date, settings: TrainingSettings, first_month: date, sector: str
+    checkpoints: pl.DataFrame,
+    month: date,
+    settings: TrainingSettings,
+    first_month: date,
+    sector: str,
+    dataset: str = CHECKPOINTS.name,
 ) -> pl.DataFrame | None:
     """Rows of the checkpoint that the predictions of a month use.
 
@@ -34,6 +39,7 @@ def newest_checkpoint(
         settings: cadence and greatest age.
         first_month: any day of the profile's first month; no checkpoint can be older.
         sector: slug, and the model where there are several, for the message.
+        dataset: that the trainings of the model fill, for the message.
 
     Returns:
         The horizons of the newest checkpoint of a month strictly before, trained or updated, sorted by horizon. None
@@ -60,7 +66,7 @@ def newest_checkpoint(
         )
     raise HistoryError(
         f"sector {sector}: predictions of {_name(target)} need a checkpoint of at most "
-        f"{settings.max_checkpoint_age_months} months ago; materialise {CHECKPOINTS.name} for "
+        f"{settings.max_checkpoint_age_months} months ago; materialise {dataset} for "
         f"{', '.join(_name(index) for index in young)}"
     )
 

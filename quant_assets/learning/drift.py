@@ -1,15 +1,16 @@
 """Where forecasts apply: rows that are unlike those of the training, checkpoints that expire, features that moved."""
 
 from calendar import monthrange
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Self
 
 import polars as pl
 
+from quant_assets.learning.bars import Bars
+from quant_assets.learning.models.base import Learner
 from quant_assets.learning.reference import Reference
-from quant_assets.learning.rows import feature_matrix
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings
@@ -21,19 +22,22 @@ class Distances:
 
     Attributes:
         rows: dataset `features`.
+        bars: that they lie in, for models that read bars.
 
     """
 
     rows: pl.DataFrame
-    _found: dict[tuple[str, ...] | int, Any] = field(default_factory=dict, repr=False)
+    bars: Bars | None = None
+    _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
-    def to(self, reference: Reference) -> FloatArray:
-        """`Reference.dissimilarity` of the rows."""
-        if reference.features not in self._found:
-            self._found[reference.features] = feature_matrix(self.rows, reference.features)
+    def to(self, reference: Reference, learner: Learner[Any]) -> FloatArray:
+        """`Reference.dissimilarity` of the rows, by what a model reads of them."""
+        values = learner.bar_sessions, reference.features
+        if values not in self._found:
+            self._found[values] = learner.compared(self.rows, reference.features, self.bars)
         key = id(reference)
         if key not in self._found:  # the reference is kept, so that no number is given twice
-            self._found[key] = reference.dissimilarity(self._found[reference.features]), reference
+            self._found[key] = reference.dissimilarity(self._found[values]), reference
         found: FloatArray = self._found[key][0]
         return found
 
@@ -70,22 +74,22 @@ class Applicability:
         return (pl.col("dissimilarity") <= self.max_dissimilarity) & (pl.col("date") <= pl.col("expires"))
 
 
-def feature_stability(rows: pl.DataFrame, references: Mapping[str, Reference]) -> pl.DataFrame:
-    """Population stability of each feature against the training rows of each model.
+def feature_stability(found: Mapping[str, tuple[Reference, FloatArray]]) -> pl.DataFrame:
+    """Population stability of what each model reads against its training rows.
 
     Args:
-        rows: dataset `features` of one sector and month, at least one.
-        references: by model; one of several models is reckoned once.
+        found: by model its reference, and the values of the rows of one sector and month, at least one row; what
+            several models share is reckoned once.
 
     Returns:
         `model, feature, psi, usual_psi` (`Reference.usual`), sorted.
 
     """
     schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi", "usual_psi")}
-    found = {id(each): each.stability(feature_matrix(rows, each.features)) for each in references.values()}
+    stability = {id(reference): reference.stability(values) for reference, values in found.values()}
     parts = [
-        pl.DataFrame([[model] * len(each.features), each.features, found[id(each)], each.usual], schema)
-        for model, each in references.items()
+        pl.DataFrame([[model] * len(each.features), each.features, stability[id(each)], each.usual], schema)
+        for model, (each, _) in found.items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
 

@@ -37,6 +37,7 @@ class LoadedModel:
         interval: around a prediction; None of a checkpoint from before there were any.
         as_of: session of its training; an update does not make it younger.
         reference: what rows are held against; None where `kept_reference` finds none.
+        learner: that trained it; None of one that was made elsewhere, which has no reference.
 
     """
 
@@ -48,6 +49,7 @@ class LoadedModel:
     interval: Interval | None = None
     as_of: date | None = None
     reference: Reference | None = None
+    learner: Learner[Any] | None = None
 
 
 def load_models(
@@ -117,6 +119,7 @@ def load_models(
             Interval.from_manifest(described.get("interval")),
             date.fromisoformat(updated["training"]["as_of"]) if (updated := described.get("updated")) else row["as_of"],
             kept_reference(described, row["manifest_file"], content),
+            learner,
         )
     return loaded
 
@@ -165,7 +168,7 @@ def forecast(
     asked: dict[int, tuple[BoolArray, Distribution]] = {}
     columns = set(features.columns)  # asked for once: the frame makes a new list each time
     rows: dict[tuple[str, ...], Rows] = {}
-    distances = distances or Distances(features)
+    distances = distances or Distances(features, bars)
     for horizon, model in sorted(models.items()):
         missing = [name for name in model.fitted.features if name not in columns]
         if missing:
@@ -191,7 +194,8 @@ def forecast(
         reach = pl.lit(width, pl.Float64) * pl.col("prediction_std")
         unlike, expires = np.full(len(of_model), np.nan), None
         if applicability is not None:
-            unlike = unlike if model.reference is None else distances.to(model.reference)[usable]
+            if model.reference is not None and model.learner is not None:
+                unlike = distances.to(model.reference, model.learner)[usable]
             expires = applicability.expiry(model.as_of) if model.as_of else None
         parts.append(
             of_model.with_columns(

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from quant_assets.errors import ModelFileError
-from quant_assets.schemas import CHECKPOINTS
 
 #: Characters of a SHA-256 that name a version.
 VERSION_LENGTH = 12
@@ -115,7 +114,7 @@ def verified(what: str, content: bytes, expected: str) -> bytes:
     if found != expected:
         raise ModelFileError(
             f"{what} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records {expected[:VERSION_LENGTH]}…; "
-            f"the file was changed: materialise {CHECKPOINTS.name} of its month again"
+            "the file was changed: materialise the dataset that names it, of the month, again"
         )
     return content
 

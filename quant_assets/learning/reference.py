@@ -24,7 +24,6 @@ import polars as pl
 from quant_assets.learning.distances import AT_ONCE, nearest_and_total
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256, verified
 from quant_assets.learning.registry import Loaded
-from quant_assets.learning.rows import feature_matrix
 from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.settings.domain import TrainingSettings
 
@@ -255,18 +254,20 @@ def stored_reference(
     return kept_reference(json.loads(content), row["manifest_file"], read, loaded)
 
 
-def reference_of(frame: pl.DataFrame, names: Sequence[str], settings: TrainingSettings, seed: int) -> KeptReference:
+def reference_of(
+    dates: pl.Series, names: Sequence[str], matrix: FloatArray, settings: TrainingSettings, seed: int
+) -> KeptReference:
     """The reference of training rows; several models of a training have mostly the same rows, and it is made once.
 
     Args:
-        frame: the rows, with `date` and the features.
-        names: of the features, in order.
+        dates: session of each row.
+        names: of the columns, in order.
+        matrix: of shape (n_rows, n_names), C-contiguous, NaN where missing.
         settings: how many rows are sampled, and how many bins there are.
         seed: of the sample.
 
     """
-    matrix = feature_matrix(frame, names)
-    months = frame.select(12 * pl.col("date").dt.year() + pl.col("date").dt.month()).to_series().to_numpy()
+    months = (12 * dates.dt.year() + dates.dt.month()).to_numpy()
     made_of = settings.reference_rows, settings.reference_bins, seed
     content = hashlib.sha256(np.ascontiguousarray(matrix).data)
     content.update(np.ascontiguousarray(months).data)

@@ -76,7 +76,11 @@ def train_checkpoint(
         short to split.
 
     """
-    names, bars = learner.inputs(names), _bars_of(prices, as_of, settings, learner)
+    compared, names, bars = (
+        learner.compared_names(names),
+        learner.inputs(names),
+        _bars_of(prices, as_of, settings, learner),
+    )
     fits = [tuple(horizons)] if learner.all_horizons else [(horizon,) for horizon in horizons]
     trained: dict[int, TrainedModel] = {}
     reference: KeptReference | None = None
@@ -85,8 +89,10 @@ def train_checkpoint(
         frame = rows_of(features, labels, as_of, settings, each, names)
         if learner.bar_sessions:
             frame = frame.filter(pl.Series(learner.usable(Rows.of(frame, names, bars=bars)), dtype=pl.Boolean))
-        if reference is None and len(frame) >= settings.min_rows and learner.learns and names:
-            reference = reference_of(frame, names, settings, seed_of(settings.seed, scope, as_of, "reference"))
+        if reference is None and len(frame) >= settings.min_rows and learner.learns and compared:
+            values = learner.compared(frame, compared, bars)
+            seed = seed_of(settings.seed, scope, as_of, "reference")
+            reference = reference_of(frame["date"], compared, values, settings, seed)
         given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference, bars
         trained |= {item.horizon: item for item in _train(frame, *given)}
     return [trained[horizon] for horizon in horizons]

@@ -12,7 +12,6 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from quant_assets.asset_functions import parameters
 from quant_assets.assets.declare import Asset
 from quant_assets.assets.market import BLOCK_CELLS
 from quant_assets.dagster_internals import asset_function
@@ -36,10 +35,14 @@ _JUDGED = 480
 _PRESENT = 50
 #: Bytes held for each byte of a block that is computed and written, and of a frame that is read or returned.
 _HELD, _FRAME = 5.0, 2.0
+#: Bytes of a bar that a model reads windows of, for each ticker and session: as it is loaded, and in the tensor.
+_WINDOWED = 530
 #: What is reckoned more than by these figures, since peaks depend on the allocator and on what threads do at a time.
 _SAFETY = 1.2
 #: Sessions of a month at most, which have the rows of a decision in one.
 _MONTH = 23
+#: The dataset of bars.
+_BARS = "prices"
 #: The part of the available memory that runs may fill: the rest is for this process, the records' server and files.
 _SHARE = 0.85
 
@@ -112,14 +115,15 @@ class Reckoner:
         if not asset.reads and len(asset.names) > 1:
             history = tickers * _sessions(self._profile.months.start, phase.last)
             return _JUDGED * min(history, BLOCK_CELLS) + _PRESENT * history + made
-        taken = parameters(asset.compute)
-        if any(each.kind == "sector" for each in taken.values()) and any(each.lazy for each in taken.values()):
-            # A training loads the sampled sessions of its own window.
-            sampled = self._profile.settings.training.sample_every_sessions
-            return made + _HELD / _FRAME / sampled * sum(
-                frame(name, shift_month(phase.last, first), shift_month(phase.last, last))
+        if asset.pool:
+            # A training loads its own window: every bar of what reads bars, of all else the sampled sessions.
+            loaded = {
+                name: (shift_month(phase.last, first), shift_month(phase.last, last))
                 for name, (first, last) in asset.windows.items()
-            )
+            }
+            bars = _WINDOWED * rows(_BARS, *loaded.pop(_BARS)) if _BARS in loaded else 0
+            sampled = self._profile.settings.training.sample_every_sessions
+            return made + bars + _HELD / _FRAME / sampled * sum(frame(name, *span) for name, span in loaded.items())
         return made + sum(
             frame(name, shift_month(phase.first, first), shift_month(phase.last, last))
             for name, (first, last) in asset.windows.items()

@@ -132,7 +132,7 @@ class PartitionRecorder:
         tried = cache(
             lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1)
         )
-        ordered = cache(lambda sector: self._profile.orders.digests(sector) if version.reads_orders else {})
+        ordered = cache(lambda sector: self._profile.orders.digests(sector, name) if version.reads_orders else {})
         sources, used = digest(_text(files)) if files else "", digest(_text(self._libraries))
         self._meanings["sources", sources] = files
 

@@ -35,12 +35,16 @@ from quant_assets.provenance.code import (
     register,
     templates,
 )
+from quant_assets.schemas import TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.settings.paths import WITHOUT_EFFECT, chosen, groups, with_effect
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog, TrialPaths
+
+#: What only models of one kind fill, so that the settings of the others have no part in it.
+_DEEP = frozenset({TRANSFORMER_PRETRAINED.name, TRANSFORMER_CHECKPOINTS.name})
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
             f"reads.{name}": digest(repr((window, asset.reads[name].metadata))) for name, window in windows.items()
         }
         paths = {*walk.paths, *asset.settings}
+        if _DEEP.intersection(asset.names) and "models" in paths:
+            paths = paths - {"models"} | _deep_models(settings)
         for name in asset.names:
             made[name] = Version(
                 dict(sorted(symbols.items())),
@@ -112,6 +118,16 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
                 walk.reads_orders,
             )
     return made
+
+
+def _deep_models(settings: Settings) -> set[str]:
+    """Settings of the models whose trainings fill `_DEEP`: these take hours, and another model's are no reason."""
+    own = (TRANSFORMER_CHECKPOINTS.name, None)
+    return {
+        f"models.{name}"
+        for name, each in settings.models.items()
+        if (None if ":" in each.kind else learner_type(each.kind).checkpoints) in own
+    }
 
 
 def trial_paths(found: Mapping[str, Version], across: Iterable[str]) -> TrialPaths:

@@ -35,12 +35,13 @@ class ReportFrames:
         predictions: dataset predictions, of the model that names are ranked by.
         labels: dataset labels.
         regime_state: dataset regime_state.
-        checkpoint: the dataset of checkpoints, from before the checkpoints in use.
+        checkpoint: the datasets of checkpoints, from before the checkpoints in use.
         quarantine: dataset quarantine.
         absences: dataset absences.
         coverage: dataset universe_coverage.
         track_record: dataset track_record.
         price_events: dataset price_events.
+        versions: `date, model, model_version, horizon` of the forecasts of every model at the months' decisions.
 
     """
 
@@ -56,6 +57,7 @@ class ReportFrames:
     coverage: pl.DataFrame
     track_record: pl.DataFrame
     price_events: pl.DataFrame
+    versions: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class ReportData:
         month: backtest rows of as_of's month up to as_of.
         ic: daily rank information coefficients known at as_of: `date, names, rank_ic`.
         regime: row of regime_state at as_of, or None.
-        model: `model, model_version` of the predictions at as_of with `as_of, status, rows, rank_ic` of the checkpoint
-            (null where not given), or None.
+        models: `model, model_version, horizon` of the predictions at as_of with `as_of, status, rows, rank_ic` of the
+            checkpoint (null where there is none), and whether names are ranked by it, `followed`: that one first, then
+            the others by name; each at `horizon`, or at its shortest where it does not forecast that.
         quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
         faults: bars of the history that were refused, or whose price events were repaired or listed, as known at as_of,
             most of them first: `ticker, year, refused, repaired, listed`.
@@ -103,7 +106,7 @@ class ReportData:
     month: pl.DataFrame
     ic: pl.DataFrame
     regime: dict[str, object] | None
-    model: dict[str, object] | None
+    models: list[dict[str, object]]
     quarantined: pl.DataFrame
     faults: pl.DataFrame
     absent: pl.DataFrame
@@ -215,7 +218,7 @@ def gather(
         month=backtest.filter(in_month),
         ic=ic,
         regime=regime.row(0, named=True) if len(regime) else None,
-        model=_model(forecasts, frames.checkpoint, as_of),
+        models=_models(frames.versions.filter(pl.col("date") == as_of), forecasts, frames.checkpoint, as_of, horizon),
         quarantined=refused,
         faults=_faults(frames, first, as_of),
         absent=absent,
@@ -310,18 +313,20 @@ def _track(backtest: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> dict[str, object] | None:
-    """The model behind the predictions at as_of."""
-    if forecasts.is_empty():
-        return None
-    used = forecasts.sort("ticker").select("model", "model_version", "horizon").head(1)
-    rows = (
-        checkpoint.filter(pl.col("as_of") < as_of)
-        .sort("as_of")
-        .unique(["model", "model_version", "horizon"], keep="first", maintain_order=True)
-    )
+def _models(
+    versions: pl.DataFrame, forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date, horizon: int
+) -> list[dict[str, object]]:
+    """The models that forecast at as_of; see `ReportData.models`."""
     on = ["model", "model_version", "horizon"]
-    return used.join(rows.select(*on, "as_of", "status", "rows", "rank_ic"), on=on, how="left").row(0, named=True)
+    followed = pl.col("model").is_in(forecasts["model"].unique().implode())
+    used = (
+        versions.select(*on, followed=followed)
+        .sort(~pl.col("followed"), "model", pl.col("horizon") != horizon, "horizon", "model_version")
+        .unique("model", keep="first", maintain_order=True)
+    )
+    rows = checkpoint.filter(pl.col("as_of") < as_of).sort("as_of").unique(on, keep="first", maintain_order=True)
+    told = rows.select(*on, "as_of", "status", "rows", "rank_ic")
+    return used.join(told, on=on, how="left", maintain_order="left").to_dicts()
 
 
 def _months(first: date, last: date) -> int:

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 
 import dagster as dg
 
+from quant_assets import schemas
 from quant_assets.assets.live import DAILY_REPORT, DECISIONS
 from quant_assets.grains import DAY
 from quant_assets.partitions import month_of, month_range, shift_month
@@ -20,11 +21,10 @@ from quant_assets.running.launching import Here
 from quant_assets.running.sessions import SESSION, SESSIONS, Sessions
 from quant_assets.running.staging import Staged
 from quant_assets.running.work import ORIGIN
-from quant_assets.schemas import CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.settings.sectors import SECTORS
 
 #: What is left to the retraining, which trains a month once its last session has closed.
-TRAINED = frozenset(each.name for each in (CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED))
+TRAINED = frozenset(each.name for each in schemas.TRAINED)
 
 
 @dataclass(frozen=True)

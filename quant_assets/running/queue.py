@@ -11,14 +11,14 @@ import dagster as dg
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
 from quant_assets.running.work import work_of
-from quant_assets.schemas import CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
+from quant_assets.schemas import TRAINED
 from quant_assets.settings.sectors import SECTORS
 
 #: Run tags: what a run writes of a sector, or of what spans sectors. Trainings are apart from all else: they take long,
 #: and write no partition that the others write.
 _WRITES, _TRAINS = "quant/writes/", "quant/trains/"
 _PLACES = (*SECTORS, "across_sectors")
-_TRAINED = {each.name for each in (CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED)}
+_TRAINED = {each.name for each in TRAINED}
 
 
 def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict[str, str]:

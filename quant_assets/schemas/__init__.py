@@ -8,7 +8,13 @@ README's table are derived from. Computation does not live here.
 from quant_assets.schemas.audit import ON_DEMAND
 from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.schemas.decisions import DECISIONS
-from quant_assets.schemas.learning import CHECKPOINTS, LEARNING, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
+from quant_assets.schemas.learning import (
+    CHECKPOINTS,
+    LEARNING,
+    TRAINED,
+    TRANSFORMER_CHECKPOINTS,
+    TRANSFORMER_PRETRAINED,
+)
 from quant_assets.schemas.live import LIVE
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.schemas.operations import OPERATIONS
@@ -27,6 +33,7 @@ __all__ = [
     "OHLCV_MEANS",
     "OHLCV_QUANTITIES",
     "ON_DEMAND",
+    "TRAINED",
     "TRANSFORMER_CHECKPOINTS",
     "TRANSFORMER_PRETRAINED",
     "Column",

@@ -96,6 +96,9 @@ TRANSFORMER_PRETRAINED = Dataset(
     reproducibility="trained",
 )
 
+#: The datasets that trainings fill, in the order of the flow from the market to sectors.
+TRAINED = (TRANSFORMER_PRETRAINED, CHECKPOINTS, TRANSFORMER_CHECKPOINTS)
+
 LEARNING = (
     CHECKPOINTS,
     Dataset(

@@ -52,7 +52,8 @@ class RetrainingSettings(SettingsGroup):
         on_drift: whether a drift in a month that is no training month is a reason.
         on_low_ic: whether a rank IC below its interval is one, in such a month.
         ic_confidence: with which the realised rank IC of the newest checkpoint must lie below that over its test folds;
-            shared among the horizons. At 0.99 one sound checkpoint in a hundred is trained for nothing.
+            shared among the models of a dataset and their horizons. At 0.99 one sound dataset of checkpoints in a
+            hundred is trained for nothing.
         ic_min_sessions: sessions with known outcomes before that is judged; of longer horizons two of them.
         max_attempts: runs that may fail before a person is needed; what is asked for may change before.
         backoff_minutes: between a failed run and the next one; twice that after the second, and so on.

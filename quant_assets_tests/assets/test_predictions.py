@@ -64,7 +64,7 @@ def forecasts(profile: Profile, *months: str, fallback: str = "previous") -> tup
         profile.models,
         profile.features,
         store.read(profile.datasets["features"], [key(SECTOR, month) for month in months]),
-        store.read(CHECKPOINTS, [each for each in keys if each not in gone]),
+        **{CHECKPOINTS.name: store.read(CHECKPOINTS, [each for each in keys if each not in gone])},
     )
     return found, run
 

@@ -12,8 +12,9 @@ from quant_assets.audit.findings import AuditResult
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.cli.predict import output
 from quant_assets.learning.model_files import sha256
-from quant_assets.learning.transformer import inputs, windows
-from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.learning.transformer import inputs
+from quant_assets_tests.audit import leaks_of_transformer
+from quant_assets_tests.audit.leaks import Leak, leaks_of
 from quant_assets_tests.graph import SMALL, Graph
 
 pytestmark = pytest.mark.slow
@@ -120,6 +121,18 @@ def test_a_profile_without_such_a_model_has_no_such_assets() -> None:
     assert "prices" not in plain.planner.reads("predictions")
 
 
+def test_what_it_reads_is_held_against_its_training_rows(graph: Graph) -> None:
+    own = pl.col("model") == "transformer"
+    forecasts = graph.read("predictions").filter(pl.col("month") == AFTER)
+    assert forecasts.filter(own)["dissimilarity"].null_count() == 0
+    assert 0.0 < forecasts.filter(own)["dissimilarity"].median() < 2.0  # type: ignore[operator]
+    assert forecasts.filter(pl.col("model") == "ensemble")["in_range"].null_count() == 0
+    drift = graph.read("feature_drift").filter(pl.col("month") == AFTER)
+    assert drift.filter(own)["feature"].to_list() == sorted(inputs.COLUMNS)
+    assert set(drift.filter(own)["checkpoint"]) == {date(2023, 12, 29)}
+    assert set(drift["model"]) == {"lightgbm", "transformer"}
+
+
 def test_forecasts_of_a_range_are_those_of_its_months(graph: Graph) -> None:
     before = graph.read("predictions").filter(pl.col("month") == AFTER)
     for phase in graph.planner.plan(["predictions"], [SECTOR], AFTER, "2024-02").phases:
@@ -128,23 +141,19 @@ def test_forecasts_of_a_range_are_those_of_its_months(graph: Graph) -> None:
     assert graph.read("predictions").filter(pl.col("month") == AFTER).equals(before)
 
 
-def audited(graph: Graph) -> AuditResult:
+def audited(graph: Graph, leak: Leak) -> AuditResult:
     """The forecasts of a month held against those that are made without anything after its middle."""
-    given = {"sectors": [SECTOR], "first": AFTER, "last": AFTER, "assets": ["predictions"], "reach": 1}
-    return audit_lookahead(graph.profile, tests=["truncation"], cuts=[date(2024, 1, 16)], diagnosed=False, **given)
+    given = {"sectors": [SECTOR], "first": leak.first, "last": leak.last, "assets": [leak.asset], "reach": leak.reach}
+    return audit_lookahead(graph.profile, tests=[leak.test], cuts=[leak.cut], diagnosed=False, **given)
 
 
 @pytest.mark.nightly
-def test_a_maximum_that_knows_the_future_is_caught_by_the_audit(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = audited(graph)
+@pytest.mark.parametrize("leak", leaks_of(leaks_of_transformer.__name__), ids=lambda leak: leak.name)
+def test_a_leak_of_the_transformer_is_seen(graph: Graph, leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = audited(graph, leak)
     assert clean.passed
-    assert any(each.asset == "predictions" and each.compared for each in clean.comparisons)
-
-    def full_sample(panel: Panel, sessions: int | None = None) -> FloatArray:
-        return inputs.full_sample_maximum(panel)
-
-    # Published checkpoints were trained so; whoever takes it for the running maximum looks ahead.
-    monkeypatch.setattr(windows, "running_maximum", full_sample)
-    found = audited(graph)
+    assert any(each.asset == leak.asset and each.compared for each in clean.comparisons)
+    leak.plant(monkeypatch)
+    found = audited(graph, leak)
     assert not found.passed
-    assert {each.asset for each in found.comparisons if each.differing} == {"predictions"}
+    assert {each.asset for each in found.comparisons if each.differing} == {leak.asset}

@@ -303,7 +303,9 @@ class Quarter:
             _followed(instance, run_id, None)
             run = instance.get_run_by_id(run_id)
             status = "gone" if run is None else run.status.value
-            self.told["trained"].append(f"{asked.standing.sector} {request.partition_key}: {status}; {tags[REASONS]}")
+            self.told["trained"].append(
+                f"{asked.standing.place.said} {request.partition_key}: {status}; {tags[REASONS]}"
+            )
 
     def _revise(self, instance: dg.DagsterInstance) -> None:
         request = revise_tick(Moment(self._simulation.name), instance, time.time())

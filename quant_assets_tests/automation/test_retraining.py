@@ -11,28 +11,35 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from quant_assets.automation.retraining import RETRAIN, SECTOR, Decision, decide
-from quant_assets.automation.retraining_facts import Standing
-from quant_assets.running.work import ATTEMPT, ORIGIN, TRIGGER, Attempt, attempts, in_flight
+from quant_assets.automation.retraining import Decision, decide, place_tags
+from quant_assets.automation.retraining_facts import Place, Standing
+from quant_assets.running.work import ATTEMPT, TRIGGER, Attempt, attempts, in_flight
 from quant_assets.settings.automation import RetrainingSettings
 from quant_assets_tests.run_records import run
 
 SETTINGS = RetrainingSettings()
+CHECKPOINTS, ENCODERS, DEEP = "lightgbm_checkpoint", "transformer_pretrained", "transformer_checkpoint"
+READ = {
+    CHECKPOINTS: {"labels": (-6, 0)},
+    ENCODERS: {"prices": (-12, 0)},
+    DEEP: {"labels": (-6, 0), ENCODERS: (-24, 0)},
+}
+ENERGY = Place(CHECKPOINTS, "energy")
 MINUTE = 60
 
 
 def standing(sector: str = "energy", **changed: Any) -> Standing:
     given = {"first": "2021-04", "last": "2021-04", "reasons": {"age": "due"}} | changed
-    return Standing(sector, "2021-04", "2021-03", "abc", **given)
+    return Standing(Place(CHECKPOINTS, sector), "2021-04", "2021-03", "abc", **given)
 
 
 def decided(instance: dg.DagsterInstance, *standings: Standing, now: float | None = None) -> Decision:
     return decide(
         standings or [standing()],
         in_flight(instance),
-        lambda sector: attempts(instance, {ORIGIN: RETRAIN, SECTOR: sector}),
+        lambda place: attempts(instance, place_tags(place)),
         lambda _: None,
-        {"labels": (-6, 0)},
+        READ,
         SETTINGS,
         time.time() if now is None else now,
     )
@@ -60,15 +67,13 @@ def test_failures_are_tried_again_ever_later_and_then_given_up(instance: dg.Dags
         now = time.time()
         early = decided(instance, now=now + (minutes - 1) * MINUTE)
         what = "failed" if number < 3 else "cancelled"
-        assert early.held["energy"].startswith(f"attempt {number} {what} (run {made.run_id[:8]}), the next one at ")
+        assert early.held[ENERGY].startswith(f"attempt {number} {what} (run {made.run_id[:8]}), the next one at ")
         (asked,) = decided(instance, now=now + (minutes + 1) * MINUTE).asked
         assert asked.attempt == number + 1
     made = ended(instance, Status.FAILURE)
     found = decided(instance, now=time.time() + 1e9)
     assert found.asked == ()
-    assert found.held["energy"].startswith(
-        f"given up after 4 attempts, the last is run {made.run_id[:8]} (failed): mend"
-    )
+    assert found.held[ENERGY].startswith(f"given up after 4 attempts, the last is run {made.run_id[:8]} (failed): mend")
     # Another state of things is another matter: another reason, another checkpoint, another month.
     for other in (standing(reasons={"age": "", "changed": "x"}), standing(first="2021-03")):
         (asked,) = decided(instance, other).asked
@@ -81,14 +86,14 @@ def test_a_run_that_dagster_retries_is_one_attempt(instance: dg.DagsterInstance)
     first = ended(instance, Status.FAILURE)
     instance.add_run_tags(first.run_id, {"dagster/will_retry": "true"})
     held = f"run {first.run_id[:8]} has not ended, or Dagster will retry it"
-    assert decided(instance, now=time.time() + 1e6).held == {"energy": held}
+    assert decided(instance, now=time.time() + 1e6).held == {ENERGY: held}
     # Also where the state of things has changed meanwhile: its retry would be beside the new run.
-    assert decided(instance, standing(first="2021-03"), now=time.time() + 1e6).held == {"energy": held}
+    assert decided(instance, standing(first="2021-03"), now=time.time() + 1e6).held == {ENERGY: held}
     again = dict(first.tags) | {"dagster/root_run_id": first.run_id, "dagster/parent_run_id": first.run_id}
     retry = run(instance, again, Status.FAILURE, "lightgbm_checkpoint")
     instance.add_run_tags(first.run_id, {"dagster/auto_retry_run_id": retry.run_id})
     found = decided(instance)
-    assert found.held["energy"].startswith(f"attempt 1 failed (run {retry.run_id[:8]})")
+    assert found.held[ENERGY].startswith(f"attempt 1 failed (run {retry.run_id[:8]})")
     (asked,) = decided(instance, now=time.time() + 16 * MINUTE).asked
     assert asked.attempt == 2
 
@@ -96,17 +101,17 @@ def test_a_run_that_dagster_retries_is_one_attempt(instance: dg.DagsterInstance)
 def test_nothing_new_is_an_end(instance: dg.DagsterInstance) -> None:
     made = ended(instance, Status.SUCCESS)
     assert decided(instance, now=time.time() + 1e9).held == {
-        "energy": f"run {made.run_id[:8]} has trained for this already, and nothing new came of it"
+        ENERGY: f"run {made.run_id[:8]} has trained for this already, and nothing new came of it"
     }
     (asked,) = decided(instance, standing("it")).asked
-    assert asked.standing.sector == "it"
+    assert asked.standing.place.sector == "it"
     # After another state of things has been answered, the same is asked for anew, under a new key.
     other = standing(reasons={"changed": "settings a 1 -> 2"})
     (between,) = decided(instance, other).asked
     run(instance, dict(between.request.tags), Status.SUCCESS, "lightgbm_checkpoint")
     (again,) = decided(instance).asked
     assert (again.attempt, again.number) == (1, 2)
-    assert again.request.run_key != f"{RETRAIN}:energy:{made.tags[TRIGGER]}:1"
+    assert again.request.run_key != f"retrain:{CHECKPOINTS}:energy:{made.tags[TRIGGER]}:1"
 
 
 def test_the_most_urgent_are_asked_for_first_and_no_more_than_the_cap(instance: dg.DagsterInstance) -> None:
@@ -116,9 +121,39 @@ def test_the_most_urgent_are_asked_for_first_and_no_more_than_the_cap(instance: 
     many[4] = standing("telecoms", urgent=True)
     many[5] = standing("utilities", reasons={})
     found = decided(instance, *many)
-    assert [each.standing.sector for each in found.asked] == ["telecoms", "it", "energy", "materials"]
-    assert list(found.held) == ["industrials"]
-    assert "the next tick goes on" in found.held["industrials"]
+    assert [each.standing.place.sector for each in found.asked] == ["telecoms", "it", "energy", "materials"]
+    assert [place.sector for place in found.held] == ["industrials"]
+    assert "the next tick goes on" in found.held[Place(CHECKPOINTS, "industrials")]
+
+
+def test_what_a_sectors_training_begins_from_comes_first(instance: dg.DagsterInstance) -> None:
+    market = Standing(Place(ENCODERS, None), "2021-04", None, None, "2021-03", "2021-03", {"age": "due"})
+    deep = Standing(Place(DEEP, "energy"), "2021-04", "2021-03", "abc", "2021-04", "2021-04", {"age": "due"})
+    found = decided(instance, deep, standing(), market)
+    (first, other) = found.asked
+    assert (first.standing, other.standing.place) == (market, ENERGY)
+    assert found.held == {deep.place: "transformer_pretrained of 2021-03 is due first"}
+    request = first.request
+    assert (request.partition_key, request.asset_selection) == ("2021-03", [dg.AssetKey(ENCODERS)])
+    tags = {**request.tags, "dagster/partition": "2021-03"}
+    going = run(instance, tags, Status.STARTED, ENCODERS)
+    writes = f"run {going.run_id[:8]} (retrain) writes transformer_pretrained that it reads: 2021-03"
+    assert decided(instance, deep, market).held[deep.place] == writes
+    instance.report_run_canceled(going)
+    # What the market's training reads is every sector's.
+    prices = run(instance, {"dagster/partition": "2020-12|it"}, Status.STARTED, "prices")
+    assert "writes prices that it reads" in decided(instance, market, now=time.time() + 1e6).held[market.place]
+    instance.report_run_canceled(prices)
+    # Once no further attempt is made, what is there must do.
+    for _ in range(3):
+        (asked,) = decided(instance, market, now=time.time() + 1e6).asked
+        run(instance, {**asked.request.tags, "dagster/partition": "2021-03"}, Status.FAILURE, ENCODERS)
+    found = decided(instance, deep, market, now=time.time() + 1e9)
+    assert found.held[market.place].startswith("given up after 4 attempts")
+    assert [each.standing for each in found.asked] == [deep]
+    # Attempts at one dataset of a sector are none at another.
+    run(instance, {**found.asked[0].request.tags, "dagster/partition": "2021-04|energy"}, Status.SUCCESS, DEEP)
+    assert [each.standing.place for each in decided(instance, deep, standing()).asked] == [ENERGY]
 
 
 class Retrying(RuleBasedStateMachine):
@@ -133,10 +168,10 @@ class Retrying(RuleBasedStateMachine):
     @property
     def standing(self) -> Standing:
         reasons = dict.fromkeys(["age", "changed"][: self.reasons], "")
-        return Standing("energy", "2021-04", "2021-03", str(self.content), "2021-04", "2021-04", reasons)
+        return Standing(ENERGY, "2021-04", "2021-03", str(self.content), "2021-04", "2021-04", reasons)
 
     def decided(self) -> Decision:
-        return decide([self.standing], [], lambda _: self.runs, lambda _: None, {}, SETTINGS, self.now)
+        return decide([self.standing], [], lambda _: self.runs, lambda _: None, READ, SETTINGS, self.now)
 
     @initialize()
     def begin(self) -> None:

@@ -19,6 +19,7 @@ from quant_assets.learning.reference import KeptReference, Reference, kept_refer
 from quant_assets.learning.registry import Loaded
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings, PredictionSettings
+from quant_assets_tests.learning.ridge import Ridge
 
 RNG = np.random.default_rng(3)
 NAMES = tuple(f"f{place}" for place in range(6))
@@ -235,17 +236,18 @@ def test_several_models_with_one_reference_are_reckoned_once(monkeypatch: pytest
     kept, other, loop = reference(rows(50)), reference(rows(50, seed=6)), kept_rows.nearest_and_total
     monkeypatch.setattr(kept_rows, "nearest_and_total", lambda *given: [calls.append(1), loop(*given)][1])
     frame = pl.DataFrame(rows(10, seed=2), schema=list(NAMES))
-    distances = Distances(frame)
-    first = distances.to(kept)
-    assert distances.to(kept) is first
-    assert not np.array_equal(distances.to(other), first)
+    distances, learner = Distances(frame), Ridge("ridge")
+    first = distances.to(kept, learner)
+    assert distances.to(kept, learner) is first
+    assert not np.array_equal(distances.to(other, learner), first)
     assert len(calls) == 2
 
 
 def test_stability_of_each_model_and_when_a_sector_has_drifted() -> None:
     train = rows(2000)
-    frame = pl.DataFrame(rows(500, seed=2), schema=list(NAMES)).with_columns(pl.col("f0", "f1", "f2") + 20.0)
-    found = feature_stability(frame, {"b": reference(train), "a": reference(train + 20.0)})
+    later = rows(500, seed=2)
+    later[:, :3] += 20.0
+    found = feature_stability({"b": (reference(train), later), "a": (reference(train + 20.0), later)})
     assert found.columns == ["model", "feature", "psi", "usual_psi"]
     assert found["model"].unique(maintain_order=True).to_list() == ["a", "b"]
     of_b = dict(found.filter(pl.col("model") == "b").select("feature", "psi").iter_rows())

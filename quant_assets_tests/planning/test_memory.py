@@ -124,6 +124,23 @@ def test_every_asset_is_reckoned(graph: Graph) -> None:
         assert memory._PROCESS <= reckoner.most(Phase((name,), "2024-01", "2024-06", sectors)) < 2 * GIB, name
 
 
+def test_a_training_over_bars_holds_all_of_their_sessions(tmp_path: Path) -> None:
+    models = {"lightgbm": {"kind": "lightgbm"}, "deep": {"kind": "transformer"}}
+    graph = Graph.at(tmp_path, as_of=AS_OF, partitions={"start": "2010-01"}, models=models)
+
+    def held(tickers: int, name: str, first: str = "2024-05") -> float:
+        sectors = () if name == "transformer_pretrained" else ("it",)
+        return Reckoner(graph.defs, graph.profile, {"it": tickers}).most(Phase((name,), first, "2024-05", sectors))
+
+    months = 36 + 13  # of the trainings, and of the windows before
+    cells = 9_000 * 20 * months
+    for name in ("transformer_checkpoint", "transformer_pretrained"):
+        # What was measured of bars alone, docs/running-elsewhere.md.
+        assert 1.0 < (held(10_000, name) - held(1_000, name)) / (cells * 527) < 2.0, name
+        assert held(1_000, name, "2020-01") < 1.05 * held(1_000, name), "one training at a time"
+    assert held(1_000, "lightgbm_checkpoint") < held(1_000, "transformer_checkpoint")
+
+
 #: Runs the phases of some assets in a process of their own, and prints the bytes that it held at most.
 _RUN = """
 import re, resource, sys

@@ -36,4 +36,5 @@ def empty_frames() -> ReportFrames:
         "track_record",
         "price_events",
     )
-    return ReportFrames(*(DATASETS[name].empty() for name in names))
+    versions = DATASETS["predictions"].empty().select("date", "model", "model_version", "horizon")
+    return ReportFrames(*(DATASETS[name].empty() for name in names), versions)

@@ -177,7 +177,7 @@ def test_labels_known_later_and_everything_dated_later_change_nothing(
 ) -> None:
     as_of, settings = date(2016, 2, 29), ReportSettings()
     dated = {"labels": "known_at", "backtest": "date", "predictions": "date", "quarantine": "date"}
-    dated["price_events"] = "panel_from"
+    dated |= {"price_events": "panel_from", "versions": "date"}
     cut = {
         field.name: getattr(frames, field.name).filter(pl.col(dated.get(field.name, "as_of")) <= as_of)
         for field in fields(ReportFrames)
@@ -397,3 +397,33 @@ def test_coverage_of_the_index_and_missing_bars_are_shown(report: ReportData, pa
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "2015-06-01 500 10 300 250 480 96% 60 57" in text
     assert "3 sessions of 1 members: halt" in text
+
+
+def test_every_model_that_forecast_is_named_the_followed_one_first(frames: ReportFrames) -> None:
+    def version(model: str, horizon: int) -> dict[str, object]:
+        return {"date": JUNE, "model": model, "model_version": f"{model}{horizon}", "horizon": horizon}
+
+    own = frames.versions.filter(pl.col("date") == JUNE)
+    given = [version("ensemble", 20), version("deep", 60), version("deep", 5), version("deep", 20), version("a", 60)]
+    others = pl.DataFrame([*given, version("a", 5)], own.schema)
+    trained = {"as_of": date(2016, 3, 31), "model": "a", "horizon": 5, "model_version": "a5"}
+    told = {"status": "trained", "rows": 700, "rank_ic": -0.02}
+    later = {"as_of": JUNE, "model": "deep", "horizon": 20, "model_version": "deep20"} | told
+    checkpoint = pl.concat([frames.checkpoint, pl.DataFrame([trained | told, later], frames.checkpoint.schema)])
+    report = gather(
+        "energy",
+        JUNE,
+        replace(frames, versions=pl.concat([others, frames.versions]), checkpoint=checkpoint),
+        ReportSettings(),
+        20,
+    )
+    assert [(each["model_version"], each["followed"], each["as_of"]) for each in report.models] == [
+        ("abcdef201606", True, date(2016, 5, 31)),
+        ("a5", False, date(2016, 3, 31)),
+        ("deep20", False, None),
+        ("ensemble20", False, None),
+    ], "what was trained at the decision itself had no part in it"
+    page = render(report).decode()
+    assert "a a5, trained at 2016-03-31 on 700 rows, rank IC at 5 sessions over its test folds −0.020</dd>" in page
+    assert page.count("Other models") == 1
+    assert "Other models" not in render(gather("energy", JUNE, frames, ReportSettings(), 20)).decode()

@@ -4,6 +4,7 @@ A kind of model is fitted without knowing either: whoever starts the training sa
 """
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+
+from quant_assets.errors import DatasetError
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,8 +64,19 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def states_of(digest: str) -> Iterator[Path]:
-    """The folder of the training of a digest, made if need be; a temporary one where none is kept."""
-    kept = place().folder
+    """The folder of the training of a digest, made if need be; a temporary one where none is kept.
+
+    Raises:
+        DatasetError: several processes train, and each would have a temporary folder of its own.
+
+    """
+    kept, processes = place().folder, int(os.environ.get("WORLD_SIZE", "1"))
+    if kept is None and processes > 1:
+        raise DatasetError(
+            f"{processes} processes (WORLD_SIZE) train one network, and no folder is said in which the first one "
+            "leaves its state for the others: train inside quant_assets.learning.deep.place.training_at(FOLDER), with "
+            "the same FOLDER in each, or set launch.kind to torchrun (QUANT__LAUNCH__KIND), which does so"
+        )
     if kept is not None:
         folder = kept / digest
         folder.mkdir(parents=True, exist_ok=True)

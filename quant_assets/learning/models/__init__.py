@@ -41,6 +41,11 @@ class Models:
         return max(each.bar_sessions for each in self.learners.values())
 
     @property
+    def pretraining_cadences(self) -> tuple[int, ...]:
+        """Months between the pre-trainings of the market's encoders, of the models that begin from one."""
+        return tuple(each.pretraining_cadence for each in self.learners.values() if each.pretraining_cadence)
+
+    @property
     def directions(self) -> tuple[str, ...]:
         """Those that are fitted to whether a return is positive."""
         return tuple(name for name, each in self.learners.items() if each.task == "classification")

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import numpy as np
+import polars as pl
 from pydantic import ValidationError
 
 from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.observing import OBSERVERS
-from quant_assets.learning.rows import Distribution, Rows
+from quant_assets.learning.rows import Distribution, Rows, feature_matrix
 from quant_assets.learning.splits import BoolArray
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import CHECKPOINTS
@@ -121,8 +123,7 @@ class FittedModel(ABC):
     @final
     def get_feature_importance(self) -> dict[str, float]:
         """Each feature and its importance by the kind's first measure, descending; empty where the kind has none."""
-        measures = self.importances()
-        if not measures:
+        if not (measures := self.importances()):
             return {}
         values = zip(self.features, next(iter(measures.values())), strict=True)
         return dict(sorted(values, key=lambda each: (-each[1], each[0])))
@@ -347,6 +348,11 @@ class Learner(ABC, Generic[P]):
         """Sessions up to a row's own whose bars its forecast may follow from; 0: it reads no bars, but features."""
         return 0
 
+    @property
+    def pretraining_cadence(self) -> int:
+        """Months between the pre-trainings on the whole market that it begins from; 0: it begins from none."""
+        return 0
+
     def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
         """Which of a profile's features it reads, in order: all of them, unless the kind says otherwise."""
         return tuple(features)
@@ -355,14 +361,21 @@ class Learner(ABC, Generic[P]):
         """Which rows have what the kind needs, shape (n_rows,): the others are not trained on."""
         return np.ones(len(rows), dtype=bool)
 
+    def compared_names(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Names of what later rows are held against the training rows by (`learning.reference`): what it reads."""
+        return self.inputs(features)
+
+    def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
+        """Values of rows under such names, shape (n_rows, n_names), NaN where missing; `bars` are those they lie in."""
+        return feature_matrix(frame, names)
+
     def unknowing(self, since: date) -> Self:
         """The learner that a slice from a session on is judged with: itself, or without what knows that slice."""
         return self
 
     def recorded(self) -> dict[str, Any]:
         """Its parameters as a manifest has them: plain values that mean the same on another machine."""
-        found: dict[str, Any] = self.parameters.model_dump(mode="json")
-        return found
+        return dict(self.parameters.model_dump(mode="json"))
 
     @property
     def said(self) -> str:
@@ -384,6 +397,4 @@ def _directions(rows: Rows, said: str) -> FloatArray:
     up = rows.targets == 1
     if up.all(axis=0).any() or not up.any(axis=0).all():
         raise DatasetError(f"{said}: all {len(rows)} rows have the same direction; train it on more sessions")
-    return np.stack(
-        [(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)],
-    )
+    return np.stack([(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)])

@@ -23,7 +23,7 @@ from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.rows import Distribution, Rows
-from quant_assets.learning.transformer.inputs import LOOKBACK, Normalisation
+from quant_assets.learning.transformer.inputs import COLUMNS, LOOKBACK, Normalisation
 from quant_assets.learning.transformer.published import SSPT_NASDAQ, Architecture, Manifest
 from quant_assets.schemas import TRANSFORMER_CHECKPOINTS
 from quant_assets.settings.group import SettingsGroup
@@ -31,17 +31,22 @@ from quant_assets.settings.group import SettingsGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import polars as pl
     from torch import Tensor
 
+    from quant_assets.learning.bars import Bars
     from quant_assets.learning.splits import BoolArray
     from quant_assets.learning.transformer.network import TransformerStockPrediction
     from quant_assets.learning.transformer.windows import WindowTensor
-    from quant_assets.market.panel import Panel
+    from quant_assets.market.panel import FloatArray, Panel
 
 _WEIGHTS, _ABOUT = "weights.safetensors", "transformer.json"
 
 #: Windows of one step of a forecast. Always as many: what a row gives must not depend on how many are asked about.
 _AT_ONCE = 32
+
+#: Windows that are gathered at a time to compare their last days.
+_COMPARED_AT_ONCE = 4096
 
 
 class Encoder(SettingsGroup):
@@ -219,7 +224,7 @@ class FineTuned(FittedModel):
                 for at in range(0, len(positions), _AT_ONCE):
                     some = positions[at : at + _AT_ONCE]
                     filled = torch.cat([some, some[-1:].expand(_AT_ONCE - len(some))])
-                    found[at : at + len(some)] = self.network(tensor.gather(filled))[: len(some)].double().numpy()
+                    found[at : at + len(some)] = self.network(tensor.taken(filled))[: len(some)].double().numpy()
         finally:
             torch.set_num_threads(threads)
         return Distribution(np.array(self.about.centre) + found * np.array(self.about.scale))
@@ -262,6 +267,11 @@ class Transformer(Learner[Parameters]):
         """Those of its windows and of the maxima that they are divided by."""
         return self.parameters.bar_sessions
 
+    @property
+    def pretraining_cadence(self) -> int:
+        """That of the setting, unless it begins from an encoder of its own."""
+        return 0 if self.parameters.encoder else self.parameters.pretraining.cadence_months
+
     def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
         """None: it reads bars."""
         return ()
@@ -269,6 +279,21 @@ class Transformer(Learner[Parameters]):
     def usable(self, rows: Rows) -> BoolArray:
         """Rows whose windows are there, and hold no step that nothing explains."""
         return np.asarray((_positions(rows, self._tensor(rows)) >= 0).numpy())
+
+    def compared_names(self, features: Sequence[str]) -> tuple[str, ...]:
+        """The columns of a window's last day."""
+        return COLUMNS
+
+    def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
+        """The last day of each row's window, as the network gets it; NaN where there is no such window."""
+        rows = Rows.of(frame, (), bars=bars)
+        tensor = self._tensor(rows)
+        positions = _positions(rows, tensor)
+        there = positions >= 0
+        found = np.full((len(rows), len(COLUMNS)), np.nan)
+        for some in np.array_split(np.flatnonzero(there.numpy()), len(rows) // _COMPARED_AT_ONCE + 1):
+            found[some] = tensor.taken(positions[some])[:, -1].double().numpy()
+        return found[:, [COLUMNS.index(name) for name in names]]
 
     def unknowing(self, since: date) -> Transformer:
         """Without an encoder that knows a session from that one on."""

@@ -52,6 +52,7 @@ class Sessions:
         self, tensor: WindowTensor, positions: Tensor, dates: NDArray[np.datetime64], targets: FloatArray
     ) -> None:
         order = np.argsort(dates, kind="stable")
+        tensor.check(positions)
         self._tensor = tensor.to(_device())
         self._positions = positions[torch.from_numpy(order)].to(_device())
         self._targets = torch.from_numpy(np.ascontiguousarray(targets[order], dtype=np.float32)).to(_device())
@@ -75,7 +76,7 @@ class Sessions:
         device = self._positions.device
         at = torch.from_numpy(rows).to(device)
         return (
-            self._tensor.gather(self._positions[at]),
+            self._tensor.taken(self._positions[at]),
             self._targets[at],
             torch.from_numpy(np.flatnonzero(there)).to(device),
             torch.from_numpy(there).to(device),
@@ -99,6 +100,7 @@ class Windows:
     """
 
     def __init__(self, tensor: WindowTensor, positions: Tensor, stocks: Indices, sectors: Indices) -> None:
+        tensor.check(positions)
         self._tensor, self._positions = tensor.to(_device()), positions.to(_device())
         names = tensor.ticker_of(positions)
         self._stocks = torch.from_numpy(stocks)[names].to(_device())
@@ -116,7 +118,7 @@ class Windows:
         """
         at = torch.from_numpy(indices).to(self._positions.device)
         counted = torch.tensor(self._scale, dtype=torch.float32).expand(len(indices), 2)
-        return self._tensor.gather(self._positions[at]), self._stocks[at], self._sectors[at], counted
+        return self._tensor.taken(self._positions[at]), self._stocks[at], self._sectors[at], counted
 
     def digest(self) -> bytes:
         """Of all that a batch follows from."""

@@ -176,8 +176,16 @@ class WindowTensor:
             DatasetError: a position has no window that may be used; names its ticker and date.
 
         """
+        self.check(indices)
+        return self.taken(indices)
+
+    def check(self, indices: Tensor) -> None:
+        """Raise what `gather` does; on a device the answer is waited for, so it is asked for once and not per batch."""
         if len(indices) and not bool((indices >= 0).all() and self.usable[indices].all()):
             self._refuse(indices)
+
+    def taken(self, indices: Tensor) -> Tensor:
+        """What `gather` gives for positions that `check` has passed; of others it would be some other days."""
         count, sessions = self.panel.shape
         width = self.days * len(COLUMNS)
         blocks = self.store.as_strided((max(count * sessions - self.days + 1, 0), width), (len(COLUMNS), 1))

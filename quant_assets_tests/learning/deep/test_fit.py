@@ -173,6 +173,19 @@ def test_states_are_kept_where_it_is_said_and_nowhere_else(tmp_path: Path) -> No
     assert not folder.exists()
 
 
+def test_processes_without_a_folder_that_they_share_are_told_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(DatasetError, match=r"2 processes .*WORLD_SIZE.*training_at\(FOLDER\).*launch\.kind"),
+        states_of("a"),
+    ):
+        pass
+    with training_at(tmp_path), states_of("a") as folder:
+        assert folder == tmp_path / "a"
+
+
 # --- Processes --------------------------------------------------------------------------------------------------------
 
 

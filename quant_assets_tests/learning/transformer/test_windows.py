@@ -13,6 +13,7 @@ from quant_assets_tests.learning.transformer.panels import changed, random_panel
 torch = pytest.importorskip("torch", reason="the extra deep is not installed")
 
 from quant_assets.learning.transformer.network import TransformerStockPrediction  # noqa: E402
+from quant_assets.learning.transformer.training import Sessions, Windows  # noqa: E402
 from quant_assets.learning.transformer.windows import WindowTensor  # noqa: E402
 
 
@@ -182,6 +183,13 @@ def test_positions_that_there_are_not() -> None:
     with pytest.raises(DatasetError, match=r"ticker T1 has too few bars in the 32 sessions up to 2019-01-17"):
         tensor.gather(torch.tensor([100, 120 + 11]))
     assert tuple(tensor.gather(torch.empty(0, dtype=torch.int64)).shape) == (0, 32, 25)
+    # A training asks once, before its first batch.
+    for units in (
+        lambda at: Sessions(tensor, at, np.array(["2019-01-17"] * 2, dtype="datetime64[D]"), np.zeros((2, 1))),
+        lambda at: Windows(tensor, at, np.zeros(20, dtype=np.int64), np.zeros(20, dtype=np.int64)),
+    ):
+        with pytest.raises(DatasetError, match="position -1"):
+            units(torch.tensor([100, -1]))
 
 
 def test_a_panel_shorter_than_a_window() -> None:
