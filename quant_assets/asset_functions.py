@@ -4,8 +4,9 @@ An asset function computes rows from its parameters and from nothing else. So it
 from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
 setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
 by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`, what was ordered by
-`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name; `sector: str` makes it a function
-of one sector's rows. `assets.declare` hands them over, `provenance` records them.
+`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name, one of them or None is one that
+is read only with some settings; `sector: str` makes it a function of one sector's rows. `assets.declare` hands
+them over, `provenance` records them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -97,8 +98,10 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
         return Parameter("setting", paths[0])
     if name == "sector" and hint is str:
         return Parameter("sector")
-    if hint in (pl.DataFrame, pl.LazyFrame):
-        return Parameter("input", lazy=hint is pl.LazyFrame)
+    if hint in (pl.DataFrame, pl.DataFrame | None):
+        return Parameter("input")
+    if hint in (pl.LazyFrame, pl.LazyFrame | None):
+        return Parameter("input", lazy=True)
     if hint in groups():
         return Parameter("setting", groups()[hint])
     kinds: dict[Any, Kind] = {

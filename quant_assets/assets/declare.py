@@ -174,6 +174,7 @@ def _rows(
     expected = parameters(asset.compute)
     ready = handed(asset.compute, profile) | dict(asset.given)
     ready |= {name: run for name, each in expected.items() if each.kind == "run"}
+    ready |= {name: None for name, each in expected.items() if each.kind == "input" and name not in inputs}
     lazy = {name for name, each in expected.items() if each.lazy}
     if not any(each.kind == "sector" for each in expected.values()):
         frames = {name: each if name in lazy else each.collect() for name, each in inputs.items()}

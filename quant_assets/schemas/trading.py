@@ -14,6 +14,20 @@ def _cost(meaning: str) -> Column:
 
 TRADING = (
     Dataset(
+        "benchmark",
+        "The index or fund of `backtest.benchmark` at sessions; no rows where none is named",
+        ("date",),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "ticker": Column(pl.String, "the provider's symbol"),
+            "close": Column(pl.Float64, "its close, as the provider has it", "quote currency", gt=0),
+            "index_return": ratio("return since the session before; null at the first of the series", gt=-1),
+        },
+        grain=MONTHLY,
+    ),
+    Dataset(
         "trades",
         "What the backtest traded, with the costs of it",
         ("date", "ticker"),
@@ -95,13 +109,15 @@ TRADING = (
             "level": Column(
                 pl.String,
                 "`total`: the sum of the month's daily net returns into market, exposure, selection and cost; "
+                "`index`: the same sum into index (`backtest.benchmark`), sector (its equal-weight return less the "
+                "index's), exposure, selection and cost; "
                 "`selection`: into factors and what is specific to the names; `cost`: into its parts",
-                isin=("total", "selection", "cost"),
+                isin=("total", "index", "selection", "cost"),
             ),
             "name": Column(
                 pl.String,
-                "part: market (the sector's equal-weight return), exposure (of not being fully invested in it), "
-                "selection, cost; a factor or `specific`; a part of the cost",
+                "part: market (the sector's equal-weight return), or index and sector in its place; exposure (of not "
+                "being fully invested in it), selection, cost; a factor or `specific`; a part of the cost",
             ),
             "value": ratio("sum over the month's sessions of what the part gave, over equity", nullable=False),
         },
