@@ -88,16 +88,15 @@ def shocked(
         elif held < min_coverage * size:
             why = f"{name} is known of {held / size:.0%} of what is held, below min_coverage"
         else:
-            z = dict(
-                zip(known["ticker"], np.clip((value - value.mean()) / spread, -_MOST, _MOST).tolist(), strict=True)
-            )
+            scores = np.clip((value - value.mean()) / spread, -_MOST, _MOST).tolist()
+            z = dict(zip(known["ticker"], scores, strict=True))
             exposure = math.fsum(weight * z.get(ticker, 0.0) for ticker, weight in weights.items())
         row = {"part": "factor", "reason": why}
         found.append({**row, "item": name, "figure": "exposure", "value": exposure})
         found += [
             {
                 **row,
-                "item": f"{name} {shock:+.1%}",
+                "item": f"{name} {100 * shock:+g}%",
                 "figure": "loss",
                 "value": None if exposure is None else -exposure * shock,
             }

@@ -70,8 +70,8 @@ def _breakdown() -> Mapping[str, Column]:
         "figure": Column(
             pl.String,
             "weight; contribution to volatility (annualised), normal value at risk and historical expected shortfall "
-            "of one session, which sum to the total; sessions_to_sell; return_in_ an episode; beta; exposure to a factor; "
-            "loss (positive); coverage: share of the "
+            "of one session, which sum to the total; sessions_to_sell; return_in_ an episode; beta; exposure to a "
+            "factor, in standard deviations; loss (positive); coverage: share of the "
             "weights' sizes that traded in the episode, the rest being held against its sector's return",
         ),
         "value": Column(pl.Float64, "of the figure; fractions, and sessions where it says so", "1", nullable=True),
