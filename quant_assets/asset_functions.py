@@ -300,15 +300,14 @@ class Run:
         for sector in self.sectors:
             export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
 
-    def tell_orders(self, sector: str, rows: pl.DataFrame) -> None:
-        """Export the orders of the run's decisions for other tools, unless the kill switch halts them.
+    def tell_orders(self, sector: str, of: Mapping[str, pl.DataFrame]) -> None:
+        """Export orders, by folder, for other tools, unless the kill switch halts them.
 
         No partition follows from the files.
         """
         settings = self._profile.settings.orders
-        for as_of in self.decisions:
-            own = rows.filter(pl.col("as_of") == as_of)
-            export_orders(self.store, f"{sector}/{as_of}", own, settings.capital, settings.halted)
+        for folder, rows in of.items():
+            export_orders(self.store, folder, rows, settings.capital, settings.halted)
         if why := halted(self.store, settings.halted):
             self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
 

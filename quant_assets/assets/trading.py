@@ -139,12 +139,13 @@ def orders(
         found = decided_orders(weights, positions, backtest, prices, days, as_of, settings.capital, settings, costs)
         parts.append(found.with_columns(as_of=pl.lit(as_of)))
     rows = pl.concat(parts) if parts else run.dataset("orders").empty().drop("sector")
-    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _asked)
-    run.tell_orders(sector, rows)
+    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", asked)
+    run.tell_orders(sector, {f"{sector}/{as_of}": rows.filter(pl.col("as_of") == as_of) for as_of in run.decisions})
     return rows
 
 
-def _asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+def asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Figures of orders for the web UI."""
     traded = rows.filter(pl.col("action") != "hold")
     sums = {name: float(traded[name].sum()) for name in ("notional", "estimated_cost")}
     return {"orders": len(traded), **sums}

@@ -12,6 +12,42 @@ def _cost(meaning: str) -> Column:
     return ratio(f"{meaning}, over equity before costs", nullable=False)
 
 
+def order_columns() -> dict[str, Column]:
+    """What is told of an order, beside its name and session."""
+    return {
+        "action": Column(pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")),
+        "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
+        "notional": Column(
+            pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
+        ),
+        "reason": Column(
+            pl.String,
+            "why there is an order, or none",
+            isin=(
+                "new position",
+                "increase",
+                "decrease",
+                "exit",
+                "reversal",
+                "unchanged",
+                "below min_trade",
+                "not affordable",
+                "no price",
+            ),
+        ),
+        "estimated_cost": Column(
+            pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
+        ),
+        "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
+        "last_price": Column(
+            pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
+        ),
+        "held_quantity": Column(pl.Float64, "shares held; negative where sold short", "shares"),
+        "target_quantity": Column(pl.Float64, "shares held after the order", "shares"),
+        "target_weight": ratio("weight decided", nullable=False),
+    }
+
+
 TRADING = (
     Dataset(
         "benchmark",
@@ -183,38 +219,7 @@ TRADING = (
         {
             "ticker": ticker(),
             "as_of": as_of(),
-            "action": Column(
-                pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")
-            ),
-            "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
-            "notional": Column(
-                pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
-            ),
-            "reason": Column(
-                pl.String,
-                "why there is an order, or none",
-                isin=(
-                    "new position",
-                    "increase",
-                    "decrease",
-                    "exit",
-                    "reversal",
-                    "unchanged",
-                    "below min_trade",
-                    "not affordable",
-                    "no price",
-                ),
-            ),
-            "estimated_cost": Column(
-                pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
-            ),
-            "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
-            "last_price": Column(
-                pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
-            ),
-            "held_quantity": Column(pl.Float64, "shares held; negative where sold short", "shares"),
-            "target_quantity": Column(pl.Float64, "shares held after the order", "shares"),
-            "target_weight": ratio("weight decided", nullable=False),
+            **order_columns(),
         },
         across="sector",
         anchored=LEARNED,
