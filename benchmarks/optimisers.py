@@ -135,15 +135,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--into", type=Path, help="keep decided weights there; what is there is not computed again")
     parser.add_argument("--from", dest="first", default="2009-12", help="month of the first decision [2009-12]")
     parser.add_argument("--to", dest="last", default="2025-09", help="last month [2025-09]")
+    parser.add_argument("--sector", action="append", help="some of the file's sectors only, such as 'Energy'")
     parser.add_argument("--method", action="append", choices=list(OPTIMISERS), help="some of them only")
     asked = parser.parse_args(arguments)
     first, last = date.fromisoformat(f"{asked.first}-01"), date.fromisoformat(f"{asked.last}-28")
-    sectors, as_ofs = read(asked.folder, first, last), decision_sessions(first, last)
+    every_sector, as_ofs = read(asked.folder, first, last), decision_sessions(first, last)
+    if strange := sorted(set(asked.sector or ()) - set(every_sector)):
+        parser.error(f"no sector '{strange[0]}'; there are {', '.join(every_sector)}")
+    sectors = {name: every_sector[name] for name in asked.sector or every_sector}
     every = pl.concat([prices for prices, _ in sectors.values()])
     rows: dict[tuple[str, str], Row] = {}
     for book in BOOKS:
         for method in asked.method or OPTIMISERS:
-            kept = None if asked.into is None else asked.into / f"{book}_{method}_{asked.first}_{asked.last}.parquet"
+            of = "".join(f"{name}_" for name in asked.sector or ())
+            kept = (
+                None if asked.into is None else asked.into / f"{of}{book}_{method}_{asked.first}_{asked.last}.parquet"
+            )
             if kept is not None and kept.exists():
                 weights = pl.read_parquet(kept)
             else:

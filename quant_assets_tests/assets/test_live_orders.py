@@ -3,14 +3,13 @@
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from pydantic import ValidationError
 
 from quant_assets.assets.live import DAILY_ORDERS, DAILY_REPORT, DECISIONS
+from quant_assets.errors import SettingsError
 from quant_assets.exports import KILL_SWITCH
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import sessions
@@ -26,61 +25,57 @@ FIRST, DAY, END = "2024-03", DAYS[1], DAYS[2]
 HELD = {"T00": 0.35, "T11": 0.25}
 
 
-def written(folder: Path, **live: Any) -> Profile:
-    """Months of two sectors with four months of prices, and of `it` the backtest's positions."""
-    settings = live_settings(folder, LAST, partitions={"start": FIRST}, live={"orders": True, **live})
-    profile = Profile(settings)
-    months_written(profile, LAST)
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """Months with four months of prices and the backtest's positions, the ledger's days, and orders of two of them."""
+    folder = tmp_path_factory.mktemp("orders")
+    profile = Profile(
+        live_settings(folder, LAST, partitions={"start": FIRST}, live={"orders": True, "sectors": ["it"]})
+    )
+    months_written(profile, LAST, sectors=["it"])
     recorder = (build_defs(profile).resources or {})["parquet"].recorder
     rng = np.random.default_rng(2)
     for month in month_range(FIRST, month_of(LAST)):
-        days = sessions(month_start(month), min(month_end(month), LAST))
+        last = min(month_end(month), LAST)
+        days = sessions(month_start(month), last)
         prices = pl.concat(
             pl.DataFrame({"date": days, "ticker": name, "close": 20.0 + place + rng.random(len(days))})
             for place, name in enumerate(NAMES)
         )
-        traded = pl.col("close") * 2.0  # a split since then
+        close = pl.col("close")
         prices = prices.with_columns(
-            **dict.fromkeys(("open", "high", "low"), pl.col("close")), close_unadjusted=traded, volume=1e6
-        ).with_columns(dollar_volume=5e7, split_factor=1.0, unexplained=False, in_sector=True, panel_from="date")
-        prices = prices.with_columns(listed=pl.lit(date(2020, 1, 2)))
-        held = pl.DataFrame(
-            [
-                (day, name, weight * (1.0 if day <= DAY else 0.5))
-                for day in days.tolist()
-                for name, weight in HELD.items()
-            ],
-            schema=["date", "ticker", "weight"],
-            orient="row",
+            listed=pl.lit(date(2020, 1, 2)),
+            panel_from="date",
+            close_unadjusted=2.0 * close,  # a split since then
+            dollar_volume=5e7,
+            split_factor=1.0,
+            unexplained=False,
+            in_sector=True,
+            **dict.fromkeys(("open", "high", "low", "volume"), close),
         )
-        whole = pl.DataFrame({"date": days, "cash": np.where(days <= np.datetime64(DAY), 0.4, 0.7)}).with_columns(
-            *(
-                pl.lit(0.0).alias(name)
-                for name in ("gross_return", "cost", "net_return", "turnover", "benchmark_return")
-            ),
-            equity=1.0,
+        kept = np.where(days <= np.datetime64(DAY), 1.0, 0.5)
+        held = pl.concat(
+            pl.DataFrame({"date": days, "ticker": name, "weight": weight * kept}) for name, weight in HELD.items()
+        )
+        whole = pl.DataFrame({"date": days, "cash": 1.0 - 0.6 * kept}).with_columns(
             positions=2,
             unexplained=0,
+            equity=1.0,
+            **dict.fromkeys(("gross_return", "cost", "net_return"), 0.0),
+            turnover=0.0,
         )
         for name, rows in (("prices", prices), ("positions", held), ("backtest", whole)):
-            schema = profile.datasets[name].empty().schema
-            more = [pl.lit(None, dtype).alias(each) for each, dtype in schema.items() if each not in rows.columns]
-            rows = rows.with_columns(*more).with_columns(sector=pl.lit("it"))
-            last = min(month_end(month), LAST)
-            profile.store.write(
-                profile.datasets[name],
-                rows.select(list(schema)).cast(dict(schema)),  # type: ignore[arg-type]
-                [f"{month}|it"],
-                lambda _, last=last: days_last(last),
-                recorder.made_by(name, {}),
+            dataset = profile.datasets[name]
+            schema = dataset.empty().schema
+            rows = rows.with_columns(
+                pl.lit(None, kind).alias(each) for each, kind in schema.items() if each not in rows.columns
             )
-    assert materialised(profile, DECISIONS, DAYS[0], LAST, ["it"]) == (True, "")
+            rows = rows.with_columns(sector=pl.lit("it")).select(list(schema)).cast(dict(schema))  # type: ignore[arg-type]
+            known, made_by = days_last(last), recorder.made_by(name, {})
+            profile.store.write(dataset, rows, [f"{month}|it"], lambda _, known=known: known, made_by)
+    assert materialised(profile, DECISIONS, DAY, END, ["it"]) == (True, "")
+    assert materialised(profile, DAILY_ORDERS, DAY, END, ["it"]) == (True, "")
     return profile
-
-
-@pytest.fixture
-def profile(tmp_path: Path) -> Profile:
-    return written(tmp_path / "storage")
 
 
 def told(profile: Profile, day: date, name: str = DAILY_ORDERS) -> pl.DataFrame:
@@ -92,7 +87,6 @@ def exported(profile: Profile, day: date, name: str = "trades_to_execute.csv") -
 
 
 def test_orders_lead_from_what_the_backtest_holds_to_the_sessions_weights(profile: Profile) -> None:
-    assert materialised(profile, DAILY_ORDERS, DAY, END, ["it"]) == (True, "")
     rows, said = told(profile, DAY), told(profile, DAY, DECISIONS).filter(pl.col("item") == "weight")
     targets = dict(said.select("ticker", "value").iter_rows())
     quoted = profile.store.read(profile.datasets["prices"], ["2024-06|it"]).filter(pl.col("date") == DAY).collect()
@@ -116,7 +110,6 @@ def test_orders_lead_from_what_the_backtest_holds_to_the_sessions_weights(profil
 
 
 def test_the_last_session_of_a_month_has_the_orders_of_the_month(profile: Profile) -> None:
-    assert materialised(profile, DAILY_ORDERS, END, END, ["it"]) == (True, "")
     said = told(profile, END, DECISIONS).filter(pl.col("item") == "weight")
     frames = {
         name: profile.store.read(profile.datasets[name], ["2024-06|it"]).collect().drop("sector", "month")
@@ -140,7 +133,6 @@ def test_the_last_session_of_a_month_has_the_orders_of_the_month(profile: Profil
 
 
 def test_what_was_said_stands_and_other_holdings_are_refused(profile: Profile) -> None:
-    assert materialised(profile, DAILY_ORDERS, DAY, END, ["it"])[0]
     path = Path(profile.store.url) / DAILY_ORDERS
     before = {each.name: each.read_bytes() for each in path.rglob("*.parquet")}
     assert materialised(profile, DAILY_ORDERS, DAY, DAY, ["it"]) == (True, "")
@@ -154,36 +146,33 @@ def test_what_was_said_stands_and_other_holdings_are_refused(profile: Profile) -
     assert {each.name: each.read_bytes() for each in path.rglob("*.parquet")} == before
 
 
-def test_a_file_of_holdings_speaks_of_the_last_session_alone_and_the_kill_switch_keeps_orders_in(
-    tmp_path: Path,
+def test_holdings_of_a_file_are_those_of_the_last_session_and_the_kill_switch_keeps_orders_in(
+    profile: Profile, tmp_path: Path
 ) -> None:
     (tmp_path / "it.csv").write_text("ticker,quantity\nT03,1000\nT04,-200\n")
-    profile = written(tmp_path / "storage", holdings=str(tmp_path / "{sector}.csv"))
-    done, said = materialised(profile, DAILY_ORDERS, DAY, DAY, ["it"])
+    live = profile.settings.live.model_copy(update={"holdings": str(tmp_path / "{sector}.csv")})
+    by_file = Profile(profile.settings.model_copy(update={"live": live}))
+    done, said = materialised(by_file, DAILY_ORDERS, DAY, DAY, ["it"])
     assert not done
     assert f"not at the close of {DAY}" in said
     profile.store.write_file(KILL_SWITCH, json.dumps({"halted": True, "reason": "drill"}).encode())
-    assert materialised(profile, DAILY_ORDERS, LAST, LAST, ["it"]) == (True, "")
+    assert materialised(by_file, DECISIONS, LAST, LAST, ["it"]) == (True, "")
+    assert materialised(by_file, DAILY_ORDERS, LAST, LAST, ["it"]) == (True, "")
     rows = told(profile, LAST)
-    held = dict(rows.select("ticker", "held_quantity").iter_rows())
-    assert {name: quantity for name, quantity in held.items() if quantity} == {"T03": 1000.0, "T04": -200.0}
+    held = dict(rows.filter(pl.col("held_quantity") != 0.0).select("ticker", "held_quantity").iter_rows())
+    assert held == {"T03": 1000.0, "T04": -200.0}
     assert set(rows["held_by"]) == {"file"}
     assert rows.filter(pl.col("action") != "hold").height > 2
     assert exported(profile, LAST).is_empty(), "halted"
-    with pytest.raises(ValidationError, match=r"holdings/\{sector\}\.csv"):
+    with pytest.raises(SettingsError, match=r"holdings/\{sector\}\.csv"):
         live_settings(tmp_path, live={"holdings": "mine.csv"})
 
 
 def test_the_daily_run_says_orders_with_decisions_and_the_page_names_them(profile: Profile) -> None:
-    daily = Daily(profile, build_defs(profile))
-    ((_, chains, _),) = daily.said([DAY])
-    assert [(phase.assets, phase.sectors) for (phase,) in chains] == [
-        ((DECISIONS, DAILY_ORDERS), ("healthcare",)),
-        ((DAILY_ORDERS,), ("it",)),
-    ]
-    assert materialised(profile, DAILY_ORDERS, DAY, DAY, ["it"])[0]
-    ((_, chains, _),) = daily.said([DAY])
-    assert [phase.sectors for (phase,) in chains] == [("healthcare",)]
+    daily, before = Daily(profile, build_defs(profile)), DAYS[0]
+    found = {day: chains for day, chains, _ in daily.said([before, DAY])}
+    assert [phase.assets for (phase,) in found[before]] == [(DECISIONS, DAILY_ORDERS)]
+    assert found[DAY] == []
     assert materialised(profile, DAILY_REPORT, DAY, DAY)[0]
     page = profile.store.read_file(f"artifacts/{DAILY_REPORT}/{DAY}/report.html").decode()
     first = told(profile, DAY).filter(pl.col("action") == "sell")["ticker"][0]
