@@ -5,6 +5,7 @@ from datetime import date, time, timedelta
 import numpy as np
 import polars as pl
 
+from quant_assets.backtest.benchmark import benchmark_rows
 from quant_assets.features.ohlcv import peaks
 from quant_assets.market import fundamentals, macro
 from quant_assets.market.absences import absences
@@ -17,9 +18,7 @@ from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.sentiment.daily import daily
 from quant_assets.sentiment.mentions import Names
-from quant_assets.settings.domain import (
-    BarSettings,
-)
+from quant_assets.settings.domain import BarSettings
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.sources.base import NEWS
 from quant_assets_tests.synthetic_rare import SECTORS, START, Rare
@@ -60,7 +59,15 @@ def market_datasets(rare: Rare, months: Months) -> Stored:
     stored["universe_coverage"] = coverage(asked.membership, asked.snapshots, held, SECTORS, days, decisions)
     stored["macro"] = months.own("macro", macro.as_known(asked.macro, days))
     stored["crypto"] = months.own("crypto", at_sessions(_coins(months.through), days).rename({"value": "close"}))
+    stored["benchmark"] = months.own("benchmark", benchmark_rows(_index(days), "IDX", days))
     return stored
+
+
+def _index(days: np.ndarray) -> pl.DataFrame:
+    """Closes of an index at sessions, and of a fund that begins late and ends early."""
+    rows = pl.DataFrame({"date": days}).with_row_index("n")
+    own = rows.select(ticker=pl.lit("IDX"), date="date", close=100.0 + pl.col("n").hash(5) % 20)
+    return pl.concat([own, own.slice(30, 20).with_columns(ticker=pl.lit("FUND"))])
 
 
 def _coins(last: date) -> pl.DataFrame:

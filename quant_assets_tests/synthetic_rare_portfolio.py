@@ -1,11 +1,13 @@
 """Weights, backtests, orders, regimes and risk over the markets of `synthetic_rare`, wired as the assets wire them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
 
 from quant_assets.backtest.account import account, by_sector
+from quant_assets.backtest.benchmark import with_index
 from quant_assets.backtest.simulation import Simulated, lookback_months, simulate, simulated
 from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import decision_sessions
@@ -97,9 +99,13 @@ def _weights(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     return sector_weights(read("candidates"), read("predictions"), read("indicators"), months.decisions, WEIGHTS)
 
 
+def _with_index(rows: pl.DataFrame, read: Reads, months: Months) -> pl.DataFrame:
+    return with_index(rows, Reads(read.stored, months, None)("benchmark"))
+
+
 def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     before = lookback_months(LABELS.entry_lag)
-    return simulate(
+    found = simulate(
         read("weights", before),
         read("prices", before),
         months.sessions(before),
@@ -111,12 +117,13 @@ def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         delistings=read("delistings", before),
         benchmark_members=read("universe", before),
     )
+    return _with_index(found, read, months)
 
 
 def _carried(read: Reads, months: Months) -> Simulated:
     """The book that is carried, of which trades, positions and orders are."""
     before = lookback_months(LABELS.entry_lag, CARRIED)
-    return simulated(
+    found = simulated(
         read("weights", before),
         read("prices", before),
         months.sessions(before),
@@ -128,6 +135,7 @@ def _carried(read: Reads, months: Months) -> Simulated:
         delistings=read("delistings", before),
         benchmark_members=read("universe", before),
     )
+    return replace(found, frame=_with_index(found.frame, read, months))
 
 
 def _account(name: str) -> "Compute":
@@ -233,7 +241,7 @@ OF_ALL_WEIGHTS: dict[str, Callable[[Reads, Months], pl.DataFrame]] = {
     "portfolio_weights": lambda read, months: total_portfolio(
         read("weights"), read("regime_state"), months.decisions, PORTFOLIO
     ),
-    "portfolio_backtest": lambda read, months: _portfolio_simulated(read, months).frame,
+    "portfolio_backtest": lambda read, months: _with_index(_portfolio_simulated(read, months).frame, read, months),
     "portfolio_attribution": _portfolio_attribution,
     "sleeve_allocation": _sleeves,
     "portfolio_track_record": lambda read, months: _walked(
