@@ -13,8 +13,9 @@ from quant_assets.assets.trading import asked
 from quant_assets.daily_partitions import of_its_month
 from quant_assets.errors import LedgerError
 from quant_assets.grains import DAY
+from quant_assets.io.ledger import unsaid
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import month_start, months_covering, shift_month
+from quant_assets.partitions import month_of, month_start, months_covering, shift_month
 from quant_assets.portfolio.history import needs_history
 from quant_assets.portfolio.holdings_file import read_holdings
 from quant_assets.portfolio.orders import decided_orders, quoted_sessions
@@ -53,7 +54,7 @@ def daily_orders(
 
     Raises:
         LedgerError: a day is no session that has closed; or it is not the last one, and holdings come from a file,
-            which tells what is held now.
+            which tells what is held now; or other orders stand.
         DatasetError: as `portfolio.orders.decided_orders` says.
         SourceError: the file cannot be read; names it and the line.
 
@@ -66,10 +67,11 @@ def daily_orders(
             f"{live.holdings} tells what is held now, not at the close of {earlier[0]}: orders from it are said of the "
             f"last session alone ({run.last_session}); take live.holdings out for what the backtest held then"
         )
+    by_folder: dict[str, dict[str, pl.DataFrame]] = {}
     for sector in run.sectors:
         name = live.holdings.replace("{sector}", sector)
         held = read_holdings(Path(name)) if name else None
-        of = {}
+        of = by_folder.setdefault(sector, {})
         for day in days:
             rows = _of_day(sector, day, decisions, positions, backtest, prices, held, settings, costs, weighing)
             if rows is None:
@@ -87,8 +89,12 @@ def daily_orders(
             parts.append(rows)
             of[f"daily/{sector}/{day}"] = rows
             run.tell(sector, DAY.of(day), {**asked(rows), "late_sessions": late})
+    found = pl.concat(parts)
+    # Before anything is exported: files must not tell other orders than those that stand.
+    unsaid(run.store, run.dataset(DAILY_ORDERS), found, run.partitions.keys)
+    for sector, of in by_folder.items():
         run.tell_orders(sector, of)
-    return pl.concat(parts)
+    return found
 
 
 def _of_day(
@@ -105,7 +111,7 @@ def _of_day(
 ) -> pl.DataFrame | None:
     """Orders of a sector and session; None where no weights were decided at it."""
     own = pl.col("sector") == sector
-    quoted = sessions(month_start(shift_month(f"{day:%Y-%m}", -months_covering(quoted_sessions(costs)))), day)
+    quoted = sessions(month_start(shift_month(month_of(day), -months_covering(quoted_sessions(costs)))), day)
     told, held, result = pl.collect_all(
         [each.filter(own, pl.col("date") == day) for each in (decisions, positions, backtest)]
     )

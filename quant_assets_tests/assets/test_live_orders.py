@@ -136,7 +136,7 @@ def test_the_last_session_of_a_month_has_the_orders_of_the_month(profile: Profil
 
 def test_what_was_said_stands_and_other_holdings_are_refused(profile: Profile) -> None:
     path = Path(profile.store.url) / DAILY_ORDERS
-    before = {each.name: each.read_bytes() for each in path.rglob("*.parquet")}
+    before, files = {each.name: each.read_bytes() for each in path.rglob("*.parquet")}, exported(profile, DAY)
     assert materialised(profile, DAILY_ORDERS, DAY, DAY, ["it"]) == (True, "")
     assert {each.name: each.read_bytes() for each in path.rglob("*.parquet")} == before
     assert not materialised(profile, DAILY_ORDERS, date(2024, 6, 29), date(2024, 6, 29), ["it"])[0], "a Saturday"
@@ -145,6 +145,7 @@ def test_what_was_said_stands_and_other_holdings_are_refused(profile: Profile) -
     done, said = materialised(richer, DAILY_ORDERS, DAY, DAY, ["it"])
     assert not done
     assert f"daily_orders of {DAY}|it said otherwise" in said
+    assert exported(profile, DAY).equals(files), "what is to be carried out is what was said"
     assert {each.name: each.read_bytes() for each in path.rglob("*.parquet")} == before
 
 
