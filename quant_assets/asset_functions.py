@@ -4,8 +4,9 @@ An asset function computes rows from its parameters and from nothing else. So it
 from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
 setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
 by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`, what was ordered by
-`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name; `sector: str` makes it a function
-of one sector's rows. `assets.declare` hands them over, `provenance` records them.
+`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name, one of them or None is one that
+is read only with some settings; `sector: str` makes it a function of one sector's rows. `assets.declare` hands
+them over, `provenance` records them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -93,6 +94,12 @@ def lazy_inputs(function: Callable[..., Any], names: Iterable[str]) -> set[str]:
     return {name for name in names if (found := expected.get(name, expected.get(rest or ""))) and found.lazy}
 
 
+def missing_inputs(function: Callable[..., Any], names: Iterable[str]) -> set[str]:
+    """Inputs that an asset function has a parameter for, and the profile does not have."""
+    named = {each.name for each in signature(function).parameters.values() if each.kind is not each.VAR_KEYWORD}
+    return {name for name, each in parameters(function).items() if each.kind == "input" and name in named} - {*names}
+
+
 def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
     where = f"parameter '{name}' of asset function {function.__module__}.{function.__qualname__}"
     if hint is None:
@@ -107,8 +114,9 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
         return Parameter("setting", paths[0])
     if name == "sector" and hint is str:
         return Parameter("sector")
-    if hint in (pl.DataFrame, pl.LazyFrame, pl.LazyFrame | None):  # None: of an input that not every profile has
-        return Parameter("input", lazy=hint is not pl.DataFrame)
+    eager, lazy = (pl.DataFrame, pl.DataFrame | None), (pl.LazyFrame, pl.LazyFrame | None)
+    if hint in eager or hint in lazy:  # None: of an input that not every profile has
+        return Parameter("input", lazy=hint in lazy)
     if hint in groups():
         return Parameter("setting", groups()[hint])
     kinds: dict[Any, Kind] = {
@@ -307,15 +315,14 @@ class Run:
         for sector in self.sectors:
             export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
 
-    def tell_orders(self, sector: str, rows: pl.DataFrame) -> None:
-        """Export the orders of the run's decisions for other tools, unless the kill switch halts them.
+    def tell_orders(self, sector: str, of: Mapping[str, pl.DataFrame]) -> None:
+        """Export orders, by folder, for other tools, unless the kill switch halts them.
 
         No partition follows from the files.
         """
         settings = self._profile.settings.orders
-        for as_of in self.decisions:
-            own = rows.filter(pl.col("as_of") == as_of)
-            export_orders(self.store, f"{sector}/{as_of}", own, settings.capital, settings.halted)
+        for folder, rows in of.items():
+            export_orders(self.store, folder, rows, settings.capital, settings.halted)
         if why := halted(self.store, settings.halted):
             self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
 

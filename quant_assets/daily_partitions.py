@@ -18,11 +18,14 @@ from quant_assets.partitions import BetweenGrains, shift
 from quant_assets.settings.sectors import SECTORS
 
 
-def of_its_month() -> dg.MultiPartitionMapping:
-    """Sector × day on sector × month: the same sector, the month that holds the day."""
+def of_its_month(days: int = 0) -> dg.MultiPartitionMapping:
+    """Sector × day on sector × month: the same sector, the months that hold the day and the `days` before it."""
     return dg.MultiPartitionMapping(
         {
-            MONTH.name: dg.DimensionPartitionMapping(DAY.name, dg.TimeWindowPartitionMapping()),
+            MONTH.name: dg.DimensionPartitionMapping(
+                DAY.name,
+                dg.TimeWindowPartitionMapping(start_offset=-days, allow_nonexistent_upstream_partitions=days > 0),
+            ),
             "sector": dg.DimensionPartitionMapping("sector", dg.IdentityPartitionMapping()),
         }
     )

@@ -8,6 +8,7 @@ import dagster as dg
 
 from quant_assets.assets.learning import learning_assets
 from quant_assets.assets.live import live_assets, live_checks
+from quant_assets.assets.live_orders import live_order_assets
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
@@ -85,6 +86,7 @@ def _definitions(
         *research_assets(profile),
         *sql_assets(profile, models),
         *live_assets(profile),
+        *live_order_assets(profile),
         *on_demand(profile),
     ]
     found, dump = versions(profile.settings, assets), effective(profile.settings)

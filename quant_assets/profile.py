@@ -69,7 +69,9 @@ class Profile:
     @cached_property
     def every_dataset(self) -> dict[str, Dataset]:
         """`datasets`, those of each day from the go-live day on, and those that somebody must ask for."""
-        live = LIVE if self.settings.live.go_live is not None else ()
+        live = [] if self.settings.live.go_live is None else list(LIVE)
+        if not self.settings.live.orders:
+            live = [each for each in live if each.name != "daily_orders"]
         return self.datasets | {dataset.name: dataset for dataset in (*live, *ON_DEMAND)}
 
     @cached_property

@@ -73,6 +73,7 @@ SETTINGS: dict[str, Any] = {
         }
     ],
     "crypto": {"file": "coins.parquet", "columns": {"ticker": "pair", "date": "day"}, "not_read": ["DOGE-USD"]},
+    "indices": {"file": "indices.parquet", "columns": {"ticker": "symbol", "close": "adj_close"}, "not_read": ["PCT"]},
 }
 
 
@@ -199,6 +200,17 @@ def small_tables() -> dict[str, pl.DataFrame]:
                 ("DOGE-USD", date(2020, 6, 18), 2.0),
             ],
             schema={"pair": pl.String, "day": pl.Date, "close": pl.Float64},
+            orient="row",
+        ),
+        "indices": pl.DataFrame(
+            [
+                ("IDX", date(2020, 6, 19), 3_000.0, 2_900.0),
+                ("IDX", date(2020, 6, 18), 3_100.0, 3_000.0),
+                ("FUND", date(2020, 6, 19), 50.0, None),
+                ("FUND", date(2020, 6, 22), 51.0, 51.0),
+                ("PCT", date(2020, 6, 19), 0.0, 0.0),
+            ],
+            schema={"symbol": pl.String, "date": pl.Date, "close": pl.Float64, "adj_close": pl.Float64},
             orient="row",
         ),
     }

@@ -18,7 +18,7 @@ from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import PROJECT, demo_datasets, every_definition
 
-DEFS = every_definition(load_settings("demo"))
+DEFS = every_definition(load_settings("demo", live={"orders": True}))
 DATASETS = demo_datasets()
 GRAPH = DEFS.resolve_asset_graph()
 EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
@@ -38,7 +38,7 @@ def test_what_is_by_day_is_in_no_group_or_job_of_months(dataset: Dataset) -> Non
     for name in ("main", "total_portfolio"):
         assert dg.AssetKey(dataset.name) not in DEFS.resolve_job_def(name).asset_layer.selected_asset_keys
     checks = {each.name for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
-    assert checks == set(CONTRACT) | ({"said_in_time"} if dataset.said else set())
+    assert checks == set(CONTRACT) | ({"said_in_time"} if dataset.name == "decisions" else set())
 
 
 @pytest.mark.parametrize("dataset", ON_DEMAND, ids=lambda dataset: dataset.name)

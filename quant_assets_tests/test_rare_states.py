@@ -64,21 +64,17 @@ from quant_assets_tests.synthetic_rare import (
     market,
     markets,
 )
-from quant_assets_tests.synthetic_rare_datasets import (
-    BY_SQL,
+from quant_assets_tests.synthetic_rare_datasets import BY_SQL, DERIVED, computed, everything, report_frames
+from quant_assets_tests.synthetic_rare_learning import features_of
+from quant_assets_tests.synthetic_rare_market import market_datasets
+from quant_assets_tests.synthetic_rare_reads import (
     CANDIDATES,
-    DERIVED,
     EVERY,
     FACTOR_MONTHS,
     WEIGHTS,
     Months,
     Reads,
     Stored,
-    computed,
-    everything,
-    features_of,
-    market_datasets,
-    report_frames,
 )
 
 STATISTICS = StatisticsSettings(bootstrap_replications=100)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, handed, lazy_inputs, parameters
+from quant_assets.asset_functions import Run, handed, lazy_inputs, missing_inputs, parameters
 from quant_assets.grains import DAY
 from quant_assets.io.blocks import Blocks, divided, in_months, row_bytes, rows_by_month
 from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets, shift_month
@@ -174,6 +174,7 @@ def _rows(
     expected = parameters(asset.compute)
     ready = handed(asset.compute, profile) | dict(asset.given)
     ready |= {name: run for name, each in expected.items() if each.kind == "run"}
+    ready |= {name: None for name in missing_inputs(asset.compute, inputs)}
     lazy = lazy_inputs(asset.compute, inputs)
     if not any(each.kind == "sector" for each in expected.values()):
         frames = {name: each if name in lazy else each.collect() for name, each in inputs.items()}

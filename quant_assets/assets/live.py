@@ -23,7 +23,7 @@ from quant_assets.schemas import LIVE
 from quant_assets.settings.domain import CandidateSettings
 from quant_assets.settings.weights import WeightSettings
 
-DECISIONS, DAILY_REPORT = (dataset.name for dataset in LIVE)
+DECISIONS, DAILY_ORDERS, DAILY_REPORT = (dataset.name for dataset in LIVE)
 
 #: The check that says what was late.
 IN_TIME = "said_in_time"
@@ -45,10 +45,12 @@ def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     said_of: Callable[..., pl.DataFrame] = decisions
     if needs_history(profile.settings.weights):
         reads["weights"], said_of = read(of_its_month()), decisions_with_stored_weights
-    said_before = read(days_before(_TO_SESSION_BEFORE), absent="any")
+    told = {DECISIONS: read(days_before(_TO_SESSION_BEFORE), absent="any")}
+    if profile.settings.live.orders:
+        told[DAILY_ORDERS] = read(days_before(0), absent="any")
     return [
         *declared(profile, "live", Asset(DECISIONS, said_of, reads)),
-        *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, {DECISIONS: said_before}, kinds=["html"])),
+        *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, told, kinds=["html"])),
     ]
 
 
@@ -133,7 +135,7 @@ def _said(
     given: Mapping[str, pl.LazyFrame],
     weights: pl.LazyFrame | None = None,
 ) -> pl.DataFrame:
-    days = _sessions(run)
+    days = session_days(run)
     parts, followed = [run.dataset(DECISIONS).empty()], [run.dataset(name) for name in (*BEHIND, *READ)]
     for sector in run.sectors:
         for day in days:
@@ -168,11 +170,12 @@ def daily_report(
     source: Annotated[str, Setting("source")],
     expected: Annotated[tuple[str, ...], Setting("live.sectors")],
     decisions: pl.DataFrame,
+    daily_orders: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """The page of each session over the sectors that said something, and its figures as rows."""
     parts = [run.dataset(DAILY_REPORT).empty()]
-    for day in _sessions(run):
-        report = gather(day, decisions, horizon, expected)
+    for day in session_days(run):
+        report = gather(day, decisions, horizon, expected, daily_orders)
         name = f"{DAILY_REPORT}/{day}/report.html"
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
         rows = figures(report).with_columns(report_file=pl.lit(name))
@@ -181,8 +184,13 @@ def daily_report(
     return pl.concat(parts)
 
 
-def _sessions(run: Run) -> list[date]:
-    """The days of the run, each of which must be a session that has closed."""
+def session_days(run: Run) -> list[date]:
+    """The days of the run, each of which must be a session that has closed.
+
+    Raises:
+        LedgerError: one is none; names it.
+
+    """
     asked = [date.fromisoformat(day) for day in run.months]
     every = set(sessions(run.first_day, run.last_day).tolist())
     strange = [day for day in asked if day not in every]

@@ -49,6 +49,7 @@ def ops_report(
     horizon: Annotated[int, Setting("weights.horizon")],
     model: Annotated[str, Setting("weights.model")],
     source: Annotated[str, Setting("source")],
+    index: Annotated[str, Setting("backtest.benchmark")],
     trials: TrialLog,
     candidates: pl.DataFrame,
     weights: pl.DataFrame,
@@ -85,7 +86,7 @@ def ops_report(
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])
     parts, pictured = [pl.DataFrame(schema=DATASETS["ops_report"].schema)], newest_keys(run.partitions, PICTURED_MONTHS)
     for as_of in run.decisions:
-        report = gather(sector, as_of, content, settings, horizon, tried, statistics)
+        report = gather(sector, as_of, content, settings, horizon, tried, statistics, index)
         name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
         rows = figures(report).with_columns(report_file=pl.lit(name))

@@ -9,8 +9,9 @@ import polars as pl
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, carried, declared, read
 from quant_assets.assets.unexplained import tell_marked
+from quant_assets.backtest.benchmark import with_index
 from quant_assets.backtest.metrics import performance
-from quant_assets.backtest.simulation import lookback_months, names_of, simulate
+from quant_assets.backtest.simulation import Simulated, lookback_months, names_of, simulate, simulated
 from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import (
@@ -52,8 +53,9 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
     there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
     of_all = read(all_sectors(regime_months), absent="skip")
-    simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
-    combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded}
+    beside = {"benchmark": read()} if settings.backtest.benchmark else {}
+    simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held) | beside
+    combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded} | beside
     continuing = {"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)}
     return declared(
         profile,
@@ -174,6 +176,7 @@ def backtest(
     prices: pl.LazyFrame,
     delistings: pl.LazyFrame,
     universe: pl.LazyFrame,
+    benchmark: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """What the weights would have earned, session by session."""
     days, held = run.sessions("prices"), decisions_held(run, "weights", start)
@@ -196,6 +199,7 @@ def backtest(
         )
 
     result = run.by_sector(of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
+    result = with_index(result, benchmark)
     for sector in run.sectors:
         trials.note_backtest(sector, result.filter(pl.col("sector") == sector), run.decisions)
     run.tell_rows(result, "date", _month)
@@ -254,10 +258,28 @@ def portfolio_backtest(
     portfolio_weights: pl.DataFrame,
     prices: pl.LazyFrame,
     delistings: pl.LazyFrame,
+    benchmark: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """What the total portfolio would have earned, session by session."""
+    found = portfolio_simulated(run, settings, entry_lag, start, portfolio_weights, prices, delistings)
+    result = with_index(found.frame, benchmark)
+    trials.note_backtest(PORTFOLIO, result, run.decisions)
+    run.tell_rows(result, "date", _month)
+    return result
+
+
+def portfolio_simulated(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: int,
+    start: str,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+) -> Simulated:
+    """The simulation of the total portfolio; errors as of `portfolio_bars`."""
     bars, ended = portfolio_bars(run, settings, entry_lag, portfolio_weights, prices, delistings)
-    result = simulate(
+    return simulated(
         portfolio_weights,
         bars,
         run.sessions("prices"),
@@ -268,9 +290,6 @@ def portfolio_backtest(
         settings=settings,
         delistings=ended,
     )
-    trials.note_backtest(PORTFOLIO, result, run.decisions)
-    run.tell_rows(result, "date", _month)
-    return result
 
 
 def portfolio_bars(

@@ -26,6 +26,7 @@ from quant_assets.partitions import (
 from quant_assets.profile import Profile
 from quant_assets.reporting.risk_page import render
 from quant_assets.risk import breakdown, forecasts, stress
+from quant_assets.risk.factor_shocks import check
 from quant_assets.risk.holdings import held_at
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.risk import RiskSettings
@@ -35,6 +36,9 @@ Provider = Annotated[str, Setting("source")]
 
 #: Months back to the oldest episode: all that a profile has.
 _EVER = 12 * 100
+
+#: Columns of indicators that describe a name; other characteristics are features.
+_CHARACTERISTICS = ("momentum", "ma_slope", "garch_volatility", "dollar_volume")
 
 #: Columns of prices that holdings' returns follow from.
 _BARS = ("ticker", "date", "close", "panel_from", "listed", "unexplained")
@@ -46,6 +50,10 @@ def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     months = months_covering(forecasts.lookback_sessions(settings) + 1)
     past, episode = read(lookback(months)), read(lookback(settings.episode_months + 1))
     told = read(lookback(settings.history_months - 1), absent="before")
+    check(settings.factor_shocks, _CHARACTERISTICS, profile.features.names)
+    by_feature = bool(set(settings.factor_shocks) - set(_CHARACTERISTICS))
+    described = {"features": read()} if by_feature else {}
+    described_all = {"features": read(all_sectors(), absent="skip")} if by_feature else {}
     of_all, before = read(all_sectors(months), absent="skip"), read(all_sectors(months + 1), absent="skip")
     return declared(
         profile,
@@ -61,6 +69,7 @@ def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "universe": past,
                 "indicators": read(),
                 "episode_returns": read(lookback(_EVER), absent="before"),
+                **described,
             },
         ),
         Asset(
@@ -83,6 +92,7 @@ def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "universe": of_all,
                 "indicators": read(all_sectors(), absent="skip"),
                 "risk_breakdown": read(all_sectors(), absent="skip"),
+                **described_all,
             },
         ),
         Asset(
@@ -126,11 +136,12 @@ def risk_breakdown(
     universe: pl.DataFrame,
     indicators: pl.DataFrame,
     episode_returns: pl.DataFrame,
+    features: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Where the risk of each decision comes from, and what would cost what."""
     market = equal_weight_returns(prices, universe, run.sessions("prices"))
     result = breakdown.risk_breakdown(
-        weights, prices, market, indicators, episode_returns, run.sessions("prices"), run.decisions, settings
+        weights, prices, market, indicators, episode_returns, run.sessions("prices"), run.decisions, settings, features
     )
     run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _whole)
     return result
@@ -172,14 +183,18 @@ def portfolio_risk_breakdown(
     universe: pl.LazyFrame,
     indicators: pl.LazyFrame,
     risk_breakdown: pl.DataFrame,
+    features: pl.LazyFrame | None,
 ) -> pl.DataFrame:
     """Where the risk of the total portfolio comes from, and what would cost what."""
     bars = prices.select("sector", "in_sector", *_BARS).collect()
     members = universe.select("ticker", "date").collect()
     market = equal_weight_returns(bars.filter("in_sector"), members, run.sessions("prices"))
-    volumes = indicators.select("ticker", "date", "dollar_volume", "sector").collect()
+    described = indicators.select("ticker", "date", *_CHARACTERISTICS, "sector").collect()
+    wanted = sorted(set(settings.factor_shocks) - set(_CHARACTERISTICS))
+    more = None if features is None else features.select("ticker", "date", *wanted).collect()
+    days = run.sessions("prices")
     result = breakdown.risk_breakdown(
-        portfolio_weights, bars, market, volumes, risk_breakdown, run.sessions("prices"), run.decisions, settings
+        portfolio_weights, bars, market, described, risk_breakdown, days, run.decisions, settings, more
     )
     run.tell_rows(result, "as_of", _whole)
     return result

@@ -1,12 +1,16 @@
-"""What becomes of decided weights: trades, positions, costs and attribution of the backtests, and sleeves."""
+"""What becomes of decided weights: trades, positions, costs, attribution, the benchmark beside them, and sleeves."""
+
+from dataclasses import replace
+from typing import Annotated
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run
+from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, carried, declared, read
-from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portfolio_bars
+from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portfolio_simulated
 from quant_assets.backtest.account import account, by_sector
+from quant_assets.backtest.benchmark import benchmark_rows, with_index
 from quant_assets.backtest.simulation import lookback_months, simulated
 from quant_assets.partitions import all_sectors, history, lookback, month_of, months_covering
 from quant_assets.portfolio.orders import decided_orders, quoted_sessions
@@ -14,6 +18,8 @@ from quant_assets.portfolio.sleeves import lookback_sessions
 from quant_assets.portfolio.sleeves import sleeve_allocation as allocated
 from quant_assets.profile import Profile
 from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings
+from quant_assets.sources.base import Indices, Source
+from quant_assets.sources.registry import said_absent
 
 #: Datasets that one simulation fills.
 BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
@@ -26,6 +32,8 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     held = read(lookback(months))
     simulating = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
     simulating["indicators"] = read(lookback(1))
+    if settings.backtest.benchmark:
+        simulating["benchmark"] = read()
     combined = {
         "portfolio_weights": read(history(months)),
         "prices": read(all_sectors(months), absent="skip"),
@@ -44,11 +52,22 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     return declared(
         profile,
         "portfolio",
+        Asset("benchmark", benchmark),
         Asset(BOOK, book, simulating, together="book"),
         Asset("portfolio_attribution", portfolio_attribution, combined),
         Asset("sleeve_allocation", sleeve_allocation, allocating),
         Asset("orders", orders, {**dict.fromkeys(("weights", "positions", "backtest"), read()), "prices": quoted}),
     )
+
+
+def benchmark(run: Run, source: Source, ticker: Annotated[str, Setting("backtest.benchmark")]) -> pl.DataFrame:
+    """The index or fund that results are held against."""
+    if not ticker:
+        return run.dataset("benchmark").empty()
+    run.tell_run(said_absent(source, Indices))
+    rows = benchmark_rows(source.indices(run.through), ticker, run.sessions())
+    run.tell_files(source, "indices")
+    return rows
 
 
 def book(
@@ -61,6 +80,7 @@ def book(
     delistings: pl.LazyFrame,
     universe: pl.LazyFrame,
     indicators: pl.LazyFrame,
+    benchmark: pl.DataFrame | None,
 ) -> dict[str, pl.DataFrame]:
     """What the backtest traded, held and paid, and where its months came from."""
     days, held = run.sessions("prices"), decisions_held(run, "weights", start)
@@ -86,6 +106,7 @@ def book(
             delistings=delistings,
             benchmark_members=universe,
         )
+        found = replace(found, frame=with_index(found.frame, benchmark))
         frames = account(found, prices, indicators, run.decisions, run.first_day, settings)
         for name, frame in frames.items():
             parts[name].append(frame.with_columns(sector=pl.lit(sector)))
@@ -118,12 +139,13 @@ def orders(
         found = decided_orders(weights, positions, backtest, prices, days, as_of, settings.capital, settings, costs)
         parts.append(found.with_columns(as_of=pl.lit(as_of)))
     rows = pl.concat(parts) if parts else run.dataset("orders").empty().drop("sector")
-    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _asked)
-    run.tell_orders(sector, rows)
+    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", asked)
+    run.tell_orders(sector, {f"{sector}/{as_of}": rows.filter(pl.col("as_of") == as_of) for as_of in run.decisions})
     return rows
 
 
-def _asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+def asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Figures of orders for the web UI."""
     traded = rows.filter(pl.col("action") != "hold")
     sums = {name: float(traded[name].sum()) for name in ("notional", "estimated_cost")}
     return {"orders": len(traded), **sums}
@@ -140,18 +162,7 @@ def portfolio_attribution(
     backtest: pl.DataFrame,
 ) -> pl.DataFrame:
     """Where the total portfolio's months came from, by sector."""
-    bars, ended = portfolio_bars(run, settings, entry_lag, portfolio_weights, prices, delistings)
-    found = simulated(
-        portfolio_weights,
-        bars,
-        run.sessions("prices"),
-        decisions_held(run, "portfolio_weights", start),
-        run.first_day,
-        run.last_day,
-        entry_lag=entry_lag,
-        settings=settings,
-        delistings=ended,
-    )
+    found = portfolio_simulated(run, settings, entry_lag, start, portfolio_weights, prices, delistings)
     return by_sector(found.outcome.gains, portfolio_weights, backtest, run.decisions)
 
 

@@ -62,6 +62,7 @@ class Shuffled:
             "rates": ("from", "to", "date"),
             "news": ("item", "ticker"),
             "crypto": ("ticker", "date"),
+            "indices": ("ticker", "date"),
         }
         return rows.sort(uniform(self.seed, 70, keys[kind]), maintain_order=True)
 
@@ -75,7 +76,7 @@ class Without:
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of the other tickers, and of the market."""
-        return rows if kind in ("macro", "rates") else rows.filter(pl.col("ticker").ne_missing(self.ticker))
+        return rows if kind in ("macro", "rates", "indices") else rows.filter(pl.col("ticker").ne_missing(self.ticker))
 
 
 @dataclass(frozen=True)

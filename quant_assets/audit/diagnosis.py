@@ -51,6 +51,7 @@ OTHERS: Mapping[str, tuple[Kind, ...]] = {
     "rates of exchange": ("rates",),
     "news": ("news",),
     "crypto-currencies": ("crypto",),
+    "indices": ("indices",),
 }
 
 _OF_BARS: tuple[Kind, ...] = ("bars", "held")

@@ -175,6 +175,11 @@ class AlteredSource:
         altered = self._altered("crypto", self._inner.crypto(self._end), known, pl.col("date"))
         return altered.filter(known <= through).sort("ticker", "date")
 
+    def indices(self, through: date) -> pl.DataFrame:
+        """Closes of indices and funds."""
+        altered = self._altered("indices", self._inner.indices(self._end), pl.col("date"), pl.col("date"))
+        return altered.filter(pl.col("date") <= through).sort("ticker", "date")
+
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
         told = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
         return self._alteration.rows(kind, told).drop(KNOWN, EVENT).collect()

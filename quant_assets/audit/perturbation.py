@@ -62,7 +62,7 @@ class Perturbed:
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows with the same columns; those known by the cut as they were."""
-        if kind == "rates" and self.by_ticker:  # of no ticker
+        if kind in ("rates", "indices") and self.by_ticker:  # of no ticker
             return rows
         last_day = self._of("series_id", dict(self.by_ticker)) if kind == "macro" else self.last_day
         later = (pl.col(KNOWN) > last_day).fill_null(False)
@@ -80,7 +80,8 @@ class Perturbed:
             "macro": self._macro,
             "rates": self._rates,
             "news": self._news,
-            "crypto": self._crypto,
+            "crypto": self._closes,
+            "indices": self._closes,
         }
         return changes[kind](rows, later)
 
@@ -168,7 +169,7 @@ class Perturbed:
         factor = 0.5 + self._uniform(40, "series_id", "period")
         return rows.with_columns(value=pl.when(later).then(pl.col("value") * factor).otherwise("value"))
 
-    def _crypto(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
+    def _closes(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         factor = 0.5 + self._uniform(48, "ticker", "date")
         return rows.with_columns(close=pl.when(later).then(pl.col("close") * factor).otherwise("close"))
 

@@ -130,6 +130,13 @@ _ANSWERS = (
         lambda source, _, day: source.crypto(day),
         pl.col("date") + pl.duration(days=1),
     ),
+    _Answer(
+        "benchmark",
+        ("ticker", "date"),
+        base.INDICES,
+        lambda source, _, day: source.indices(day),
+        pl.col("date"),
+    ),
 )
 
 #: Datasets that are made of a provider's answers.

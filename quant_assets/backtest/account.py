@@ -148,13 +148,15 @@ def attribution(
 
     .. math:: b_t + (x_{t-1} - 1) b_t + (g_t - x_{t-1} b_t) - k_t (1 + g_t):
 
-    market, exposure, selection, cost. Where the benchmark is not known all of the gross return is selection. Selection
+    market, exposure, selection, cost. Where the benchmark is not known all of the gross return is selection. Level
+    `index` has the index's return and the sector's beyond it in place of the market, in months in which the index's is
+    known; where it is not known on a session it counts as 0 there. Selection
     is split by `FACTORS` from the session after the month's first trade on: the exposure of what was then held, times
     the slope of the session's returns on the factors over the members (least squares); the rest is `specific`. Where
     fewer members than thrice the factors have all of them, there is no split.
 
     Args:
-        found: with `benchmark_return`.
+        found: with `benchmark_return` and `index_return`.
         prices: dataset prices.
         indicators: dataset indicators.
         as_ofs: decision sessions, one for each month.
@@ -165,21 +167,21 @@ def attribution(
     """
     outcome, rows = found.outcome, list[tuple[date, str, str, float]]()
     days = found.sessions
-    benchmark = (
-        pl.DataFrame({"date": days})
-        .join(found.frame.select("date", "benchmark_return"), on="date", how="left")["benchmark_return"]
-        .fill_null(0.0)
-        .fill_nan(0.0)
-        .to_numpy()
+    returns = pl.DataFrame({"date": days}).join(
+        found.frame.select("date", "benchmark_return", "index_return"), on="date", how="left", maintain_order="left"
     )
-    market = benchmark
-    exposure = np.where(benchmark != 0.0, (outcome.invested - 1.0) * benchmark, 0.0)
+    market = returns["benchmark_return"].fill_null(0.0).fill_nan(0.0).to_numpy()
+    index, indexed = returns["index_return"].fill_null(0.0).to_numpy(), returns["index_return"].is_not_null().to_numpy()
+    exposure = np.where(market != 0.0, (outcome.invested - 1.0) * market, 0.0)
     selection = outcome.gross - market - exposure
     paid = {name: -outcome.terms[name] * (1.0 + outcome.gross) for name in COSTS}
     for as_of in sorted(set(as_ofs)):
         within = np.flatnonzero((days >= np.datetime64(as_of.replace(day=1))) & (days <= np.datetime64(as_of)))
         parts = {"market": market, "exposure": exposure, "selection": selection, "cost": sum(paid.values())}
         rows += [(as_of, "total", name, float(np.sum(each[within]))) for name, each in parts.items()]
+        if indexed[within].any():
+            over = {"index": index, "sector": market - index, **{name: parts[name] for name in list(parts)[1:]}}
+            rows += [(as_of, "index", name, float(np.sum(each[within]))) for name, each in over.items()]
         rows += [(as_of, "cost", name, float(np.sum(each[within]))) for name, each in paid.items()]
         split = _by_factor(outcome, prices, indicators, days[within])
         if split:

@@ -127,8 +127,8 @@ def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None
 def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
     """A track record without the cash before its first execution: what every figure of it is about.
 
-    On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be
-    unfair, and that return becomes null.
+    On the session of the very first execution nothing was held yet: comparing it with the returns of the benchmark and
+    of the index would be unfair, and they become null.
 
     Args:
         frame: rows of dataset backtest or portfolio_backtest, each session once, in any order.
@@ -141,10 +141,11 @@ def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
     invested = ((frame["positions"] > 0) | (frame["turnover"] > 0)).arg_true()
     track = frame.slice(invested[0]) if len(invested) else frame.clear()
     opening = len(track) > 0 and track["gross_return"][0] == 0.0 and track["turnover"][0] > 0.0
-    if not opening or "benchmark_return" not in track.columns:
+    if not opening:
         return track
     first = pl.col("date") == pl.col("date").min()
-    return track.with_columns(benchmark_return=pl.when(~first).then(pl.col("benchmark_return")))
+    others = [name for name in ("benchmark_return", "index_return") if name in track.columns]
+    return track.with_columns(pl.when(~first).then(pl.col(name)).alias(name) for name in others)
 
 
 def performance(frame: pl.DataFrame) -> dict[str, float | None]:

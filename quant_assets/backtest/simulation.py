@@ -123,7 +123,8 @@ def simulate(
 
     Returns:
         Dataset backtest, or portfolio_backtest (no `benchmark_return`) where `benchmark_members` is None, sorted by
-        date. `equity` restarts at 1 with each month, so successive months compound.
+        date; `index_return` is null (`benchmark.with_index` fills it). `equity` restarts at 1 with each month, so
+        successive months compound.
 
     Raises:
         HistoryError: sessions or decisions do not reach far enough back, or a month's decision is missing in between.
@@ -199,6 +200,7 @@ def simulated(
         "positions": outcome.positions_held[rows],
         "cash": outcome.cash[rows],
         "unexplained": outcome.unexplained[rows],
+        "index_return": np.full(len(net[rows]), np.nan),
     }
     dataset = "portfolio_backtest"
     if benchmark_members is not None:

@@ -68,9 +68,11 @@ def planned(profile: Profile, day: str | None) -> Iterator[str]:
         yield from each.plan.notes
     for found, chains, _ in daily.said([session]):
         nothing = False
-        sectors = [sector for (phase,) in chains for sector in phase.sectors]
-        said = f"decisions of {', '.join(sectors)}, then " if sectors else ""
-        yield f"{found}: {said}the day's report"
+        said: dict[str, list[str]] = {}
+        for (phase,) in chains:
+            said.setdefault(" and ".join(phase.assets), []).extend(phase.sectors)
+        told = "".join(f"{names} of {', '.join(sectors)}, then " for names, sectors in said.items())
+        yield f"{found}: {told}the day's report"
     if nothing:
         yield f"{session}: everything is said, and nothing is unfinished"
     yield from _before(daily, session)

@@ -1,16 +1,16 @@
 """Body of `quant orders`: holdings of a file or the backtest, a month's weights, orders. Writes no dataset."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 from rich.table import Table
 
-from quant_assets.errors import MissingPartitionError, SettingsError, SourceError
+from quant_assets.errors import MissingPartitionError, SettingsError
 from quant_assets.exports import export_orders, halted, order_files
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, key, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio.holdings_file import read_holdings
 from quant_assets.portfolio.orders import decided_orders, quoted_sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.sectors import SECTORS
@@ -82,45 +82,6 @@ def output(
         partial.write_bytes(content)
         partial.replace(export / name)
     yield f"files in {export}"
-
-
-def read_holdings(path: Path) -> dict[str, float]:
-    """Shares by ticker from a CSV with columns `ticker` and `quantity`; shorts are negative.
-
-    Raises:
-        SourceError: names the file, the line and what is wrong.
-
-    """
-    found: dict[str, float] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            named = {name.strip().lower(): name for name in rows.fieldnames or ()}
-            missing = [name for name in ("ticker", "quantity") if name not in named]
-            if missing:
-                raise SourceError(
-                    f"{path}, line 1: no column '{missing[0]}'; holdings need the columns ticker and quantity"
-                )
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                ticker, quantity = ((row[named[name]] or "").strip() for name in ("ticker", "quantity"))
-                if not ticker and not quantity:
-                    continue
-                if not ticker:
-                    raise SourceError(f"{where}: no ticker; name whose {quantity} shares are held")
-                if ticker in found:
-                    raise SourceError(f"{where}: {ticker} stands there twice; add its quantities up")
-                try:
-                    found[ticker] = float(quantity)
-                except ValueError:
-                    raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number") from None
-                if not abs(found[ticker]) < float("inf"):
-                    raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number of shares")
-    except FileNotFoundError:
-        raise SourceError(f"{path} does not exist; write holdings as a CSV with ticker and quantity") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path} is no CSV in UTF-8 ({error}); save it as one") from None
-    return found
 
 
 def _prices(profile: Profile, sectors: list[str], months: list[str], tickers: list[str]) -> pl.DataFrame:

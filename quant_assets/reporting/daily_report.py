@@ -4,7 +4,7 @@ Rows come from the ledger alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from typing import Any
@@ -37,6 +37,7 @@ class SectorDay:
         turnover: sum over names of the absolute changes of weight; None where the ledger begins.
         late: sessions by which it was said late.
         notes: what a reader must know, in words.
+        orders: what to trade: rows of dataset daily_orders of which something is traded, by ticker.
 
     """
 
@@ -51,6 +52,7 @@ class SectorDay:
     turnover: float | None
     late: int
     notes: list[str]
+    orders: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,13 @@ class DailyReport:
     missing: list[str]
 
 
-def gather(day: date, decisions: pl.DataFrame, horizon: int, expected: Sequence[str] = ()) -> DailyReport:
+def gather(
+    day: date,
+    decisions: pl.DataFrame,
+    horizon: int,
+    expected: Sequence[str] = (),
+    orders: pl.DataFrame | None = None,
+) -> DailyReport:
     """Content of the page of a session.
 
     Args:
@@ -79,12 +87,17 @@ def gather(day: date, decisions: pl.DataFrame, horizon: int, expected: Sequence[
         decisions: dataset decisions with `sector`, of the session and of some days before; later rows are not used.
         horizon: of the forecasts that are shown.
         expected: sectors that should have said something; all eleven where empty.
+        orders: dataset daily_orders with `sector`; None where none are said.
 
     """
     found = {str(name): rows for (name,), rows in decisions.partition_by("sector", as_dict=True).items()}
     spoken = [name for name in SECTORS if name in found and (found[name]["date"] == day).any()]
     missing = [SECTORS[name].name for name in (expected or tuple(SECTORS)) if name not in spoken]
-    return DailyReport(day, horizon, [_sector(name, day, found[name], horizon) for name in spoken], missing)
+    told = [_sector(name, day, found[name], horizon) for name in spoken]
+    if orders is not None:
+        asked = orders.filter(pl.col("date") == day, pl.col("action") != "hold").sort("ticker")
+        told = [replace(each, orders=asked.filter(pl.col("sector") == each.sector).to_dicts()) for each in told]
+    return DailyReport(day, horizon, told, missing)
 
 
 def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorDay:

@@ -10,6 +10,7 @@ from functools import cache
 import jinja2
 import polars as pl
 
+from quant_assets.backtest.benchmark import INDEX_UNITS, against_index
 from quant_assets.backtest.metrics import UNITS, annualised_return_of, performance
 from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
@@ -54,6 +55,7 @@ def figures(report: ReportData) -> pl.DataFrame:
     regime = report.regime or {}
     rows: list[tuple[str, str, object, str]] = [(name, "month", month[name], UNITS[name]) for name in _MONTH_FIGURES]
     rows += [(name, "history", value, UNITS[name]) for name, value in history.items()]
+    rows += [(name, "history", value, INDEX_UNITS[name]) for name, value in against_index(report.track).items()]
     rows += [(name, "history", value, EVIDENCE_UNITS.get(name, "1")) for name, value in report.evidence.items()]
     whole = report.to_date or {}
     rows += [(name, "to_date", whole.get(name), UNITS.get(name, "1")) for name in _FIGURES_TO_DATE]

@@ -85,7 +85,7 @@ def report_svg(report: ReportData) -> str:
         margins = {"left": 0.048, "right": 0.985, "top": 0.955, "bottom": 0.045, "hspace": 0.36, "wspace": 0.17}
         grid = figure.add_gridspec(3, 2, width_ratios=(2.0, 1.0), height_ratios=(2.4, 1.0, 1.0), **margins)
         equity = figure.add_subplot(grid[0, 0])
-        _equity(equity, report.track)
+        _equity(equity, report)
         _drawdown(figure.add_subplot(grid[1, 0], sharex=equity), report.track)
         _information_coefficient(figure.add_subplot(grid[2, 0], sharex=equity), report.ic, report.horizon)
         _picks(figure.add_subplot(grid[0, 1]), report)
@@ -153,7 +153,8 @@ def light(axes: Axes, title: str) -> None:
     axes.spines["bottom"].set_color("#d0d5dd")
 
 
-def _equity(axes: Axes, track: pl.DataFrame) -> None:
+def _equity(axes: Axes, report: ReportData) -> None:
+    track = report.track
     axes.set_title("Growth of 100, net of costs")
     axes.tick_params(labelbottom=False)
     if track.is_empty():
@@ -163,10 +164,13 @@ def _equity(axes: Axes, track: pl.DataFrame) -> None:
     axes.plot(
         days, 100 * track["benchmark_growth"].to_numpy(), color=BENCHMARK, linewidth=1.3, label="Sector, equal weight"
     )
+    index = track["index_growth"].to_numpy()
+    if np.isfinite(index).any():
+        axes.plot(days, 100 * index, color=MUTED, linewidth=1.1, linestyle=(0, (4, 2)), label=report.index)
     axes.plot(days, 100 * track["growth"].to_numpy(), color=ACCENT, label="Portfolio")
     axes.axhline(100, color=MUTED, linewidth=0.6)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2, labelcolor=MUTED, borderaxespad=0.1)
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=3, labelcolor=MUTED, borderaxespad=0.1)
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(6))
 

@@ -73,7 +73,8 @@ class ReportData:
             prediction_std, prob_up` (null without a model).
         shorts: short candidates, lowest score first; they are not held.
         track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth`
-            (value of 1 invested before the first row) and `drawdown`.
+            (value of 1 invested before the first row), `index_growth` (likewise, null before the index begins) and
+            `drawdown`.
         month: backtest rows of as_of's month up to as_of.
         ic: daily rank information coefficients known at as_of: `date, names, rank_ic`.
         regime: row of regime_state at as_of, or None.
@@ -94,6 +95,7 @@ class ReportData:
         to_date: the sector's whole track record (row of track_record at as_of), or None before the first execution.
         evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of
             `rank_ic` likewise.
+        index: symbol of the index or fund of `track`; empty where none is named.
 
     """
 
@@ -117,6 +119,7 @@ class ReportData:
     eligible: int | None
     to_date: Mapping[str, Any] | None
     evidence: Mapping[str, float | None]
+    index: str = ""
 
     @property
     def history_months(self) -> int:
@@ -160,6 +163,7 @@ def gather(
     horizon: int,
     trials: Sequence[Trial] = (),
     statistics: StatisticsSettings | None = None,
+    index: str = "",
 ) -> ReportData:
     """Cut the datasets at what was known at as_of, within the last `history_months` months.
 
@@ -171,6 +175,7 @@ def gather(
         horizon: horizon of the predictions that names are ranked by.
         trials: of the sector, measured from the first month of the history on; those later than as_of do not count.
         statistics: settings of the figures beside the Sharpe ratio; the defaults where None.
+        index: symbol of the index or fund that the backtest is held against (`backtest.benchmark`).
 
     """
     statistics = statistics or StatisticsSettings()
@@ -229,6 +234,7 @@ def gather(
         eligible=candidates["eligible_count"][0] if len(candidates) else None,
         to_date=to_date.row(0, named=True) if len(to_date) else None,
         evidence=beside,
+        index=index,
     )
 
 
@@ -306,7 +312,10 @@ def _track(backtest: pl.DataFrame) -> pl.DataFrame:
     for value in track["benchmark_return"]:
         level *= 1.0 + (value or 0.0)
         levels.append(level)
+    index = 1.0 + pl.col("index_return").fill_null(0.0)
+    began = pl.col("index_return").is_not_null().cum_max()
     return track.with_columns(
+        index_growth=pl.when(began).then(index.cum_prod()),
         growth=pl.Series(growth, dtype=pl.Float64),
         benchmark_growth=pl.Series(levels, dtype=pl.Float64),
         drawdown=pl.Series(drawdowns(track["net_return"].to_list()), dtype=pl.Float64),

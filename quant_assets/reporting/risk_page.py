@@ -58,7 +58,7 @@ def render(
             level=f"{100 * level:g}",
             picture=exceptions_svg(forecasts, level) if len(forecasts) else None,
             names=_largest(parts, level),
-            others=parts.filter(pl.col("part").is_in(["portfolio", "sector", "shock", "episode"])).rows(named=True),
+            others=parts.filter(pl.col("part") != "position").rows(named=True),
             percent=_percent,
             plain=_plain,
         )

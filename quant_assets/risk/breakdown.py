@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
+from quant_assets.risk.factor_shocks import members, shocked
 from quant_assets.risk.holdings import Holdings, held_at
 from quant_assets.risk.value_at_risk import moments, normal, tail
 from quant_assets.schemas import DATASETS
@@ -43,6 +44,7 @@ def risk_breakdown(
     sessions: NDArray[np.datetime64],
     as_ofs: Iterable[date],
     settings: RiskSettings,
+    features: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Dataset risk_breakdown of the decisions, in their order.
 
@@ -56,6 +58,7 @@ def risk_breakdown(
         sessions: datetime64[D], every session from there to the last decision.
         as_ofs: decision sessions; one that holds nothing has no rows.
         settings: of risk.
+        features: dataset features, where `settings.factor_shocks` names one; only rows dated as_of are read.
 
     """
     found: list[Row] = []
@@ -68,7 +71,12 @@ def risk_breakdown(
         at = int(np.searchsorted(sessions, np.datetime64(as_of)))
         volumes = dict(volume.filter(pl.col("date") == as_of).select("ticker", "dollar_volume").iter_rows())
         window = market[at - settings.window + 1 : at + 1]
-        found += [{"as_of": as_of, **row} for row in rows(held, window, volumes, past, sector_of, settings)]
+        told = rows(held, window, volumes, past, sector_of, settings)
+        if settings.factor_shocks:
+            of_members = members(as_of, settings.factor_shocks, indicators, features)
+            weight = dict(zip(held.tickers, held.weights.tolist(), strict=True))
+            told += shocked(weight, of_members, settings.factor_shocks, settings.min_coverage)
+        found += [{"as_of": as_of, **row} for row in told]
     return pl.DataFrame(found, schema=DATASETS["risk_breakdown"].schema)
 
 

@@ -11,9 +11,9 @@ from functools import cached_property, partial
 import dagster as dg
 
 from quant_assets import schemas
-from quant_assets.assets.live import DAILY_REPORT, DECISIONS
+from quant_assets.assets.live import DAILY_ORDERS, DAILY_REPORT, DECISIONS
 from quant_assets.grains import DAY
-from quant_assets.partitions import month_of, month_range, shift_month
+from quant_assets.partitions import key, month_of, month_range, shift_month
 from quant_assets.planning.plan import Phase, Plan, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import Progress, RunFailedError
@@ -109,9 +109,25 @@ class Daily:
         page = self._profile.every_dataset[DAILY_REPORT]
         for day in sorted(set(days)):
             label = DAY.of(day)
-            chains = [[Phase((DECISIONS,), label, label, sectors)] for sectors in neighbours(missing.get(day, ()))]
+            unsaid = missing.get(day, ())
+            names, ordered = self._names(day)
+            chains = [[Phase(names, label, label, sectors)] for sectors in neighbours(unsaid)]
+            later = [sector for sector in ordered if sector not in unsaid]
+            chains += [[Phase((DAILY_ORDERS,), label, label, sectors)] for sectors in neighbours(later)]
             if chains or self._profile.store.missing(page, [label]):
                 yield day, chains, [[Phase((DAILY_REPORT,), label, label)]]
+
+    def _names(self, day: date) -> tuple[tuple[str, ...], list[str]]:
+        """What is said of each sector at a session, and the sectors whose orders are missing.
+
+        From a file of holdings orders are said of the last session alone.
+        """
+        live = self._profile.settings.live
+        if not live.orders or (live.holdings and day != self._profile.last_session()):
+            return (DECISIONS,), []
+        dataset, label = self._profile.every_dataset[DAILY_ORDERS], DAY.of(day)
+        gone = set(self._profile.store.missing(dataset, [key(sector, label) for sector in self.sessions.sectors]))
+        return (DECISIONS, DAILY_ORDERS), [each for each in self.sessions.sectors if key(each, label) in gone]
 
     def carry_out(
         self,

@@ -1,4 +1,4 @@
-"""Datasets of each day from the go-live day on: the ledger of what was said, and the report of the day.
+"""Datasets of each day from the go-live day on: the ledger of what was said, the orders and the report of the day.
 
 No job over months and no audit has them among its assets.
 """
@@ -8,6 +8,7 @@ import polars as pl
 from quant_assets.grains import DAILY, SECTOR_DAILY
 from quant_assets.schemas.columns import LEARNED, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.trading import order_columns
 
 LIVE = (
     Dataset(
@@ -54,6 +55,26 @@ LIVE = (
         across="sector",
         anchored=LEARNED,
         said=("value", "std", "lower", "upper", "prob_up", "side", "rank", "model_version"),
+    ),
+    Dataset(
+        "daily_orders",
+        "What to trade so that what is held becomes the weights said at the session; written once and never again",
+        ("ticker", "date"),
+        "date",
+        "date",
+        {
+            "ticker": ticker(),
+            "date": day("session at whose close it was said"),
+            **order_columns(),
+            "held_by": Column(
+                pl.String, "whose holdings: the backtest's, or the file of `live.holdings`", isin=("backtest", "file")
+            ),
+            "late": Column(pl.Int32, "sessions that had closed since when it was said", "sessions", ge=0),
+        },
+        grain=SECTOR_DAILY,
+        across="sector",
+        anchored=LEARNED,
+        said=(*order_columns(), "held_by"),
     ),
     Dataset(
         "daily_report",

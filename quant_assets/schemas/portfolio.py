@@ -147,6 +147,10 @@ PORTFOLIO = (
                 "earns nothing, and a fall loses nothing as far as it takes one back",
                 ge=0,
             ),
+            "index_return": ratio(
+                "return of the index or fund of `backtest.benchmark`; null where none is named, or before it begins",
+                gt=-1,
+            ),
         },
         across="sector",
         anchored=LEARNED,
@@ -213,6 +217,10 @@ PORTFOLIO = (
                 "names held with a step of the price that nothing explains and that does not count as it is: a rise "
                 "earns nothing, and a fall loses nothing as far as it takes one back",
                 ge=0,
+            ),
+            "index_return": ratio(
+                "return of the index or fund of `backtest.benchmark`; null where none is named, or before it begins",
+                gt=-1,
             ),
         },
         grain=MONTHLY,

@@ -63,13 +63,15 @@ def _risk() -> Mapping[str, Column]:
 def _breakdown() -> Mapping[str, Column]:
     return {
         "as_of": as_of(),
-        "part": Column(pl.String, "what the item is", isin=("portfolio", "position", "sector", "shock", "episode")),
-        "item": Column(pl.String, "ticker, sector, shock or episode; `total` of the whole"),
+        "part": Column(
+            pl.String, "what the item is", isin=("portfolio", "position", "sector", "shock", "factor", "episode")
+        ),
+        "item": Column(pl.String, "ticker, sector, shock, factor or episode; `total` of the whole"),
         "figure": Column(
             pl.String,
             "weight; contribution to volatility (annualised), normal value at risk and historical expected shortfall "
-            "of one session, which sum to the total; sessions_to_sell; return_in_ an episode; beta; "
-            "loss (positive); coverage: share of the "
+            "of one session, which sum to the total; sessions_to_sell; return_in_ an episode; beta; exposure to a "
+            "factor, in standard deviations; loss (positive); coverage: share of the "
             "weights' sizes that traded in the episode, the rest being held against its sector's return",
         ),
         "value": Column(pl.Float64, "of the figure; fractions, and sessions where it says so", "1", nullable=True),

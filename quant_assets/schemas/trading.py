@@ -12,7 +12,64 @@ def _cost(meaning: str) -> Column:
     return ratio(f"{meaning}, over equity before costs", nullable=False)
 
 
+def order_columns() -> dict[str, Column]:
+    """What is told of an order, beside its name and session."""
+    return {
+        "action": Column(pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")),
+        "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
+        "notional": Column(
+            pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
+        ),
+        "reason": Column(
+            pl.String,
+            "why there is an order, or none",
+            isin=(
+                "new position",
+                "increase",
+                "decrease",
+                "exit",
+                "reversal",
+                "unchanged",
+                "below min_trade",
+                "not affordable",
+                "no price",
+            ),
+        ),
+        "estimated_cost": Column(
+            pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
+        ),
+        "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
+        "last_price": Column(
+            pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
+        ),
+        "held_quantity": Column(
+            pl.Float64,
+            "shares held; negative where sold short, null where no close as traded tells how many a value is",
+            "shares",
+            nullable=True,
+        ),
+        "target_quantity": Column(
+            pl.Float64, "shares held after the order; null like those held", "shares", nullable=True
+        ),
+        "target_weight": ratio("weight decided", nullable=False),
+    }
+
+
 TRADING = (
+    Dataset(
+        "benchmark",
+        "The index or fund of `backtest.benchmark` at sessions; no rows where none is named",
+        ("date",),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "ticker": Column(pl.String, "the provider's symbol"),
+            "close": Column(pl.Float64, "its close, as the provider has it", "quote currency", gt=0),
+            "index_return": ratio("return since the session before; null at the first of the series", gt=-1),
+        },
+        grain=MONTHLY,
+    ),
     Dataset(
         "trades",
         "What the backtest traded, with the costs of it",
@@ -95,13 +152,15 @@ TRADING = (
             "level": Column(
                 pl.String,
                 "`total`: the sum of the month's daily net returns into market, exposure, selection and cost; "
+                "`index`: the same sum into index (`backtest.benchmark`), sector (its equal-weight return less the "
+                "index's), exposure, selection and cost; "
                 "`selection`: into factors and what is specific to the names; `cost`: into its parts",
-                isin=("total", "selection", "cost"),
+                isin=("total", "index", "selection", "cost"),
             ),
             "name": Column(
                 pl.String,
-                "part: market (the sector's equal-weight return), exposure (of not being fully invested in it), "
-                "selection, cost; a factor or `specific`; a part of the cost",
+                "part: market (the sector's equal-weight return), or index and sector in its place; exposure (of not "
+                "being fully invested in it), selection, cost; a factor or `specific`; a part of the cost",
             ),
             "value": ratio("sum over the month's sessions of what the part gave, over equity", nullable=False),
         },
@@ -167,45 +226,7 @@ TRADING = (
         {
             "ticker": ticker(),
             "as_of": as_of(),
-            "action": Column(
-                pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")
-            ),
-            "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
-            "notional": Column(
-                pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
-            ),
-            "reason": Column(
-                pl.String,
-                "why there is an order, or none",
-                isin=(
-                    "new position",
-                    "increase",
-                    "decrease",
-                    "exit",
-                    "reversal",
-                    "unchanged",
-                    "below min_trade",
-                    "not affordable",
-                    "no price",
-                ),
-            ),
-            "estimated_cost": Column(
-                pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
-            ),
-            "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
-            "last_price": Column(
-                pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
-            ),
-            "held_quantity": Column(
-                pl.Float64,
-                "shares held; negative where sold short, null where no close as traded tells how many a value is",
-                "shares",
-                nullable=True,
-            ),
-            "target_quantity": Column(
-                pl.Float64, "shares held after the order; null like those held", "shares", nullable=True
-            ),
-            "target_weight": ratio("weight decided", nullable=False),
+            **order_columns(),
         },
         across="sector",
         anchored=LEARNED,

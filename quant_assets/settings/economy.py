@@ -1,4 +1,4 @@
-"""Settings of files whose figures are of no company: macro series, rates of exchange, crypto-currencies."""
+"""Settings of files whose figures are of no company: macro series, rates, crypto-currencies, indices."""
 
 from typing import Literal
 
@@ -59,6 +59,22 @@ class CryptoFile(GivenFile):
     Attributes:
         columns: our name to the file's, where they differ: `ticker`, `date` and `close`.
         not_read: symbols that are left out, such as one whose days are there twice.
+
+    """
+
+    columns: dict[str, str] = {}
+    not_read: tuple[str, ...] = ()
+
+
+class IndexFile(GivenFile):
+    """Daily closes of indices and funds, one row for each symbol and session, known at that session's close.
+
+    `backtest.benchmark` names the one that backtests are held against. Name the column that is adjusted for dividends
+    where the file has one: without dividends a fund seems to earn less than it did.
+
+    Attributes:
+        columns: our name to the file's, where they differ: `ticker`, `date` and `close`.
+        not_read: symbols that are left out, such as a series of percentages that may be 0.
 
     """
 

@@ -1,8 +1,9 @@
 """Settings of what is said each session, from the day on which it counts."""
 
 from datetime import date
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from quant_assets.settings.domain import FIRST_DAY, LAST_DAY
 from quant_assets.settings.group import SettingsGroup
@@ -16,12 +17,17 @@ class LiveSettings(SettingsGroup):
         go_live: first day of the ledger; without one there is none, and nothing runs by itself after a session. It must
             not move once something is said: earlier days would no longer be partitions.
         sectors: of which something is said; all eleven where empty.
+        orders: whether the orders of each session are said too: what leads from what is held to the session's weights.
+        holdings: CSV of what is held at the close (`ticker, quantity`), by sector with `{sector}` in its name; what the
+            sector's backtest holds where empty. Orders from a file are said of the last session alone.
         longest_gap: sessions that one run catches up at most, the oldest first; those after them follow with the next.
 
     """
 
     go_live: date | None = None
     sectors: tuple[str, ...] = ()
+    orders: bool = False
+    holdings: str = ""
     longest_gap: int = Field(default=63, ge=1)
 
     @field_validator("go_live")
@@ -38,6 +44,15 @@ class LiveSettings(SettingsGroup):
         if unknown:
             raise ValueError(f"sector '{unknown[0]}' does not exist; choose from {', '.join(SECTORS)}")
         return tuple(each for each in SECTORS if each in value)
+
+    @model_validator(mode="after")
+    def _by_sector(self) -> Self:
+        if self.holdings and "{sector}" not in self.holdings and len(self.of_sectors) > 1:
+            raise ValueError(
+                f"holdings '{self.holdings}' would be sold by each of {len(self.of_sectors)} sectors; give each a file "
+                "of its own with {sector} in the name, such as holdings/{sector}.csv"
+            )
+        return self
 
     @property
     def of_sectors(self) -> tuple[str, ...]:

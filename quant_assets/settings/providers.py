@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
+from quant_assets.settings.economy import CryptoFile, IndexFile, MacroFile, RatesFile
 from quant_assets.settings.formats import GivenFile
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
@@ -253,6 +253,7 @@ class FilesSettings(SettingsGroup):
     rates: RatesFile | None = None
     news: NewsFile | None = None
     crypto: CryptoFile | None = None
+    indices: IndexFile | None = None
     renames: tuple[Rename, ...] = ()
     delistings: DelistingsFile | None = None
     #: Delistings one by one, beside those of the file.
@@ -280,7 +281,17 @@ class FilesSettings(SettingsGroup):
 
         Kept with the entry, so that only what is read by a pattern follows from it.
         """
-        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro", "rates", "crypto")
+        kinds = (
+            "prices",
+            "membership",
+            "securities",
+            "delistings",
+            "fundamentals",
+            "macro",
+            "rates",
+            "crypto",
+            "indices",
+        )
         given = {kind: getattr(self, kind) for kind in kinds}
         entries = [each for kind in given.values() for each in (kind if isinstance(kind, tuple) else (kind,)) if each]
         named = {each.file for each in entries if not each.is_pattern}

@@ -155,6 +155,8 @@ class RiskSettings(SettingsGroup):
         history_months: months of stored forecasts, the decision's own among them, that back-tests look at.
         episodes: market episodes, by name, that the holdings are held against, once it is over.
         shocks: returns of the sector (of the market, for the total portfolio) that the holdings' beta is applied to.
+        factor_shocks: by characteristic of names (a column of indicators, or a feature), what a name one standard
+            deviation above the members' mean returns beyond the mean; see `risk.factor_shocks`. Empty: none.
         capital: USD that the weights are of, for the sessions that it takes to sell.
         participation: share of the median dollar volume (`indicators.liquidity_sessions`) that is sold in a session.
 
@@ -176,6 +178,11 @@ class RiskSettings(SettingsGroup):
         "inflation_2022": Episode(first=date(2022, 1, 3), last=date(2022, 10, 12)),
     }
     shocks: tuple[Annotated[float, Field(gt=-1)], ...] = (-0.2, -0.1, 0.1)
+    factor_shocks: dict[str, tuple[Annotated[float, Field(gt=-1, lt=1)], ...]] = {
+        "momentum": (-0.05,),
+        "garch_volatility": (-0.05,),
+        "dollar_volume": (-0.05,),
+    }
     capital: float = Field(default=10_000_000.0, gt=0)
     participation: float = Field(default=0.1, gt=0, le=1)
 

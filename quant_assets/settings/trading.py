@@ -59,6 +59,8 @@ class BacktestSettings(SettingsGroup):
         participation: largest share of the median dollar volume that a session's trade in a name may be; the rest is
             carried to later sessions. None is no limit.
         leverage: largest sum of a decision's weights, shorts counted negative; above 1 money is borrowed.
+        benchmark: symbol of an index or fund (`files.indices`) that results are held against beside the sector; none
+            where empty.
         turnover: limits of what is traded.
 
     """
@@ -78,6 +80,7 @@ class BacktestSettings(SettingsGroup):
     rebalancing: Literal["month", "week", "day"] = "month"
     participation: float | None = Field(default=None, gt=0, le=1)
     leverage: float = Field(default=1.0, ge=1, le=10)
+    benchmark: str = ""
     turnover: TurnoverSettings = TurnoverSettings()
 
     @property

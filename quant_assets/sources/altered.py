@@ -14,7 +14,7 @@ from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.sources.base import Source
 
 Kind = Literal[
-    "bars", "held", "snapshots", "membership", "delistings", "statements", "macro", "rates", "news", "crypto"
+    "bars", "held", "snapshots", "membership", "delistings", "statements", "macro", "rates", "news", "crypto", "indices"
 ]
 
 #: Dates that a row comes with: when it became known (null counts as known), and of which day or period it speaks.

@@ -110,6 +110,9 @@ NEWS = pl.Schema(
 #: after it, and is known from the next day on.
 CRYPTO = pl.Schema({"ticker": pl.String, "date": pl.Date, "close": pl.Float64})
 
+#: Closes of indices and funds, one row for each symbol and session, known at that session's close.
+INDICES = pl.Schema({"ticker": pl.String, "date": pl.Date, "close": pl.Float64})
+
 
 class _Named(Protocol):
     """Every answer holds only what had become known by `through`, and a later `through` changes no earlier row.
@@ -183,6 +186,14 @@ class Crypto(_Named, Protocol):
         """Closes (`CRYPTO`) of UTC days before `through`, which had ended by it, sorted by ticker and date."""
 
 
+@runtime_checkable
+class Indices(_Named, Protocol):
+    """Indices and funds that a backtest may be held against."""
+
+    def indices(self, through: date) -> pl.DataFrame:
+        """Closes (`INDICES`) of days up to `through`, sorted by ticker and date."""
+
+
 class Told(Protocol):
     """What a provider says of a file that it read."""
 
@@ -227,7 +238,7 @@ class Provider(Universe, Bars, Protocol):
 
 
 @runtime_checkable
-class Source(Provider, Statements, Macro, News, Crypto, Protocol):
+class Source(Provider, Statements, Macro, News, Crypto, Indices, Protocol):
     """Everything that the assets ask for: a provider as `sources.registry` completes it."""
 
 
@@ -237,4 +248,5 @@ WITHOUT: dict[type, str] = {
     Macro: "macro stays empty",
     News: "sentiment stays empty",
     Crypto: "crypto stays empty, and sleeve_allocation has equities and cash alone",
+    Indices: "no series can be named in backtest.benchmark",
 }

@@ -14,7 +14,7 @@ from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.settings.providers import DemoSettings
 from quant_assets.sources import demo_dirt
 from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, NEWS, SECTOR_SNAPSHOTS
-from quant_assets.sources.demo_crypto import crypto_closes
+from quant_assets.sources.demo_closes import crypto_closes, index_closes
 from quant_assets.sources.demo_dirt import Dirt
 from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP, BoolArray, IntArray
@@ -155,6 +155,10 @@ class DemoSource:
         """Closes of two simulated coins, from the simulation's first day on."""
         return _crypto(self._simulated).filter(pl.col("date") < through)
 
+    def indices(self, through: date) -> pl.DataFrame:
+        """Closes of an index of all stocks, from the simulation's first session on."""
+        return _indices(self._simulated).filter(pl.col("date") <= through)
+
 
 def _days(world: Market, positions: IntArray) -> list[date | None]:
     """Dates of positions of sessions; None for those past the calendar's end."""
@@ -226,6 +230,11 @@ def _macro(simulated: _Simulated) -> pl.DataFrame:
 @lru_cache(maxsize=2)
 def _crypto(simulated: _Simulated) -> pl.DataFrame:
     return crypto_closes(_market(simulated))
+
+
+@lru_cache(maxsize=2)
+def _indices(simulated: _Simulated) -> pl.DataFrame:
+    return index_closes(_market(simulated))
 
 
 @lru_cache(maxsize=2)

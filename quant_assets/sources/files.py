@@ -19,10 +19,10 @@ from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, NewsFile, PriceFile
-from quant_assets.sources.base import BARS, HELD, MEMBERSHIP, STATEMENTS
+from quant_assets.sources.base import BARS, CRYPTO, HELD, INDICES, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_bars import EVENTS, bars_of
+from quant_assets.sources.files_closes import closes_of
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
-from quant_assets.sources.files_crypto import crypto_of
 from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
@@ -60,7 +60,7 @@ Rows = Callable[[File | NewsFile, pl.LazyFrame], pl.LazyFrame]
 
 
 class FilesSource:
-    """Prices, membership, sectors, statements, macro series, news and crypto-currencies from files.
+    """Prices, membership, sectors, statements, macro series, news, crypto-currencies and indices from files.
 
     Small files are read once for each instance, prices lazily by ticker and date.
 
@@ -256,11 +256,14 @@ class FilesSource:
     @naming_the_file
     def crypto(self, through: date) -> pl.DataFrame:
         """Closes of the file in the settings."""
-        return self._crypto.filter(pl.col("date") < through)
+        found = closes_of(self._settings.crypto, CRYPTO, self._scan, strict=self._rows is None)
+        return found.filter(pl.col("date") < through)
 
-    @cached_property
-    def _crypto(self) -> pl.DataFrame:
-        return crypto_of(self._settings.crypto, self._scan, strict=self._rows is None)
+    @naming_the_file
+    def indices(self, through: date) -> pl.DataFrame:
+        """Closes of the indices and funds of the file in the settings."""
+        found = closes_of(self._settings.indices, INDICES, self._scan, strict=self._rows is None)
+        return found.filter(pl.col("date") <= through)
 
     @cached_property
     def _news(self) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
+from quant_assets.settings.economy import CryptoFile, IndexFile, MacroFile, RatesFile
 from quant_assets.settings.providers import (
     DelistingsFile,
     FundamentalFile,
@@ -101,6 +101,8 @@ def _dated(file: File | NewsFile, rows: pl.LazyFrame, lags: FundamentalSettings)
         return "rates", known, pl.col("date")
     if isinstance(file, CryptoFile):
         return "crypto", pl.col("date") + pl.duration(days=1), pl.col("date")
+    if isinstance(file, IndexFile):
+        return "indices", pl.col("date"), pl.col("date")
     return "macro", _macro_known(file, rows), pl.col("period")
 
 

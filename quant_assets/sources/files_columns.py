@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
+from quant_assets.settings.economy import CryptoFile, IndexFile, MacroFile, RatesFile
 from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.files_found import Part
 
@@ -13,7 +13,15 @@ MAPPING = "conf/profiles/files.yaml"
 
 Columns = Mapping[str, str | tuple[str, ...]]
 File = (
-    PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile | RatesFile | CryptoFile
+    PriceFile
+    | MembershipFile
+    | SecuritiesFile
+    | DelistingsFile
+    | FundamentalFile
+    | MacroFile
+    | RatesFile
+    | CryptoFile
+    | IndexFile
 )
 
 
@@ -27,6 +35,7 @@ KINDS: dict[type[File], str] = {
     MacroFile: "macro",
     RatesFile: "rates",
     CryptoFile: "crypto",
+    IndexFile: "indices",
 }
 
 

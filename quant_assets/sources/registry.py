@@ -15,12 +15,14 @@ from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.sources.base import (
     CRYPTO,
+    INDICES,
     MACRO,
     NEWS,
     STATEMENTS,
     WITHOUT,
     Bars,
     Crypto,
+    Indices,
     Macro,
     News,
     Provider,
@@ -181,3 +183,6 @@ class _Completed:
 
     def crypto(self, through: date) -> pl.DataFrame:
         return self.given.crypto(through) if isinstance(self.given, Crypto) else CRYPTO.to_frame()
+
+    def indices(self, through: date) -> pl.DataFrame:
+        return self.given.indices(through) if isinstance(self.given, Indices) else INDICES.to_frame()

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from quant_assets.asset_functions import Run
-from quant_assets.assets.portfolio import decisions_held, portfolio_assets, portfolio_bars
-from quant_assets.backtest.simulation import Simulated, lookback_months, simulated
+from quant_assets.assets.portfolio import portfolio_assets, portfolio_bars, portfolio_simulated
+from quant_assets.backtest.simulation import Simulated, lookback_months
 from quant_assets.errors import MissingPartitionError
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.partitions import RunPartitions, key, month_end, month_range, month_start, shift_month
@@ -75,10 +75,10 @@ def weights(first: str, last: str) -> pl.DataFrame:
     return frame.filter(pl.col("month").is_in(month_range(first, last)))
 
 
-def read(
+def asked(
     profile: Profile, settings: BacktestSettings, first: str, last: str
-) -> tuple[Run, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """A run, its weights, and the prices and delistings that it reads of the months of its windows."""
+) -> tuple[Run, pl.DataFrame, list[pl.LazyFrame]]:
+    """A run, its weights, and what is stored of prices and delistings in the months of its windows."""
     before = lookback_months(1, settings)
     run = Run(
         profile,
@@ -87,29 +87,23 @@ def read(
         dict.fromkeys(("portfolio_weights", "prices"), (-before, 0)),
     )
     window = month_range(max(shift_month(first, -before), MONTHS[0]), last)
-    decided = weights(window[0], last)
     keys = [key(sector, month) for sector in NAMES for month in window]
-    found = (profile.store.read(profile.datasets[name], keys) for name in ("prices", "delistings"))
-    return run, decided, *portfolio_bars(run, settings, 1, decided, *found)
+    found = [profile.store.read(profile.datasets[name], keys) for name in ("prices", "delistings")]
+    return run, weights(window[0], last), found
+
+
+def bars(profile: Profile, settings: BacktestSettings, month: str) -> pl.DataFrame:
+    run, decided, found = asked(profile, settings, month, month)
+    return portfolio_bars(run, settings, 1, decided, *found)[0]
 
 
 def result(profile: Profile, settings: BacktestSettings, first: str, last: str) -> Simulated:
-    run, decided, prices, delistings = read(profile, settings, first, last)
-    return simulated(
-        decided,
-        prices,
-        run.sessions("prices"),
-        decisions_held(run, "portfolio_weights", MONTHS[0]),
-        run.first_day,
-        run.last_day,
-        entry_lag=1,
-        settings=settings,
-        delistings=delistings,
-    )
+    run, decided, found = asked(profile, settings, first, last)
+    return portfolio_simulated(run, settings, 1, MONTHS[0], decided, *found)
 
 
 def test_a_sectors_first_trades_are_estimated_from_the_months_before_its_first_decision(profile: Profile) -> None:
-    _, _, prices, _ = read(profile, ITEMISED, "2022-10", "2022-10")
+    prices = bars(profile, ITEMISED, "2022-10")
     assert set(prices["ticker"]) == {"A", "B", "X"}
     assert prices.filter(pl.col("ticker") == "X")["month"].min() == "2020-06"
     traded = result(profile, ITEMISED, "2022-10", "2022-10").outcome.trades
@@ -121,7 +115,7 @@ def test_a_sectors_first_trades_are_estimated_from_the_months_before_its_first_d
 
 def test_what_could_not_be_sold_is_marked_when_it_trades_again(profile: Profile) -> None:
     """X is halted at the next decision's execution, and trades again seven months after its own."""
-    _, _, prices, _ = read(profile, ITEMISED, "2023-05", "2023-05")
+    prices = bars(profile, ITEMISED, "2023-05")
     assert prices.filter(pl.col("ticker") == "X")["date"].max() == date(2023, 5, 31)
     found = result(profile, ITEMISED, "2023-05", "2023-05")
     sold = found.outcome.trades.filter(pl.col("ticker") == "X")

@@ -9,6 +9,7 @@ import pytest
 
 from quant_assets.assets import market as market_wiring
 from quant_assets.assets import portfolio as wiring
+from quant_assets.assets import trading as trading_wiring
 from quant_assets.portfolio.covariances import Window
 from quant_assets.portfolio.history import History
 from quant_assets_tests.audit.leaks import leak, spoil
@@ -68,6 +69,22 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return real(before, backtest.with_columns(date=moved), as_of)
 
     spoil(patch, wiring, "continued", past)
+
+
+@leak(
+    "an index's close of the next session",
+    "perturbation",
+    "benchmark",
+    kind="a benchmark that reaches ahead",
+    cut=date(2023, 11, 15),
+    settings={"backtest": {"benchmark": "MARKET"}},
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def ahead(real: Any, closes: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        later = pl.col("close").shift(-1).over("ticker", order_by="date")
+        return real(closes.with_columns(close=later.fill_null(pl.col("close"))), *rest)
+
+    spoil(patch, trading_wiring, "benchmark_rows", ahead)
 
 
 @leak(

@@ -45,6 +45,7 @@ def answers(source: Source, tickers: list[str], through: date = END) -> dict[str
         "statements": source.statements(tickers, through),
         "macro": source.macro(through),
         "crypto": source.crypto(through),
+        "indices": source.indices(through),
     }
 
 
@@ -168,7 +169,7 @@ def test_shuffled_rows_are_the_same_rows(profile: Profile, tickers: list[str]) -
 
 def test_a_ticker_is_left_out_everywhere_and_history_can_start_later(profile: Profile, tickers: list[str]) -> None:
     for name, rows in answers(altered_source(profile, Without(tickers[4]), profile.settings), tickers).items():
-        assert name in ("macro", "crypto") or tickers[4] not in rows["ticker"]
+        assert name in ("macro", "crypto", "indices") or tickers[4] not in rows["ticker"]
     later = AlteredSource(profile.source, StartsLater(CUT), FundamentalSettings(), END)
     assert later.bars(tickers, START, END)["date"].min() == CUT
 

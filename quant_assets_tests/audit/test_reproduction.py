@@ -248,6 +248,7 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
         "fundamentals": [],
         "macro": [],
         "crypto": None,
+        "indices": None,
     }
     graph = Graph.at(
         tmp_path / "storage",

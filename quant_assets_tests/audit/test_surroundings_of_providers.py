@@ -45,6 +45,7 @@ FILES: dict[str, Any] = {
     ],
     "macro": [{"file": "macro.csv", "series": {"CPI": {"frequency": "monthly", "lag_days": 14}}}],
     "crypto": None,
+    "indices": None,
     "renames": [],
     "delisted": [],
 }

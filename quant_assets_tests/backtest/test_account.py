@@ -1,5 +1,6 @@
 """A simulation as rows: what adds up, what names factors and sectors gave, and ranges against months."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from quant_assets.backtest.account import account, by_sector
+from quant_assets.backtest.benchmark import with_index
 from quant_assets.backtest.capacity import by_capital
 from quant_assets.backtest.simulation import lookback_months, simulated
 from quant_assets.checks import breaches
@@ -57,6 +59,8 @@ def told(
     )
     as_ofs = [day for day in ENDS if first <= day <= last]
     earlier = indicators_of(prices).filter(pl.col("date") >= (first - timedelta(days=1)).replace(day=1))
+    index = pl.DataFrame({"date": DATES, "index_return": 0.01 * np.cos(np.arange(len(DATES)))})
+    found = replace(found, frame=with_index(found.frame, index))
     frames = account(found, prices.filter(within), earlier, as_ofs, first, settings)
     return {**frames, "backtest": found.frame}
 
@@ -87,6 +91,12 @@ def test_everything_adds_up_to_the_result(settings: BacktestSettings) -> None:
     monthly = backtest.group_by(month=pl.col("date").dt.month_start()).agg(pl.sum("net_return")).sort("month")
     total = parts.filter(pl.col("level") == "total").group_by("as_of").agg(pl.sum("value")).sort("as_of")
     assert total["value"].to_numpy() == pytest.approx(monthly["net_return"].to_numpy(), abs=1e-12)
+    by_index = parts.filter(pl.col("level") == "index").group_by("as_of").agg(pl.sum("value")).sort("as_of")
+    assert by_index["value"].to_numpy() == pytest.approx(monthly["net_return"].to_numpy(), abs=1e-12)
+    assert set(parts.filter(pl.col("level") == "index")["name"]) == {"index", "sector", "exposure", "selection", "cost"}
+    index = parts.filter((pl.col("level") == "index") & (pl.col("name") == "index")).sort("as_of")["value"]
+    each = backtest.group_by(month=pl.col("date").dt.month_start()).agg(pl.sum("index_return")).sort("month")
+    assert index.to_numpy() == pytest.approx(each["index_return"].to_numpy(), abs=1e-12)
     for level in ("selection", "cost"):
         above = parts.filter((pl.col("level") == "total") & (pl.col("name") == level)).select("as_of", "value")
         below = parts.filter(pl.col("level") == level).group_by("as_of").agg(below=pl.sum("value"))

@@ -82,6 +82,7 @@ def given_news(folder: Path) -> dict[str, Any]:
             "fundamentals": [],
             "macro": [],
             "crypto": None,
+            "indices": None,
             "renames": [],
             "delisted": [],
             "news": {"file": "news.parquet"},

@@ -118,3 +118,16 @@ def test_crypto(asked: Asked) -> None:
     assert_frame_equal(source.crypto(early), rows.filter(ended <= early))
     assert_frame_equal(rows, rows.sort("ticker", "date"))
     assert not rows.select("ticker", "date").is_duplicated().any()
+
+
+def test_indices(asked: Asked) -> None:
+    source, early, late = asked
+    if not isinstance(source, base.Indices):
+        pytest.skip("it has none")
+    rows = source.indices(late)
+    assert rows.schema == base.INDICES
+    assert len(rows)
+    assert rows.filter(pl.col("date") > late).is_empty()
+    assert_frame_equal(source.indices(early), rows.filter(pl.col("date") <= early))
+    assert_frame_equal(rows, rows.sort("ticker", "date"))
+    assert not rows.select("ticker", "date").is_duplicated().any()

@@ -125,6 +125,7 @@ def profile(tmp_path: Path) -> Profile:
         ],
         "macro": [],
         "crypto": None,
+        "indices": None,
         "renames": [],
     }
     fixed = {"as_of": date(2024, 12, 13), "partitions": {"start": "2023-10", "end": "2024-12"}, "data_dir": tmp_path}

@@ -1,9 +1,9 @@
-"""Simulated crypto-currencies: closes of every UTC day, weekends and holidays included."""
+"""Simulated closes that are of no company: crypto-currencies on every UTC day, and an index of all stocks."""
 
 import numpy as np
 import polars as pl
 
-from quant_assets.sources.base import CRYPTO
+from quant_assets.sources.base import CRYPTO, INDICES
 from quant_assets.sources.demo_draws import Stream, student
 from quant_assets.sources.demo_market import Market
 
@@ -13,6 +13,9 @@ _COINS = {"BTC-USD": (8_000.0, 0.0001, 0.6, 1.0), "ETH-USD": (600.0, 0.0001, 0.8
 #: Daily volatility of what they have in common, and of each by itself: BTC moves by about 55 % a year of 252 sessions.
 _COMMON, _OWN = 0.027, 0.012
 _DEGREES = 5.0
+
+#: Symbol of the index.
+INDEX = "MARKET"
 
 
 def crypto_closes(world: Market) -> pl.DataFrame:
@@ -31,3 +34,10 @@ def crypto_closes(world: Market) -> pl.DataFrame:
         closes = np.round(level * np.exp(np.cumsum(moves)), 2)
         found.append(pl.DataFrame({"ticker": ticker, "date": days, "close": closes}, schema=CRYPTO))
     return pl.concat(found)
+
+
+def index_closes(world: Market) -> pl.DataFrame:
+    """The mean log return of all stocks, cumulated from 1000, future sessions included (`INDICES`)."""
+    closes = np.round(1_000.0 * np.exp(np.cumsum(world.log_return.mean(axis=1))), 4)
+    days = world.sessions.astype("datetime64[D]")
+    return pl.DataFrame({"ticker": INDEX, "date": days, "close": closes}, schema=INDICES)

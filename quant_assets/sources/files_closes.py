@@ -1,23 +1,27 @@
-"""Closes of crypto-currencies of the `files` provider: one file of UTC days."""
+"""Daily closes of the `files` provider that are of no company: crypto-currencies, indices and funds."""
 
 from collections.abc import Callable
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.economy import CryptoFile
-from quant_assets.sources.base import CRYPTO
-from quant_assets.sources.files_columns import MAPPING, Columns, named
+from quant_assets.settings.economy import CryptoFile, IndexFile
+from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named
 from quant_assets.sources.files_reading import collect
 
 
-def crypto_of(
-    file: CryptoFile | None, scan: Callable[[CryptoFile, Columns], pl.LazyFrame], *, strict: bool
+def closes_of(
+    file: CryptoFile | IndexFile | None,
+    schema: pl.Schema,
+    scan: Callable[[File, Columns], pl.LazyFrame],
+    *,
+    strict: bool,
 ) -> pl.DataFrame:
-    """The closes of a file (`CRYPTO`), sorted; none where there is no file.
+    """The closes of a file, sorted by ticker and date; none where there is no file.
 
     Args:
         file: its entry in the settings.
+        schema: `ticker, date, close`, as the Protocol has them.
         scan: reads columns of it.
         strict: whether closes that cannot be right are an error.
 
@@ -26,19 +30,19 @@ def crypto_of(
 
     """
     if file is None:
-        return CRYPTO.to_frame()
-    scanned = scan(file, named(file.columns, tuple(CRYPTO)))
+        return schema.to_frame()
+    scanned = scan(file, named(file.columns, tuple(schema)))
     if file.not_read:
         scanned = scanned.filter(~pl.col("ticker").is_in(list(file.not_read)))
     # A day without a close is a day without a bar.
-    rows = collect(scanned, file.file).select(list(CRYPTO)).cast(CRYPTO).drop_nulls().sort("ticker", "date")
+    rows = collect(scanned, file.file).select(list(schema)).cast(schema).drop_nulls().sort("ticker", "date")  # type: ignore[arg-type]
     if strict:
         _refuse(file, rows)
     return rows
 
 
-def _refuse(file: CryptoFile, rows: pl.DataFrame) -> None:
-    remedy = f"correct the file, or name the symbol in files.crypto.not_read of {MAPPING}"
+def _refuse(file: CryptoFile | IndexFile, rows: pl.DataFrame) -> None:
+    remedy = f"correct the file, or name the symbol in files.{KINDS[type(file)]}.not_read of {MAPPING}"
     twice = rows.filter(pl.struct("ticker", "date").is_duplicated())
     if len(twice):
         ticker, day = twice.select("ticker", "date").row(0)
