@@ -174,7 +174,7 @@ def _rows(
     expected = parameters(asset.compute)
     ready = handed(asset.compute, profile) | dict(asset.given)
     ready |= {name: run for name, each in expected.items() if each.kind == "run"}
-    ready |= {name: None for name in missing_inputs(asset.compute, inputs)}
+    ready |= dict.fromkeys(missing_inputs(asset.compute, inputs))
     lazy = lazy_inputs(asset.compute, inputs)
     if not any(each.kind == "sector" for each in expected.values()):
         frames = {name: each if name in lazy else each.collect() for name, each in inputs.items()}
