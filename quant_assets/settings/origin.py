@@ -10,7 +10,19 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 from quant_assets.errors import SettingsError
 from quant_assets.settings.yaml_files import read_yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+#: Folder that the package lies in: the project's, or site-packages.
+ROOT = _PACKAGE.parent
+
+#: Whether the package comes from a wheel, which has `conf/` and `dbt_like_sql/` inside the package.
+INSTALLED = (_PACKAGE / "conf").is_dir()
+
+#: Folder with the `conf/` and `dbt_like_sql/` that the project brings.
+SHIPPED = _PACKAGE if INSTALLED else ROOT
+
+#: Where relative paths of settings start: in the project's folder; from a wheel, where the command was started.
+BASE = Path.cwd() if INSTALLED else ROOT
 
 #: Environment variables besides the settings themselves.
 VARIABLES = (
@@ -25,21 +37,28 @@ VARIABLES = (
 
 
 def conf_dir() -> Path:
-    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of the project."""
+    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of the project.
+
+    A package from a wheel takes `conf/` of the folder that the command was started in, where that has a base.yaml, else
+    its own.
+    """
     given = os.environ.get("QUANT_CONF_DIR")
-    return at_home(given, "QUANT_CONF_DIR") if given else ROOT / "conf"
+    if given:
+        return at_home(given, "QUANT_CONF_DIR")
+    own = BASE / "conf"
+    return own if (own / "base.yaml").is_file() else SHIPPED / "conf"
 
 
 def dagster_template() -> Path:
     """The template of a Dagster instance: `dagster.yaml` beside the settings, else the project's."""
     own = conf_dir() / "dagster.yaml"
-    return own if own.exists() else ROOT / "conf" / "dagster.yaml"
+    return own if own.exists() else SHIPPED / "conf" / "dagster.yaml"
 
 
 def profile_file(profile: str) -> str:
-    """The YAML file of a profile, for messages: from the project's folder on where it lies in it."""
+    """The YAML file of a profile, for messages: from `BASE` on where it lies in it."""
     path = conf_dir() / "profiles" / f"{profile}.yaml"
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return str(path.relative_to(BASE) if path.is_relative_to(BASE) else path)
 
 
 def at_home(path: str, what: str) -> Path:
