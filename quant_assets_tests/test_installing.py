@@ -141,13 +141,13 @@ def test_the_demo_runs_from_a_wheel_outside_the_checkout(tmp_path: Path) -> None
         name: value
         for name, value in os.environ.items()
         if not name.startswith("QUANT") and name not in ("PYTHONPATH", "DAGSTER_HOME")
-    }
+    } | {"QUANT__AS_OF": "2024-06-28"}
 
-    def quant(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def quant(*arguments: str, at: Path = folder, **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [bin_ / "quant", *arguments],
             env=environment | variables,
-            cwd=folder,
+            cwd=at,
             capture_output=True,
             text=True,
             check=False,
@@ -170,5 +170,8 @@ def test_the_demo_runs_from_a_wheel_outside_the_checkout(tmp_path: Path) -> None
     (folder / "conf" / "profiles" / "mine.yaml").write_text("source: demo\n", encoding="utf-8")
     own = quant("status", "--profile", "demo")
     assert "choose one of mine" in own.stderr
-    named = quant("status", QUANT_CONF_DIR=str(PROJECT / "conf"))
+    kept = {"QUANT_BASE_DIR": str(folder), "QUANT_CONF_DIR": str(PROJECT / "conf")}
+    named = quant("status", at=tmp_path, **kept)
     assert named.returncode == 0, named.stderr
+    again = quant("repro", "--partition", "2024-06|it", "--asset", "weights", at=tmp_path, **kept)
+    assert again.returncode == 0, again.stderr

@@ -21,14 +21,16 @@ INSTALLED = (_PACKAGE / "conf").is_dir()
 #: Folder with the `conf/` and `dbt_like_sql/` that the project brings.
 SHIPPED = _PACKAGE if INSTALLED else ROOT
 
-#: Where relative paths of settings start: in the project's folder; from a wheel, where the command was started.
-BASE = Path.cwd() if INSTALLED else ROOT
+#: Where relative paths of settings start: `QUANT_BASE_DIR`, else the project's folder, or with a package from a wheel
+#: the folder that the process was started in.
+BASE = Path(os.path.abspath(os.path.expanduser(os.environ.get("QUANT_BASE_DIR") or ("." if INSTALLED else ROOT))))
 
 #: Environment variables besides the settings themselves.
 VARIABLES = (
     "QUANT_PROFILE",
     "QUANT_DATA_DIR",
     "QUANT_CONF_DIR",
+    "QUANT_BASE_DIR",
     "QUANT_TEST_DATA_DIR",
     "QUANT_MODEL_KEY",
     "QUANT_ALERT_URL",
@@ -37,11 +39,7 @@ VARIABLES = (
 
 
 def conf_dir() -> Path:
-    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of the project.
-
-    A package from a wheel takes `conf/` of the folder that the command was started in, where that has a base.yaml, else
-    its own.
-    """
+    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of `BASE` with a base.yaml, else the project's."""
     given = os.environ.get("QUANT_CONF_DIR")
     if given:
         return at_home(given, "QUANT_CONF_DIR")
