@@ -99,7 +99,7 @@ def test_every_group_is_described_and_dev_has_it() -> None:
     page = (PROJECT / "docs" / "installing.md").read_text(encoding="utf-8")
     assert [group for group in GROUPS if f"\n| `{group}` |" not in page] == []
     (own,) = [each for each in GROUPS["dev"] if canonicalize_name(each.name) == "quant-assets"]
-    assert own.extras == GROUPS.keys() - {"dev", "docs"}
+    assert own.extras == GROUPS.keys() - {"dev"}
 
 
 def test_the_wheel_has_every_file_of_the_package_with_settings_and_sql(tmp_path: Path) -> None:
