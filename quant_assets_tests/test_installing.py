@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -121,6 +122,59 @@ def test_the_wheel_has_every_file_of_the_package_with_settings_and_sql(tmp_path:
     }
     assert names == files
     assert {"quant_assets/conf/profiles/demo.yaml", "quant_assets/reporting/templates/page.html"} <= names
+
+
+#: Takes the place of a Python in the Makefile: notes what pip is asked for, and fails where a file says so.
+PYTHON = """#!/bin/sh
+case "$*" in
+    "-m venv "*)
+        mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+        printf '#!/bin/sh\\necho computed\\n' >"$3/bin/quant" && chmod +x "$3/bin/quant" ;;
+    "-m pip "*)
+        echo "$*" >>asked
+        for number in $(seq 50); do echo "  Downloading part_$number-1.0-py3-none-any.whl (2.5 MB)"; done
+        echo "  Downloading part-1.0-py3-none-any.whl.metadata (2 kB)"
+        echo "Installing collected packages: part"
+        [ ! -e fails ] ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_installs_what_the_demo_runs_and_starts_afresh_after_an_interruption(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    python, fails, left = tmp_path / "python", tmp_path / "fails", tmp_path / ".venv" / "left"
+    python.write_text(PYTHON, encoding="utf-8")
+    python.chmod(0o755)
+
+    def make(target: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["make", target, f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    def asked() -> list[str]:
+        return [line.rpartition(" ")[2] for line in (tmp_path / "asked").read_text(encoding="utf-8").splitlines()]
+
+    done = make("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == [
+        "  25 packages, now part_25 (2.5 MB)",
+        "  50 packages, now part_50 (2.5 MB)",
+        "  50 packages, all here; unpacking them …",
+        "computed",
+    ]
+    assert make("demo").stdout == "computed\n", "once is enough"
+    assert asked() == ["."]
+    left.touch()
+    fails.touch()
+    assert make("format").returncode != 0
+    assert asked() == [".", ".[dev]"]
+    assert left.exists()
+    fails.unlink()
+    assert make("demo").stdout.startswith("An earlier installation was interrupted: starting afresh.\n")
+    assert not left.exists()
+    assert asked() == [".", ".[dev]", "."]
 
 
 @pytest.mark.nightly
