@@ -1,5 +1,6 @@
 # The ways to set up, run and check the project. `make` alone lists them.
-# The environment is .venv, made from requirements.lock the first time and again when the lock or pyproject.toml changes.
+# The environment is .venv, with the versions of requirements.lock. It is made the first time, and again when the lock or pyproject.toml
+# changes: `make demo` and `make ui` install what they run, `make test` and what else checks the rest on top (docs/installing.md).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -17,20 +18,23 @@ INTO ?= storage/walk_forward
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Written last: by the installation of what the demo runs, and by that of everything.
+CORE := $(VENV)/.installed
+EVERYTHING := $(VENV)/.complete
 
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
 .PHONY: setup
-setup: $(VENV)/.installed ## Install into .venv and nothing else
+setup: $(CORE) ## Install what the demo runs into .venv and nothing else
 
 .PHONY: demo
-demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with the picks and the report's path
+demo: $(CORE) ## Run every asset on the simulated market; ends with the picks and the report's path
 	@$(BIN)/quant demo
 
 .PHONY: ui
-ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
+ui: $(CORE) ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
 	@# The instance is made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
 	home="$$($(BIN)/quant instance init --profile $(PROFILE))" && export DAGSTER_HOME="$$home" QUANT_PROFILE=$(PROFILE) && \
 		exec $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
@@ -44,7 +48,7 @@ quick: lint ## Lint and the tests that are not marked slow, in less than a minut
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(VENV)/.installed ## Ten thousand mistakes without a traceback, innocents without an alarm, a quarter of sessions with a killed daemon
+nightly: $(EVERYTHING) ## Ten thousand mistakes without a traceback, innocents without an alarm, a quarter of sessions with a killed daemon
 	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
 	$(BIN)/pytest -m nightly $(PYTEST_ARGS)
 	AUDIT_NIGHTLY=1 $(BIN)/pytest quant_assets_tests/audit/test_innocents.py $(PYTEST_ARGS)
@@ -52,60 +56,60 @@ nightly: $(VENV)/.installed ## Ten thousand mistakes without a traceback, innoce
 
 # Apart from `make test`, which has a smaller one: some thirty processes are started, in minutes.
 .PHONY: devices
-devices: $(VENV)/.installed ## Eight pretended devices, and daemon, code server and runs killed: none is shared or lost
+devices: $(EVERYTHING) ## Eight pretended devices, and daemon, code server and runs killed: none is shared or lost
 	$(BIN)/python -m quant_assets_tests.running.device_proof
 
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
-coverage: $(VENV)/.installed ## Every test once more, with the lines that none of them reaches and a floor for their share
+coverage: $(EVERYTHING) ## Every test once more, with the lines that none of them reaches and a floor for their share
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.installed ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
+bench: $(EVERYTHING) ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
 	$(BIN)/python -m benchmarks $(TOPIC)
 
 .PHONY: scale
-scale: $(VENV)/.installed ## The whole history at 1, 2 and 4 times the tickers of QUANT_DATA_DIR: seconds and memory
+scale: $(EVERYTHING) ## The whole history at 1, 2 and 4 times the tickers of QUANT_DATA_DIR: seconds and memory
 	$(BIN)/python -m benchmarks.scale --data $(QUANT_DATA_DIR)
 
 .PHONY: study
-study: $(VENV)/.installed ## GARCH against arch on thousands of windows of the prices in QUANT_DATA_DIR
+study: $(EVERYTHING) ## GARCH against arch on thousands of windows of the prices in QUANT_DATA_DIR
 	$(BIN)/python -m benchmarks.garch_study $(QUANT_DATA_DIR)
 
 .PHONY: walk
-walk: $(VENV)/.installed ## Rank IC of 16 years of walk-forward over QUANT_DATA_DIR, with controls, kept in INTO (hours)
+walk: $(EVERYTHING) ## Rank IC of 16 years of walk-forward over QUANT_DATA_DIR, with controls, kept in INTO (hours)
 	$(BIN)/python -m benchmarks.walk_forward --data $(QUANT_DATA_DIR) --into $(INTO)
 
 .PHONY: optimisers
-optimisers: $(VENV)/.installed ## Every optimiser over 16 years of the prices in QUANT_DATA_DIR, with costs, long-only and neutral
+optimisers: $(EVERYTHING) ## Every optimiser over 16 years of the prices in QUANT_DATA_DIR, with costs, long-only and neutral
 	$(BIN)/python -m benchmarks.optimisers $(QUANT_DATA_DIR)
 
 # Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.
 .PHONY: peers
-peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib, vectorbt; Python 3.11 or 3.12)
+peers: $(EVERYTHING) ## Install the benchmarks' peers into .venv-peers (Qlib, vectorbt; Python 3.11 or 3.12)
 	$(BIN)/python -m venv --clear .venv-peers
 	.venv-peers/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r benchmarks/peers.txt
 
 .PHONY: lint
-lint: $(VENV)/.installed ## ruff, mypy and the import contracts
+lint: $(EVERYTHING) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: format
-format: $(VENV)/.installed ## Format the code and mend what ruff can mend
+format: $(EVERYTHING) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Write the table of datasets into README.md
+docs: $(EVERYTHING) ## Write the table of datasets into README.md
 	$(BIN)/python -m quant_assets.catalogue README.md
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
 .PHONY: lock
-lock: $(VENV)/.installed ## Write requirements.lock from pyproject.toml (UPGRADE=1 for new versions)
+lock: $(EVERYTHING) ## Write requirements.lock from pyproject.toml (UPGRADE=1 for new versions)
 	env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 		--no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
 
@@ -114,25 +118,46 @@ clean: ## Remove .venv, .venv-peers and caches; storage/ is kept
 	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last, and an installation that was interrupted leaves its marker: the next one then starts afresh, because
-# pip takes a half-written package for an installed one. Compiled here, because where PYTHONDONTWRITEBYTECODE is set, as in many
-# containers, each of the many processes would compile the package anew.
-$(VENV)/.installed: requirements.lock pyproject.toml
-	@set -e; \
-	python=''; \
-	for candidate in $(CANDIDATES); do \
-		if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then python=$$candidate; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-		echo "error: needs Python 3.11, 3.12 or 3.13, found $$({ $(firstword $(CANDIDATES)) --version || echo none; } 2>/dev/null); run make PYTHON=/path/to/python3.12" >&2; \
-		exit 1; \
+# What pip says, as one line on a terminal that counts the packages, and as few lines elsewhere.
+define PROGRESS
+packages=0; wheel='([^ /]+)\.(whl|tar\.gz)( \([0-9.]+ [kMG]B\))?( |$$)'; \
+while IFS= read -r line; do \
+	if [[ $$line =~ $$wheel ]]; then \
+		packages=$$((packages + 1)); told="$$packages packages, now $${BASH_REMATCH[1]%%-[0-9]*}$${BASH_REMATCH[3]}"; \
+		if [ -t 1 ]; then printf '\r\033[K  %s' "$$told"; elif ((packages % 25 == 0)); then echo "  $$told"; fi; \
+	elif [[ $$line == 'Installing collected packages'* ]]; then \
+		if [ -t 1 ]; then printf '\r\033[K'; fi; \
+		echo "  $$packages packages, all here; unpacking them …"; \
 	fi; \
-	if [ -e $(VENV)/.installing ]; then echo 'An earlier installation was interrupted: starting afresh.'; rm -rf $(VENV); fi; \
-	if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi; \
-	touch $(VENV)/.installing; \
-	echo "Installing $$(grep -c == requirements.lock) packages into $(VENV) with $$($(BIN)/python --version): a few minutes the first time …"; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
-	$(BIN)/python -m compileall -q quant_assets quant_assets_tests; \
-	rm $(VENV)/.installing; \
-	touch $@
+done
+endef
+
+# Install the project with the dependencies of $(1) and write the stamps $(2). An installation that was interrupted leaves its marker: the
+# next one then starts afresh, because pip takes a half-written package for an installed one. Compiled here, because where
+# PYTHONDONTWRITEBYTECODE is set, as in many containers, each of the many processes would compile the package anew.
+define INSTALL
+@set -eo pipefail; \
+python=''; \
+for candidate in $(CANDIDATES); do \
+	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "error: needs Python 3.11, 3.12 or 3.13, found $$({ $(firstword $(CANDIDATES)) --version || echo none; } 2>/dev/null); run make PYTHON=/path/to/python3.12" >&2; \
+	exit 1; \
+fi; \
+if [ -e $(VENV)/.installing ]; then echo 'An earlier installation was interrupted: starting afresh.'; rm -rf $(VENV); fi; \
+if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi; \
+rm -f $(2); \
+touch $(VENV)/.installing; \
+echo "Installing $(3) into $(VENV) with $$($(BIN)/python --version): $(4) the first time"; \
+$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c requirements.lock -e '$(1)' | { $(PROGRESS); }; \
+$(BIN)/python -m compileall -q quant_assets quant_assets_tests; \
+rm $(VENV)/.installing; \
+touch $(2)
+endef
+
+$(CORE): requirements.lock pyproject.toml
+	$(call INSTALL,.,$(CORE),what the demo runs,a minute or two)
+
+$(EVERYTHING): $(CORE)
+	$(call INSTALL,.[dev],$(CORE) $(EVERYTHING),all groups and the tools of the tests,a few minutes)

@@ -15,27 +15,43 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from quant_assets import __version__
+
 PROJECT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
-DIRECT = [Requirement(line) for group in (PYPROJECT["project"]["dependencies"], *EXTRAS.values()) for line in group]
+DIRECT = [
+    requirement
+    for group in (PYPROJECT["project"]["dependencies"], PYPROJECT["build-system"]["requires"], *EXTRAS.values())
+    for line in group
+    if (requirement := Requirement(line)).name != PYPROJECT["project"]["name"]  # the groups that dev names
+]
 
 #: Loaded only inside the modules that need them.
 HEAVY = {
     "arch",
+    "cvxpy",
     "fredapi",
+    "hmmlearn",
     "lightgbm",
     "lightning",
     "matplotlib",
+    "mlflow",
     "numba",
+    "onnxruntime",
     "s3fs",
+    "safetensors",
     "scipy",
+    "skfolio",
     "sklearn",
+    "skops",
     "sqlglot",
     "statsmodels",
     "threadpoolctl",
+    "tokenizers",
     "torch",
+    "vaderSentiment",
     "xgboost",
     "yfinance",
 }
@@ -47,13 +63,20 @@ def pins() -> list[Requirement]:
     return [Requirement(line) for line in LOCK.splitlines() if line and not line.lstrip().startswith("#")]
 
 
-def loaded_by(code: str) -> tuple[set[str], str]:
+def loaded_by(code: str, **variables: str) -> tuple[set[str], str]:
     """Top-level modules that a fresh interpreter has after `code`, and what it printed."""
     script = (
         f"import sys\ntry:\n    {code}\nexcept SystemExit as end:\n    assert not end.code\n"
         "print('\\nLOADED', *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | variables,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     printed, _, modules = done.stdout.rpartition("LOADED")
     return {name.partition(".")[0] for name in modules.split()}, printed
@@ -71,6 +94,23 @@ def test_the_command_shows_its_help_without_the_orchestrator() -> None:
     loaded, printed = loaded_by(f"sys.argv = ['quant', '--help']; from {module} import {function}; {function}()")
     assert all(command in printed for command in ("run", "picks", "candidates", "status", "demo"))
     assert loaded & (HEAVY | {"dagster", "pandas"}) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("quant pi", {"picks"}), ("quant picks --sector he", {"healthcare"}), ("quant run -p d", {"demo"})],
+)
+def test_a_shell_completes_commands_sectors_and_profiles(typed: str, completed: set[str]) -> None:
+    asked = {"_QUANT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    loaded, printed = loaded_by("sys.argv = ['quant']; from quant_assets.cli import main; main()", **asked)
+    assert set(printed.split()) == completed
+    assert loaded & (HEAVY | {"dagster", "pandas", "polars"}) == set()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    _, printed = loaded_by("sys.argv = ['quant', '--version']; from quant_assets.cli import main; main()")
+    assert printed.strip() == f"quant-assets {__version__}"
 
 
 def test_the_lock_holds_exact_versions_and_nothing_else() -> None:

@@ -15,6 +15,7 @@ from quant_assets.assets.training_unit import shown
 from quant_assets.learning.deep.place import Tell, forget, training_at
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 from quant_assets.learning.models.base import Learner
+from quant_assets.learning.models.transformer import refuse_without_torch
 from quant_assets.learning.observing import is_observed
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings
@@ -121,6 +122,8 @@ def pretrain(
 def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, Any], seed: int, kept: str) -> None:
     """The unit's function; where several processes train, what the first one leaves counts."""
     from quant_assets.learning.deep.place import place
+
+    refuse_without_torch(f"model {model['name']}")
     from quant_assets.learning.transformer.pretraining import pretrained
 
     learner = catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"]))

@@ -29,10 +29,10 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
-from quant_assets.settings.origin import ROOT
+from quant_assets.settings.origin import SHIPPED
 from quant_assets.settings.paths import setting, setting_type
 
-SQL_DIR = ROOT / "dbt_like_sql"
+SQL_DIR = SHIPPED / "dbt_like_sql"
 
 #: Parameter that holds the decision sessions of the run.
 DECISION_SESSIONS = "decision_sessions"

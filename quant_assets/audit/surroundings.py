@@ -40,7 +40,7 @@ from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.loading import Settings
-from quant_assets.settings.origin import ROOT, conf_dir
+from quant_assets.settings.origin import BASE, ROOT, conf_dir
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import as_given, class_of
 
@@ -282,6 +282,7 @@ def _environment(folder: Path, changes: Collection[Change]) -> dict[str, str]:
     made = {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path),
         "TMPDIR": str(folder / "tmp"),
+        "QUANT_BASE_DIR": str(BASE),  # the folder that it starts in is another
         "MPLCONFIGDIR": given.get("MPLCONFIGDIR") or str(cache),  # its list of fonts takes a second to make
     }
     if "zone" in changes:

@@ -11,10 +11,12 @@ from typing import Annotated
 
 import typer
 
+from quant_assets import __version__
 from quant_assets.cli.screen import console, show
 from quant_assets.cli.session import Session
 from quant_assets.errors import SettingsError
 from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import conf_dir
 from quant_assets.settings.sectors import SECTORS
 
 app = typer.Typer(
@@ -22,21 +24,49 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+
+
+def _profiles(incomplete: str) -> list[str]:
+    """Names for the shell to complete."""
+    return sorted(path.stem for path in (conf_dir() / "profiles").glob("*.yaml") if path.stem.startswith(incomplete))
+
 
 ProfileOption = Annotated[
     str | None,
     typer.Option(
-        "--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo]."
+        "--profile",
+        "-p",
+        help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo].",
+        autocompletion=_profiles,
     ),
 ]
 SectorOption = Annotated[
     list[str] | None,
-    typer.Option("--sector", "-s", help="Sector slug; several by commas or repeated [default: all eleven]."),
+    typer.Option(
+        "--sector",
+        "-s",
+        help="Sector slug; several by commas or repeated [default: all eleven].",
+        autocompletion=lambda incomplete: [name for name in SECTORS if name.startswith(incomplete)],
+    ),
 ]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"quant-assets {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `quant` itself; its help is the application's."""
 
 
 @app.command()

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError
+from quant_assets.io.file_system import file_system
 
 #: The disk flushes the files of several writers together: 0.5 instead of 5 ms each.
 WRITERS = 8
@@ -83,11 +83,14 @@ class ArtifactStore:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
         storage_options: passed to fsspec; credentials come from the environment.
 
+    Raises:
+        MissingPackageError: the URL needs a package that is not installed.
+
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.url = url.rstrip("/")
-        self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
+        self._fs, self._root = file_system(self.url, storage_options)
         self.local = isinstance(self._fs, LocalFileSystem)
 
     @contextlib.contextmanager

@@ -223,8 +223,8 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
         from hmmlearn.hmm import GaussianHMM  # brings scikit-learn; only those who fit normal states pay
     except ImportError as error:
         raise SettingsError(
-            "regime.markov.emissions: gaussian is fitted by hmmlearn, which is not installed; install the extra "
-            "'portfolio', or choose student_t"
+            "regime.markov.emissions: gaussian is fitted by hmmlearn, which is not installed: pip install "
+            "'quant-assets[portfolio]', or choose student_t"
         ) from error
 
     class Posterior(GaussianHMM):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from quant_assets.io.binding import bind, bound_to, check_serves
 from quant_assets.running import own_postgres
 from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.settings.origin import ROOT, at_home, dagster_template
+from quant_assets.settings.origin import BASE, at_home, dagster_template
 
 Records = Literal["postgres", "sqlite", "url"]
 
@@ -75,9 +75,9 @@ def home_of(settings: Settings) -> Path:
     """
     name, url = settings.profile, settings.storage_url
     if "://" in settings.storage:
-        own = ROOT / "storage" / "dagster" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        own = BASE / "storage" / "dagster" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     else:
-        own = ROOT / settings.storage / "dagster" / name
+        own = BASE / settings.storage / "dagster" / name
     given = os.environ.get("DAGSTER_HOME")
     home = (at_home(given, "DAGSTER_HOME") if given else own).resolve()
     if set(str(home)) & set("*?["):
@@ -105,7 +105,7 @@ def dagster_home(profile: str | None = None) -> Path:
     """
     settings = load_settings(profile)
     home, url = home_of(settings), settings.storage_url
-    config, shared = home / "dagster.yaml", ROOT / "storage" / "dagster" / settings.profile / "dagster.yaml"
+    config, shared = home / "dagster.yaml", BASE / "storage" / "dagster" / settings.profile / "dagster.yaml"
     made = not config.exists()
     if made:
         by_url = "" if settings.dagster.url is None else own_postgres.section(settings.dagster)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from quant_assets.settings.collecting_figures import FmpSettings, FredSettings
 from quant_assets.settings.collecting_news import NewsApiSettings, RedditSettings
 from quant_assets.settings.group import SettingsGroup
-from quant_assets.settings.origin import ROOT, at_home
+from quant_assets.settings.origin import BASE, at_home
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -113,4 +113,4 @@ class CollectingSettings(SettingsGroup):
     @property
     def path(self) -> Path:
         """`folder`, whole."""
-        return (ROOT / at_home(self.folder, "collecting.folder")).resolve()
+        return (BASE / at_home(self.folder, "collecting.folder")).resolve()

@@ -39,7 +39,7 @@ from quant_assets.settings.domain import (
 )
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
-from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
+from quant_assets.settings.origin import BASE, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
@@ -303,7 +303,7 @@ class Settings(ProviderSettings):
         """The profile's own storage: an absolute folder, or an fsspec URL where `storage` is one."""
         if "://" in self.storage:
             return f"{self.storage.rstrip('/')}/{self.profile}"
-        return str((ROOT / self.storage / self.profile).resolve())
+        return str((BASE / self.storage / self.profile).resolve())
 
 
 def load_settings(profile: str | None = None, **overrides: Any) -> Settings:

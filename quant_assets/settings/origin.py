@@ -10,13 +10,27 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 from quant_assets.errors import SettingsError
 from quant_assets.settings.yaml_files import read_yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+#: Folder that the package lies in: the project's, or site-packages.
+ROOT = _PACKAGE.parent
+
+#: Whether the package comes from a wheel, which has `conf/` and `dbt_like_sql/` inside the package.
+INSTALLED = (_PACKAGE / "conf").is_dir()
+
+#: Folder with the `conf/` and `dbt_like_sql/` that the project brings.
+SHIPPED = _PACKAGE if INSTALLED else ROOT
+
+#: Where relative paths of settings start: `QUANT_BASE_DIR`, else the project's folder, or with a package from a wheel
+#: the folder that the process was started in.
+BASE = Path(os.path.abspath(os.path.expanduser(os.environ.get("QUANT_BASE_DIR") or ("." if INSTALLED else ROOT))))
 
 #: Environment variables besides the settings themselves.
 VARIABLES = (
     "QUANT_PROFILE",
     "QUANT_DATA_DIR",
     "QUANT_CONF_DIR",
+    "QUANT_BASE_DIR",
     "QUANT_TEST_DATA_DIR",
     "QUANT_MODEL_KEY",
     "QUANT_ALERT_URL",
@@ -25,21 +39,24 @@ VARIABLES = (
 
 
 def conf_dir() -> Path:
-    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of the project."""
+    """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of `BASE` with a base.yaml, else the project's."""
     given = os.environ.get("QUANT_CONF_DIR")
-    return at_home(given, "QUANT_CONF_DIR") if given else ROOT / "conf"
+    if given:
+        return at_home(given, "QUANT_CONF_DIR")
+    own = BASE / "conf"
+    return own if (own / "base.yaml").is_file() else SHIPPED / "conf"
 
 
 def dagster_template() -> Path:
     """The template of a Dagster instance: `dagster.yaml` beside the settings, else the project's."""
     own = conf_dir() / "dagster.yaml"
-    return own if own.exists() else ROOT / "conf" / "dagster.yaml"
+    return own if own.exists() else SHIPPED / "conf" / "dagster.yaml"
 
 
 def profile_file(profile: str) -> str:
-    """The YAML file of a profile, for messages: from the project's folder on where it lies in it."""
+    """The YAML file of a profile, for messages: from `BASE` on where it lies in it."""
     path = conf_dir() / "profiles" / f"{profile}.yaml"
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return str(path.relative_to(BASE) if path.is_relative_to(BASE) else path)
 
 
 def at_home(path: str, what: str) -> Path:

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> DatasetStore:
 @pytest.fixture
 def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Callable[..., Outcome]:
     # Whether this checkout has been used, and so has an instance below its own storage, is none of these tests' matter.
-    monkeypatch.setattr(instance, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(instance, "BASE", tmp_path / "checkout")
 
     def call(*arguments: str, storage: str = "storage", home: str = "") -> Outcome:
         for name, value in {

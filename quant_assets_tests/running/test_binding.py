@@ -94,7 +94,7 @@ def test_a_storage_that_shared_the_default_instance_is_told_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only where there is something to tell: a storage with data, and an instance from before."""
-    monkeypatch.setattr(running, "ROOT", tmp_path)
+    monkeypatch.setattr(running, "BASE", tmp_path)
     shared = tmp_path / "storage" / "dagster" / "demo"
     for number, (before, data) in enumerate([(False, True), (True, False), (True, True)]):
         storage = tmp_path / f"storage{number}"

@@ -174,8 +174,16 @@ class About(SettingsGroup):
     validation_loss: float
 
 
-def _refuse_without_torch(said: str) -> None:
-    """Say which extra is missing, before an import does so in other words."""
+def refuse_without_torch(said: str) -> None:
+    """Say which group is missing, before an import does so in other words.
+
+    Args:
+        said: what needs it.
+
+    Raises:
+        SettingsError: something of the group `deep` is not installed; names it.
+
+    """
     lacking = [name for name in ("torch", "lightning", "safetensors") if find_spec(name) is None]
     if lacking:
         raise SettingsError(
@@ -313,6 +321,7 @@ class Transformer(Learner[Parameters]):
         return found
 
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> FineTuned:
+        refuse_without_torch("kind transformer")
         from quant_assets.learning.transformer import training
 
         told, known = self.parameters, _last_known(rows, validation)
@@ -345,7 +354,7 @@ class Transformer(Learner[Parameters]):
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> FineTuned:
         """The network of the file, every tensor in its place."""
-        _refuse_without_torch(self.said)
+        refuse_without_torch(self.said)
         from safetensors.torch import load_file
 
         from quant_assets.learning.transformer.network import TransformerStockPrediction
@@ -366,7 +375,7 @@ class Transformer(Learner[Parameters]):
 
 def _tensor(rows: Rows, days: int, maximum_sessions: int) -> WindowTensor:
     """The windows of the bars that rows lie in, made once for all of them."""
-    _refuse_without_torch("kind transformer")
+    refuse_without_torch("kind transformer")
     if rows.bars is None:
         raise DatasetError("the stock Transformer reads windows of bars, and these rows have none; pass Rows.bars")
 

