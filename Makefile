@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install into .venv and nothing else
@@ -99,8 +99,13 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Write the table of datasets into README.md
-	$(BIN)/python -m quant_assets.catalogue README.md
+docs: $(VENV)/.installed ## Write the reference of commands, settings and datasets from the code into docs/reference
+	$(BIN)/python -m quant_assets.documentation.reference docs/reference
+
+# Material's authors warn of MkDocs 2, which is not installed: the line would hide the site's own warnings.
+.PHONY: docs-site
+docs-site: $(VENV)/.installed ## Render docs/ into build/site and fail at a broken link or an unlisted page (mkdocs serve shows it)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
