@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from quant_assets.documentation.markdown import code, page, table, text
 from quant_assets.settings.loading import Settings
-from quant_assets.settings.origin import ROOT
+from quant_assets.settings.origin import conf_dir
 
 _INTRODUCTION = """
 `conf/base.yaml`, then `conf/profiles/<profile>.yaml`, then the environment; [Configuration](../configuration.md) says
@@ -94,7 +94,7 @@ def settings_page() -> str:
 
 def groups() -> Iterator[Group]:
     """Every group of settings, from the top down, in the order of the models."""
-    base = yaml.safe_load((ROOT / "conf" / "base.yaml").read_text(encoding="utf-8"))
+    base = yaml.safe_load((conf_dir() / "base.yaml").read_text(encoding="utf-8"))
     yield from _walk(Settings, "", base, {})
 
 
