@@ -24,7 +24,7 @@ EVERYTHING := $(VENV)/.complete
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
 
 .PHONY: setup
 setup: $(CORE) ## Install what the demo runs into .venv and nothing else
@@ -103,8 +103,13 @@ format: $(EVERYTHING) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(EVERYTHING) ## Write the table of datasets into README.md
-	$(BIN)/python -m quant_assets.catalogue README.md
+docs: $(EVERYTHING) ## Write the reference of commands, settings and datasets from the code into docs/reference
+	$(BIN)/python -m quant_assets.documentation.reference docs/reference
+
+# Not --quiet: warnings that are not shown are not counted by --strict. Material's advertisement about MkDocs 2 is left out.
+.PHONY: docs-site
+docs-site: $(EVERYTHING) ## Render docs/ into build/site and fail at a broken link or an unlisted page (mkdocs serve shows it)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.

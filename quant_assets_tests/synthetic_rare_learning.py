@@ -18,9 +18,7 @@ from quant_assets.learning.trained import checkpoint_rows
 from quant_assets.learning.training import train_checkpoint
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering
 from quant_assets.schemas import CHECKPOINTS, DATASETS
-from quant_assets.settings.domain import (
-    DriftSettings,
-)
+from quant_assets.settings.model_use import DriftSettings
 from quant_assets_tests.synthetic_rare import START
 from quant_assets_tests.synthetic_rare_reads import (
     APPLIES,

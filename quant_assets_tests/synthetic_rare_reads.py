@@ -19,11 +19,11 @@ from quant_assets.settings.domain import (
     GarchSettings,
     IndicatorSettings,
     LabelSettings,
-    PortfolioSettings,
     PredictionSettings,
     SectorWindows,
     TrainingSettings,
 )
+from quant_assets.settings.results import PortfolioSettings
 from quant_assets.settings.risk import Episode, MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.trading import BacktestSettings, SleeveSettings, TurnoverSettings
