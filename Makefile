@@ -14,6 +14,7 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= 2
 TOPIC ?=
 INTO ?= storage/walk_forward
+TAG ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -101,6 +102,11 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the table of datasets into README.md
 	$(BIN)/python -m quant_assets.catalogue README.md
+
+# Refuses a dirty tree, an existing tag and a version without a dated section in CHANGELOG.md. CI has run the tests of the commit.
+.PHONY: release
+release: lint ## Build wheel and sdist into dist/ and try the wheel; TAG=1 also sets the tag (else a dry run)
+	PYTHON=$(BIN)/python bash .ci/release $(if $(TAG),--tag)
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
