@@ -1,10 +1,11 @@
-"""Pages of the documentation as tests: their blocks, run in order, and what they print held against what the page shows.
+"""Pages of the documentation as tests: their blocks run in order, and what they print is compared with the page.
 
-- `console`: lines that begin with `$ ` are run, the lines below them are what they print. `quant …` and `python FILE` run
-  in this process, `export NAME=value` holds for the rest of the page, `NAME=value` before a command for it alone.
+- `console`: lines that begin with `$ ` are run, the lines below them are what they print. `quant …` and `python FILE`
+  run in this process, `export NAME=value` holds for the rest of the page, `NAME=value` before a command for it alone.
 - `python` with prompts (`>>>`) is a doctest; without prompts it is executed.
 - a block with a `title` is that file, written into the folder of the page.
-- `...` stands for what may differ, and spaces count as one. Every other language is not run.
+- `...` stands for what may differ, and spaces count as one. A command that the page shows to print `error: …` must fail,
+  every other one must not. Every other language is not run.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import re
 import runpy
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,10 @@ import pytest
 
 from quant_assets.cli import main
 
-_BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<text>.*?)^```$', re.DOTALL | re.M)
+_BLOCK = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<text>.*?)^(?P=indent)```$',
+    re.DOTALL | re.MULTILINE,
+)
 _ASSIGNED = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)")
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -43,7 +48,12 @@ def blocks(page: Path) -> list[Block]:
     """Every fenced block of a page, in order."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(found["language"], found["title"] or "", found["text"], text.count("\n", 0, found.start()) + 1)
+        Block(
+            found["language"],
+            found["title"] or "",
+            textwrap.dedent(found["text"]),
+            text.count("\n", 0, found.start()) + 1,
+        )
         for found in _BLOCK.finditer(text)
     ]
 
@@ -77,7 +87,7 @@ class Reader:
                 path.write_text(block.text, encoding="utf-8")
             elif block.language == "console":
                 for command, expected in commands(block):
-                    self._compare(f"{where}: {command}", expected, self._run(where, command))
+                    self._compare(f"{where}: {command}", expected, self._run(where, command, expected))
             elif block.language == "python" and ">>>" in block.text:
                 self._doctest(where, block.text)
             elif block.language == "python":
@@ -87,7 +97,7 @@ class Reader:
             ran += 1
         return ran
 
-    def _run(self, where: str, command: str) -> str:
+    def _run(self, where: str, command: str, expected: str = "") -> str:
         """What a command prints; the page's own folder is left out of paths."""
         words = shlex.split(command)
         if words[0] == "export":
@@ -111,7 +121,8 @@ class Reader:
                     runpy.run_path(words[1], run_name="__main__")
                     status = 0
         output = printed.getvalue().replace(f"{self.folder}{os.sep}", "")
-        assert status == 0, f"{where}: {command} ended with status {status}:\n{output}"
+        refused = expected.startswith("error:")
+        assert status == refused, f"{where}: {command} ended with status {status}:\n{output}"
         return output
 
     @staticmethod
