@@ -15,6 +15,7 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= 2
 TOPIC ?=
 INTO ?= storage/walk_forward
+TAG ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -110,6 +111,11 @@ docs: $(EVERYTHING) ## Write the reference of commands, settings and datasets fr
 .PHONY: docs-site
 docs-site: $(EVERYTHING) ## Render docs/ into build/site and fail at a broken link or an unlisted page (mkdocs serve shows it)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Refuses a dirty tree, an existing tag and a version without a dated section in CHANGELOG.md. CI has run the tests of the commit.
+.PHONY: release
+release: lint ## Build wheel and sdist into dist/ and try the wheel; TAG=1 also sets the tag (else a dry run)
+	PYTHON=$(BIN)/python bash .ci/release $(if $(TAG),--tag)
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.

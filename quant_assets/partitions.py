@@ -26,7 +26,11 @@ from quant_assets.settings.sectors import SECTORS
 
 
 def key(sector: str | None, month: str) -> str:
-    """Partition key of a sector and month (or day), or of a month alone: `key("healthcare", "2024-06")`."""
+    """Partition key of a sector and month (or day), or of a month alone.
+
+    >>> key("healthcare", "2024-06"), key(None, "2024-06")
+    ('2024-06|healthcare', '2024-06')
+    """
     return Grain(period_of(month), by_sector=bool(sector)).key(month, sector)
 
 
@@ -65,7 +69,11 @@ def month_end(month: str) -> date:
 
 
 def month_range(first: str, last: str) -> list[str]:
-    """All months from `first` to `last`, both included; empty where first is later."""
+    """All months from `first` to `last`, both included; empty where first is later.
+
+    >>> month_range("2023-11", "2024-02")
+    ['2023-11', '2023-12', '2024-01', '2024-02']
+    """
     months = []
     while first <= last:
         months.append(first)
@@ -102,6 +110,9 @@ def months_covering(sessions: int) -> int:
     """Months that hold at least `sessions` XNYS sessions wherever they lie.
 
     Since 1999 any m consecutive months hold at least 20 m - 5 sessions (the worst is September 2001 with 15).
+
+    >>> months_covering(20), months_covering(252)
+    (2, 13)
     """
     return math.ceil((sessions + 5) / 20)
 

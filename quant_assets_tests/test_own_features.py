@@ -1,7 +1,6 @@
-"""The own features of the documentation, through the real graph: columns, checks, web UI, windows, models, and what
-happens when they go."""
+"""The tutorial's own features, through the real graph: columns, checks, web UI, windows, models, and what happens when
+they go."""
 
-import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from quant_assets.learning.forecast import load_models
 from quant_assets.partitions import month_range, months_covering
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT, Graph
+from quant_assets_tests.pages import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -24,19 +24,19 @@ START = {"start": "2022-12"}
 OWN = ("range_20", "jump_60")
 
 
-def documented_example() -> str:
-    page = (PROJECT / "docs" / "extending" / "feature.md").read_text(encoding="utf-8")
-    example: str = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
+def page_example() -> str:
+    page = PROJECT / "docs" / "tutorials" / "own-feature.md"
+    (example,) = [each.text for each in blocks(page) if each.title == "conf/my_features.py"]
     assert len(example.splitlines()) <= 14, "a feature of one's own takes fewer than 15 lines"
     return example
 
 
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A settings' folder of its own with a module of features, as the documentation says."""
+    """A settings' folder of its own with a module of features, as the tutorial says."""
     folder = tmp_path / "conf"
     shutil.copytree(PROJECT / "conf", folder)
-    (folder / "my_features.py").write_text(documented_example(), encoding="utf-8")
+    (folder / "my_features.py").write_text(page_example(), encoding="utf-8")
     base = yaml.safe_load((folder / "base.yaml").read_text(encoding="utf-8"))
     (folder / "base.yaml").write_text(
         yaml.safe_dump(base | {"features": {"modules": ["my_features"]}}), encoding="utf-8"
@@ -112,7 +112,7 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
 
 def test_a_longer_lookback_reaches_the_mapping(conf: Path, tmp_path: Path) -> None:
     module = conf / "my_features.py"
-    module.write_text(documented_example().replace('("high", "low"), 19', '("high", "low"), 1_500'), encoding="utf-8")
+    module.write_text(page_example().replace('("high", "low"), 19', '("high", "low"), 1_500'), encoding="utf-8")
     graph = Graph.at(tmp_path, as_of=AS_OF, partitions=START)
     reads = graph.planner._flow.windows["features"]["prices"]
     assert reads == (-months_covering(1_500), 0)
@@ -129,8 +129,8 @@ def test_a_longer_lookback_reaches_the_mapping(conf: Path, tmp_path: Path) -> No
 def test_a_feature_that_needs_more_than_it_declares_ends_the_run(
     conf: Path, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    assert old in documented_example()
-    (conf / "my_features.py").write_text(documented_example().replace(old, new), encoding="utf-8")
+    assert old in page_example()
+    (conf / "my_features.py").write_text(page_example().replace(old, new), encoding="utf-8")
     with pytest.raises(
         SettingsError,
         match=f"features of my_features: feature 'range_20' .*{message}|features of my_features: {message}",

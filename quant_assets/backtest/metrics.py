@@ -101,7 +101,11 @@ def drawdowns(returns: Sequence[float]) -> list[float]:
 
 
 def max_drawdown(returns: Sequence[float]) -> float | None:
-    """Largest of `drawdowns`, a positive fraction; None without returns."""
+    """Largest of `drawdowns`, a positive fraction; None without returns.
+
+    >>> round(max_drawdown([0.10, -0.20, 0.05, -0.10]), 4)
+    0.244
+    """
     return max(drawdowns(returns)) if returns else None
 
 

@@ -27,7 +27,11 @@ def _all_sessions() -> NDArray[np.datetime64]:
 
 
 def why_closed(day: date) -> str | None:
-    """Why a day is not a session, in words (`a Saturday`, `Labor Day`); None if it is one."""
+    """Why a day is not a session, in words; None if it is one.
+
+    >>> why_closed(date(2024, 9, 2)), why_closed(date(2024, 9, 7)), why_closed(date(2024, 9, 3))
+    ('Labor Day', 'a Saturday', None)
+    """
     if day in sessions(day, day).tolist():
         return None
     if day.weekday() > 4:
@@ -47,6 +51,8 @@ def sessions(first: date, last: date) -> NDArray[np.datetime64]:
     Returns:
         datetime64[D] array of shape (n_sessions,), ascending.
 
+    >>> sessions(date(2024, 7, 3), date(2024, 7, 8)).astype(str).tolist()
+    ['2024-07-03', '2024-07-05', '2024-07-08']
     """
     days = _all_sessions()
     return days[np.searchsorted(days, np.datetime64(first)) : np.searchsorted(days, np.datetime64(last), side="right")]

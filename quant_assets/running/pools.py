@@ -1,6 +1,6 @@
 """The limits of Dagster's pools that a machine calls for; the initialisation of an instance sets them."""
 
-from quant_assets.learning.models import learner_type
+from quant_assets.catalogue import kind_of
 from quant_assets.runtime.devices import POOL, device_ids
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -23,5 +23,6 @@ def pool_limits(settings: Settings | None = None) -> dict[str, int]:
 
     """
     settings = settings or load_settings()
-    on_device = any(learner_type(model.kind).on_device for model in settings.models.values())
+    kind = kind_of(settings)  # which knows where the user's own kinds are
+    on_device = any(kind(model.kind).on_device for model in settings.models.values())
     return {POOL: (len(device_ids()) if on_device else 0) or UNLIMITED}

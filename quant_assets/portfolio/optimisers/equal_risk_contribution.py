@@ -53,6 +53,8 @@ def equal_contributions(covariance: FloatArray) -> FloatArray:
     Raises:
         InfeasibleError: the matrix is so far from positive semidefinite that there are no such weights.
 
+    >>> equal_contributions(np.diag([0.15**2, 0.60**2])).round(6).tolist()
+    [0.8, 0.2]
     """
     deviations = np.sqrt(np.diag(covariance))
     # In units of each name's deviation, so that the scale of the returns does not matter.

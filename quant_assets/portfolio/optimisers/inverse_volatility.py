@@ -19,6 +19,8 @@ def inverse_volatility(volatility: FloatArray) -> FloatArray:
     Args:
         volatility: output of `usable_volatility`, shape (n_names,), at least one name.
 
+    >>> inverse_volatility(np.array([0.10, 0.20, 0.20])).tolist()
+    [0.5, 0.25, 0.25]
     """
     if np.isnan(volatility).any():
         return np.full(len(volatility), 1.0 / len(volatility))
