@@ -2,6 +2,7 @@
 file may be, that every page of the documentation is found and leads somewhere."""
 
 import ast
+import doctest
 import re
 from pathlib import Path
 
@@ -149,7 +150,10 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: name(page, DOCS))
 def test_examples_are_python_that_imports_what_there_is(page: Path) -> None:
     for example in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
-        tree = ast.parse(example)
+        typed = [
+            each.source for each in doctest.DocTestParser().get_examples(example)
+        ]  # what follows >>>, where it does
+        tree = ast.parse("".join(typed) or example)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("quant_assets."):
                 path = PROJECT / (node.module or "").replace(".", "/")

@@ -21,7 +21,7 @@ from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli import sentiment_commands as sentiment_commands
 from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
-from quant_assets.cli.commands import app
+from quant_assets.cli.commands import app as app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely
 

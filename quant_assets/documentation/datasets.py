@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
@@ -47,15 +46,11 @@ def _of_graph(profile: Profile) -> tuple[dict[str, str], dict[str, list[str]], d
         reads[name] = [each.asset_key.to_user_string() for each in spec.deps if each.asset_key != spec.key]
     checks: dict[str, list[tuple[str, bool, str]]] = defaultdict(list)
     for definition in built.asset_checks or ():
-        for check in _specs(definition):
+        for check in definition.check_specs:
             if check.name not in CONTRACT:
                 name = check.asset_key.to_user_string()
                 checks[name].append((check.name, check.blocking, check.description or ""))
     return groups, reads, checks
-
-
-def _specs(definition: Any) -> Iterable[Any]:
-    return definition.check_specs
 
 
 def _contents(shown: Iterable[Dataset], groups: Mapping[str, str]) -> str:
