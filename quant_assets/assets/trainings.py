@@ -48,10 +48,10 @@ class Trainings:
         """Write the files of a model; the rows that name them come when all of them are there."""
         files = dict[str, bytes | Path]()
         for item in made:
-            if item.files and item.manifest:
+            if item.files and item.manifest and item.manifest_name:
                 files |= item.files.paths
                 files[item.manifest_name] = item.manifest
-                if not item.updated and (weights := importances_csv(item.manifest)):
+                if not item.updated and item.importances_name and (weights := importances_csv(item.manifest)):
                     files[item.importances_name] = weights
         # Side by side: a training of few rows would wait for the disk as long as it computes.
         self.run.store.write_artifacts({f"{self._folder(as_of)}/{name}": content for name, content in files.items()})

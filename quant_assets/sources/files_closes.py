@@ -35,7 +35,7 @@ def closes_of(
     if file.not_read:
         scanned = scanned.filter(~pl.col("ticker").is_in(list(file.not_read)))
     # A day without a close is a day without a bar.
-    rows = collect(scanned, file.file).select(list(schema)).cast(schema).drop_nulls().sort("ticker", "date")  # type: ignore[arg-type]
+    rows = collect(scanned, file.file).select(list(schema)).cast(schema).drop_nulls().sort("ticker", "date")
     if strict:
         _refuse(file, rows)
     return rows
