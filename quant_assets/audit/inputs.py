@@ -72,7 +72,7 @@ def source_collected(profile: Profile, cut: date) -> Source | None:
 def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
     """When the tickers' statements became known: `ticker`, `period_end`, `known_at`."""
     given = profile.source.statements(tickers, profile.last_session())
-    known = _statement_known(profile.settings.fundamentals)
+    known = statement_known(profile.settings.fundamentals)
     return given.select("ticker", "period_end", known.alias("known_at"))
 
 
@@ -154,7 +154,7 @@ class AlteredSource:
         """Statements."""
         period = ["ticker", "period_end", "frequency", "provider"]
         given = self._inner.statements(tickers, self._end)
-        known = _statement_known(self._lags).cum_max().over(period, order_by="version")
+        known = statement_known(self._lags).cum_max().over(period, order_by="version")
         altered = self._altered("statements", given, known, pl.col("period_end"))
         return altered.filter(pl.coalesce("published", "period_end") <= through)
 
@@ -217,7 +217,7 @@ class AlteredSource:
         return pl.concat([rest, new]).sort("ticker", "last_session", "known_at")
 
 
-def _statement_known(lags: FundamentalSettings) -> pl.Expr:
+def statement_known(lags: FundamentalSettings) -> pl.Expr:
     """Day from which a statement may be used, as `market.fundamentals` has it."""
     lag = pl.duration(days=lags.min_lag_days)
     first = pl.coalesce(

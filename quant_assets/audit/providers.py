@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_assets.audit.compare import compare
 from quant_assets.audit.findings import AuditResult, Comparison, Exempt
-from quant_assets.audit.inputs import readable_often, source_collected, source_ending
+from quant_assets.audit.inputs import readable_often, source_collected, source_ending, statement_known
 from quant_assets.grains import MONTH, Grain
 from quant_assets.market.calendar import sessions
 from quant_assets.market.placement import panel_tickers
@@ -65,6 +65,10 @@ class _Answer(NamedTuple):
     dated: bool = False
 
 
+def _statements(source: Source, tickers: Sequence[str], through: date) -> pl.DataFrame:
+    return source.statements(tickers, through)
+
+
 _PUBLISHED = pl.coalesce("published", "period_end")
 _RELEASED = pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))
 _ANSWERS = (
@@ -101,7 +105,7 @@ _ANSWERS = (
         "fundamentals",
         ("ticker", "period_end", "frequency", "version", "provider"),
         base.STATEMENTS,
-        lambda source, tickers, through: source.statements(tickers, through),
+        _statements,
         _PUBLISHED,
         dated=True,
     ),
@@ -179,11 +183,14 @@ def audit_provider(
         ends &= ended is not None
         for answer, given in zip(_ANSWERS, later, strict=True):
             rows = answer.ask(source, tickers, cut).filter(answer.known <= cut)
-            others = {_LATER: _as_known(answer, given, cut)}
+            others = {_LATER: (rows, _as_known(answer, given, cut))}
             if ended is not None:
-                others[_ENDS] = answer.ask(ended, tickers, cut).filter(answer.known <= cut)
+                # The files end at what may be used by the cut: without the statements that were published that day.
+                usable = statement_known(profile.settings.fundamentals) if answer.ask is _statements else answer.known
+                there = answer.ask(ended, tickers, cut).filter(answer.known <= cut)
+                others[_ENDS] = rows.filter(usable <= cut), there.filter(usable <= cut)
             if collected is not None and answer.dated:
-                others[_COLLECTED] = answer.ask(collected, tickers, cut).filter(answer.known <= cut)
+                others[_COLLECTED] = rows, answer.ask(collected, tickers, cut).filter(answer.known <= cut)
             found += _compared(answer, cut, rows, others)
     notes = (
         ()
@@ -209,14 +216,14 @@ def _as_known(answer: _Answer, rows: pl.DataFrame, cut: date) -> pl.DataFrame:
 
 
 def _compared(
-    answer: _Answer, cut: date, rows: pl.DataFrame, others: Mapping[str, pl.DataFrame]
+    answer: _Answer, cut: date, rows: pl.DataFrame, others: Mapping[str, tuple[pl.DataFrame, pl.DataFrame]]
 ) -> Iterator[Comparison]:
     dated = answer.key[1]
     columns = {name: Column(dtype, name, nullable=True) for name, dtype in answer.schema.items()}
     dataset = Dataset(answer.dataset, "", answer.key, dated, dated, columns, Grain(MONTH, by_sector=False))
     compared, differing = len(rows), 0
-    for cause, other in others.items():
-        for each in compare(dataset, other, rows).differences:
+    for cause, (given, other) in others.items():
+        for each in compare(dataset, other, given).differences:
             row, differing = each.rows.row(0, named=True), differing + 1
             yield Comparison(
                 answer.dataset,
@@ -234,5 +241,5 @@ def _compared(
                 cause=cause,
             )
     if not differing:
-        nothing = not compared and all(other.is_empty() for other in others.values())
+        nothing = not compared and all(other.is_empty() for _, other in others.values())
         yield Comparison(answer.dataset, "provider", cut, compared=compared, empty=nothing)

@@ -13,6 +13,7 @@ from quant_assets.audit.alterations import Truncated
 from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.inputs import altered_source, readable_often
 from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.audit.providers import audit_provider
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -96,6 +97,19 @@ def test_what_is_told_of_whole_files_follows_from_later_rows_and_is_no_leak(of_f
     result = audit_lookahead(of_files, sectors=["it"], assets=["fundamentals"], tests=tests, **months)
     assert [(each.asset, each.column) for each in result.failures] == []
     assert all(each.compared for each in result.comparisons)
+
+
+def test_a_statement_that_is_published_on_the_day_of_a_cut_is_not_missed_below_it(of_files: Profile) -> None:
+    """It may be used from the next day on, so the files that end at the cut are without it."""
+    months = {"first": "2024-03", "last": "2024-07"}
+    asked = audit_provider(of_files, sectors=["it"], **months)
+    cuts = sorted({each.cut for each in asked.comparisons if each.cut})
+    rows = [f"A,2023-{month:02}-28,{cut},{month}" for month, cut in zip((3, 6, 9, 12), cuts, strict=True)]
+    assert of_files.data_dir is not None
+    (of_files.data_dir / "statements.csv").write_text("\n".join([TABLES["statements"][0], *rows]), encoding="utf-8")
+    result = audit_provider(Profile(of_files.settings), sectors=["it"], **months)
+    assert [(each.asset, each.key, each.found) for each in result.failures] == []
+    assert [each.compared for each in result.comparisons if each.asset == "fundamentals"] == [1, 2, 3, 4]
 
 
 @pytest.mark.slow
