@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install into .venv and nothing else
@@ -100,8 +100,13 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Write the table of datasets into README.md
-	$(BIN)/python -m quant_assets.catalogue README.md
+docs: $(VENV)/.installed ## Write the reference of commands, settings and datasets from the code into docs/reference
+	$(BIN)/python -m quant_assets.documentation.reference docs/reference
+
+# Not --quiet: warnings that are not shown are not counted by --strict. Material's advertisement about MkDocs 2 is left out.
+.PHONY: docs-site
+docs-site: $(VENV)/.installed ## Render docs/ into build/site and fail at a broken link or an unlisted page (mkdocs serve shows it)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Refuses a dirty tree, an existing tag and a version without a dated section in CHANGELOG.md. CI has run the tests of the commit.
 .PHONY: release

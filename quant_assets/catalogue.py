@@ -1,14 +1,12 @@
 """The catalogue of a profile: its features and models, the user's own among them, and its datasets, from the settings.
 
-The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all
-derived from it. `python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between
-its two marks.
+The IO manager, the asset checks, the column schemas and descriptions in the web UI and the reference of datasets are
+all derived from it.
 """
 
 import importlib.util
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,15 +20,13 @@ from quant_assets.learning.models.base import Learner
 from quant_assets.learning.registry import packaged
 from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED, Dataset
 from quant_assets.settings.domain import ModelSettings
-from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
 from quant_assets.windows.declarations import Declared, Feature
 
 #: Datasets before which those with declared columns stand: the order is that of the flow.
 _INDICATORS_BEFORE, _FEATURES_BEFORE = "candidates", "labels"
-
-START, END = "<!-- datasets: written by `make docs` -->", "<!-- /datasets -->"
 
 
 def library(settings: Settings) -> FeatureLibrary:
@@ -153,24 +149,3 @@ def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]
         ordered += declared.get(dataset.name, ())
         ordered += (checkpoints, *deep) if dataset is CHECKPOINTS else (dataset,)
     return {dataset.name: dataset for dataset in ordered}
-
-
-def markdown_table(shown: Iterable[Dataset]) -> str:
-    """The README's table of datasets (`make docs` puts it there)."""
-    lines = ["| dataset | grain | what it holds | key | known at |", "|---|---|---|---|---|"]
-    for dataset in shown:
-        of = (f"`{dataset.name}`", dataset.grain.name, dataset.meaning, ", ".join(dataset.key), f"`{dataset.known_at}`")
-        lines.append(f"| {' | '.join(of)} |")
-    return "\n".join(lines)
-
-
-def with_table(text: str, shown: Mapping[str, Dataset]) -> str:
-    """The text with the table of datasets between the marks."""
-    return re.sub(
-        f"{START}.*{END}", lambda _: f"{START}\n{markdown_table(shown.values())}\n{END}", text, flags=re.DOTALL
-    )
-
-
-if __name__ == "__main__":
-    page, chosen = Path(sys.argv[1]), load_settings("demo")
-    page.write_text(with_table(page.read_text(encoding="utf-8"), datasets(chosen, library(chosen))), encoding="utf-8")

@@ -4,8 +4,8 @@
   run in this process, `export NAME=value` holds for the rest of the page, `NAME=value` before a command for it alone.
 - `python` with prompts (`>>>`) is a doctest; without prompts it is executed.
 - a block with a `title` is that file, written into the folder of the page.
-- `...` stands for what may differ, and spaces count as one. A command that the page shows to print `error: …` must fail,
-  every other one must not. Every other language is not run.
+- `...` stands for what may differ, and spaces count as one. A command that the page shows to print `error: …` must
+  fail, every other one must not. Every other language is not run.
 """
 
 import contextlib

@@ -60,16 +60,16 @@ from quant_assets.settings.domain import (
     BarSettings,
     CandidateSettings,
     DelistingSettings,
-    DriftSettings,
     FundamentalSettings,
     GarchSettings,
     IndicatorSettings,
     LabelSettings,
-    PortfolioSettings,
     PredictionSettings,
     SectorWindows,
     TrainingSettings,
 )
+from quant_assets.settings.model_use import DriftSettings
+from quant_assets.settings.results import PortfolioSettings
 from quant_assets.settings.risk import Episode, MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR

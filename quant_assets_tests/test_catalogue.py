@@ -1,14 +1,14 @@
-"""The catalogue against the README, what it derives from the declarations, and a user's modules that do not fit."""
+"""What the catalogue derives from the declarations, and a user's modules that do not fit."""
 
 from pathlib import Path
 
 import pytest
 
-from quant_assets.catalogue import library, own_features, with_table
+from quant_assets.catalogue import library, own_features
 from quant_assets.errors import SettingsError
 from quant_assets.settings.domain import FeatureSettings
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets_tests.graph import PROJECT, demo_datasets
+from quant_assets_tests.graph import demo_datasets
 
 FEATURE = (
     "from quant_assets.windows.declarations import Feature\n"
@@ -25,13 +25,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where modules are looked for."""
     monkeypatch.setattr("quant_assets.catalogue.conf_dir", lambda: tmp_path)
     return tmp_path
-
-
-def test_the_readme_shows_every_dataset_as_it_is() -> None:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    shown = demo_datasets()
-    assert with_table(text, shown) == text, "run make docs"
-    assert all(f"| `{name}` |" in text for name in shown)
 
 
 def test_features_are_the_declared_columns_in_order() -> None:

@@ -130,11 +130,11 @@ def links(page: Path) -> list[str]:
 
 
 def test_every_page_is_in_the_index() -> None:
-    index = {(DOCS / link).resolve() for link in links(DOCS / "README.md")}
-    assert {name(page) for page in pages() if page not in index} == {"docs/README.md"}
+    index = {(DOCS / link).resolve() for link in links(DOCS / "index.md")}
+    assert {name(page) for page in pages() if page not in index} == {"docs/index.md"}
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: name(page, DOCS))
+@pytest.mark.parametrize("page", [PROJECT / "README.md", *pages()], ids=name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in links(page):
         path, _, heading = link.partition("#")

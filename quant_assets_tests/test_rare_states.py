@@ -41,13 +41,9 @@ from quant_assets.reporting.report_data import gather
 from quant_assets.reporting.selection_plot import selection_png
 from quant_assets.reporting.tear_sheet_plot import strongest_png
 from quant_assets.schemas import CHECKPOINTS, DATASETS, LIVE
-from quant_assets.settings.domain import (
-    BarSettings,
-    CandidateSettings,
-    PromotionSettings,
-    ReportSettings,
-    StatisticsSettings,
-)
+from quant_assets.settings.domain import BarSettings, CandidateSettings
+from quant_assets.settings.model_use import PromotionSettings
+from quant_assets.settings.results import ReportSettings, StatisticsSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.selection import by_reason, compare, selection, turnover

@@ -33,7 +33,8 @@ from quant_assets.partitions import lag, lookback, month_end, month_of, month_st
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
 from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS
-from quant_assets.settings.domain import ApplicabilitySettings, PredictionSettings, RegistrySettings, TrainingSettings
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.settings.model_use import ApplicabilitySettings, RegistrySettings
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 

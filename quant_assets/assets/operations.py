@@ -13,7 +13,7 @@ from quant_assets.profile import Profile
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import ReportFrames, gather
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import ReportSettings, StatisticsSettings
+from quant_assets.settings.results import ReportSettings, StatisticsSettings
 from quant_assets.trial_log import TrialLog
 
 _HISTORY = (

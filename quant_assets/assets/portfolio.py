@@ -33,7 +33,7 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import fit_sessions, lookback_sessions
 from quant_assets.risk.regimes import market_regime as judge_market
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.results import PortfolioSettings
 from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings

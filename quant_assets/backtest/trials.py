@@ -15,7 +15,7 @@ from quant_assets.backtest.intervals import Interval, Statistic, bootstrap_inter
 from quant_assets.backtest.statistics import Moments
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.settings.domain import StatisticsSettings
+from quant_assets.settings.results import StatisticsSettings
 
 #: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings
 #: `rank_ic`.

@@ -55,7 +55,10 @@ def run(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")
+        int,
+        typer.Option(
+            "--workers", "-w", min=1, help="Sectors computed at the same time.", show_default="number of cores"
+        ),
     ] = os.cpu_count() or 1,
     memory: Annotated[
         float | None,
@@ -246,8 +249,9 @@ def lookahead(
         Path | None,
         typer.Option("--keep", help="Keep each finished sector in this folder, and take from it what is finished."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.")] = os.cpu_count()
-    or 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:
     """Compute the graph again on altered inputs: what was known by a day must not change with what came after it.
@@ -521,8 +525,9 @@ def factors(
 
 @app.command()
 def demo(
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count()
-    or 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.", show_default="number of cores")
+    ] = os.cpu_count() or 1,
 ) -> None:
     """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
 

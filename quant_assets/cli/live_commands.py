@@ -19,7 +19,10 @@ def daily(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")
+        int,
+        typer.Option(
+            "--workers", "-w", min=1, help="Sectors computed at the same time.", show_default="number of cores"
+        ),
     ] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:

@@ -12,7 +12,7 @@ from quant_assets.learning.reference import Reference
 from quant_assets.learning.rows import feature_matrix
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings
+from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings
 
 
 @dataclass(frozen=True)

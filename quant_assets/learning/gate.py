@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import polars as pl
 
-from quant_assets.settings.domain import PromotionSettings
+from quant_assets.settings.model_use import PromotionSettings
 
 #: The kind that the others are held against.
 BASELINE = "linear"

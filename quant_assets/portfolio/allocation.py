@@ -10,7 +10,7 @@ from quant_assets.errors import HistoryError
 from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
 from quant_assets.portfolio.weights import cap_weights, usable_volatility
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.results import PortfolioSettings
 from quant_assets.settings.risk import ExposureSettings
 from quant_assets.settings.sectors import SECTORS
 

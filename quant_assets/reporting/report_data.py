@@ -15,7 +15,7 @@ from quant_assets.backtest.metrics import drawdowns, since_first_execution
 from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
 from quant_assets.market.containment import known
-from quant_assets.settings.domain import ReportSettings, StatisticsSettings
+from quant_assets.settings.results import ReportSettings, StatisticsSettings
 from quant_assets.settings.sectors import SECTORS
 
 #: A date's information coefficient counts once at least this share of its predictions has a known label.

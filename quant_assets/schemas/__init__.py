@@ -2,7 +2,7 @@
 
 `DATASETS` are those that are the same for every profile. `quant_assets.catalogue` adds `indicators` and `features`,
 whose columns are declared where they are computed, and is what the IO manager, the asset checks, the web UI and the
-README's table are derived from. Computation does not live here.
+reference of datasets are derived from. Computation does not live here.
 """
 
 from quant_assets.schemas.audit import ON_DEMAND

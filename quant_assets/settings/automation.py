@@ -8,11 +8,15 @@ from quant_assets.settings.group import SettingsGroup
 class RevisionSettings(SettingsGroup):
     """What is done where a provider gives other rows than are stored for months that are over.
 
-    Its files are looked into once none of them has changed for `settle_minutes`: one that is being written is not
-    judged. Partitions of the `recompute_months` months before the newest one are computed again with all that reads
-    them, older ones are reported and left as they are (null: none is too old). A look that fails is repeated after
-    `retry_minutes`, twice that, and so on, `attempts` times; then only when a file changes again. The sensor ticks
-    every `tick_seconds`.
+    Attributes:
+        settle_minutes: how long no file may have changed before the files are looked into: one that is being written is
+            not judged.
+        recompute_months: months before the newest one whose partitions are computed again with all that reads them;
+            older ones are reported and left as they are. Null: none is too old.
+        attempts: how often a look that fails is tried; then only when a file changes again.
+        retry_minutes: wait before the second try; twice that before the third, and so on.
+        tick_seconds: interval of the sensor.
+
     """
 
     settle_minutes: float = Field(default=10.0, ge=0)
@@ -23,10 +27,14 @@ class RevisionSettings(SettingsGroup):
 
 
 class FreshnessSettings(SettingsGroup):
-    """Which assets are watched, by sector, and how many closed sessions their newest partitions may lack.
+    """Which assets are watched, by sector, for being late.
 
-    One session is lacking between a close and the end of the run that follows it. The sensor ticks every
-    `tick_seconds`.
+    Attributes:
+        assets: their names.
+        late_sessions: closed sessions that the newest partition may lack. One session is lacking between a close and
+            the end of the run that follows it.
+        tick_seconds: interval of the sensor.
+
     """
 
     assets: tuple[str, ...] = ("ohlcv", "predictions", "weights")
@@ -35,7 +43,13 @@ class FreshnessSettings(SettingsGroup):
 
 
 class VacuumSettings(SettingsGroup):
-    """After how many days the events of an ended run are dispensable that are no state of any partition."""
+    """What `quant instance vacuum` removes from Dagster's records.
+
+    Attributes:
+        keep_days: days after the end of a run for which those of its events are kept that are no state of any
+            partition.
+
+    """
 
     keep_days: int = Field(default=30, ge=1)
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from quant_assets.settings.group import SettingsGroup
-from quant_assets.settings.risk import ExposureSettings
 from quant_assets.settings.sectors import SECTORS
 
 #: The calendar of sessions begins here, and with it the earliest month of a profile.
@@ -65,15 +64,20 @@ class EventSettings(SettingsGroup):
 class BarSettings(SettingsGroup):
     """How the bars of several providers become one series, whichever the providers are.
 
-    `missing_open` says what becomes of a bar whose open alone is no price of the day: it is absent or 0, or beyond high
-    or low by `events.jump` or more (left unadjusted, say), while high, low, close and volume are good. `null` uses the
-    bar without an open: prices, returns and labels are there, and what needs an open is null. `refuse` refuses it.
+    A provider joins a ticker's series when most of its last returns agree with those of the series.
+
+    Attributes:
+        missing_open: what becomes of a bar whose open alone is no price of the day (absent, 0, or beyond high or low by
+            `events.jump` or more) while high, low, close and volume are good. `null` uses the bar without an open:
+            prices, returns and labels are there, and what needs an open is null. `refuse` refuses it.
+        splice_sessions: most returns that are compared before a provider joins a series.
+        splice_min_sessions: fewest returns that are compared.
+        splice_tolerance: largest difference of two returns that agree.
+
     """
 
     missing_open: Literal["null", "refuse"] = "null"
 
-    #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
-    #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
     splice_sessions: int = Field(default=20, ge=2)
     splice_min_sessions: int = Field(default=5, ge=2)
     splice_tolerance: float = Field(default=0.001, gt=0)
@@ -81,7 +85,13 @@ class BarSettings(SettingsGroup):
 
 
 class SectorWindows(SettingsGroup):
-    """Indicator windows of one sector, in sessions."""
+    """Indicator windows of one sector, in sessions.
+
+    Attributes:
+        moving_average: sessions of the moving average.
+        momentum_lag: sessions back to the price that momentum compares with.
+
+    """
 
     moving_average: int = Field(ge=2)
     momentum_lag: int = Field(ge=1)
@@ -90,7 +100,12 @@ class SectorWindows(SettingsGroup):
 class GarchSettings(SettingsGroup):
     """GARCH(1,1) with constant mean, refitted at each month's end.
 
-    With `leverage` it is GJR-GARCH(1,1), in which losses weigh by gamma more.
+    Attributes:
+        window: sessions of returns that a fit sees.
+        min_observations: fewest returns in it; with fewer the volatility is null.
+        distribution: of the standardised returns: `normal` or Student's `t`.
+        leverage: fit GJR-GARCH(1,1), in which losses weigh by gamma more.
+
     """
 
     window: int = Field(default=750, ge=100)
@@ -100,7 +115,14 @@ class GarchSettings(SettingsGroup):
 
 
 class IndicatorSettings(SettingsGroup):
-    """Indicators; `windows` has one entry for each sector."""
+    """Indicators; `windows` has one entry for each sector.
+
+    Attributes:
+        slope_sessions: sessions over which the slope of the moving average is taken.
+        liquidity_sessions: sessions of the median dollar volume.
+        history_sessions: sessions over which `history_sessions` of a name is counted.
+
+    """
 
     windows: dict[str, SectorWindows]
     slope_sessions: int = Field(default=5, ge=1)
@@ -117,11 +139,20 @@ class IndicatorSettings(SettingsGroup):
 
 
 class CandidateSettings(SettingsGroup):
-    """Composite score and selection. The three weights are relative to standardised parts.
-
-    A name whose median dollar volume is unknown passes `min_dollar_volume`: unknown is not illiquid.
+    """Composite score and selection of long and short candidates.
 
     Attributes:
+        momentum_weight: relative weight of standardised momentum in the score.
+        moving_average_weight: relative weight of the standardised slope of the moving average.
+        volatility_weight: relative weight of standardised low GARCH volatility.
+        standardise: how each part is made comparable over the sector's names: `zscore` or `rank`.
+        long_fraction: share of the eligible names, from the best score down, that are long candidates.
+        short_fraction: share of the eligible names, from the worst score up, that are short candidates.
+        min_history_sessions: fewest sessions of history of a candidate.
+        min_dollar_volume: least median dollar volume per session of a candidate, USD. A name whose median is unknown
+            passes: unknown is not illiquid.
+        min_volatility: least annualised GARCH volatility of a candidate, 0.02 is 2 %.
+        max_volatility: largest annualised GARCH volatility of a candidate.
         unknown_volatility: who passes the band without a GARCH volatility: everybody (`pass`), nobody (`refuse`), or
             those that are too young for one (`young`, by `indicators.garch_status`). A young name's volatility is
             unknown because it is new, which says nothing of its risk, and the band must not keep new listings out for
@@ -144,21 +175,32 @@ class CandidateSettings(SettingsGroup):
 
 
 class FundamentalSettings(SettingsGroup):
-    """Point-in-time alignment of statements, in calendar days and months."""
+    """Point-in-time alignment of statements, in calendar days and months.
+
+    Attributes:
+        min_lag_days: fewest calendar days from publication until a statement is used.
+        default_publication_lag_days: calendar days from the period's end to publication, where the publication date is
+            missing.
+        from_restatement: use figures that the provider restated only from the restatement on. Strictly point in time,
+            and a year late where a provider counts the comparative figures of the next report as a restatement.
+        lookback_months: months of statements that features look back over.
+
+    """
 
     min_lag_days: int = Field(default=1, ge=0, le=LONGEST_LAG_DAYS)
     default_publication_lag_days: int = Field(default=90, ge=1, le=LONGEST_LAG_DAYS)
-    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late
-    #: where a provider counts the comparative figures of the next report as a restatement.
     from_restatement: bool = False
     lookback_months: int = Field(default=27, ge=15)
 
 
 class FeatureSettings(SettingsGroup):
-    """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
+    """Which features models see.
 
-    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from
-    PYTHONPATH.
+    Attributes:
+        sets: ready-made sets; `quant features` lists them.
+        modules: modules of your own, each with a list `FEATURES`: a file of the settings' folder (`my_features` is
+            `conf/my_features.py`), or else importable from PYTHONPATH.
+
     """
 
     sets: tuple[str, ...] = ("core", "cross_section")
@@ -166,7 +208,13 @@ class FeatureSettings(SettingsGroup):
 
 
 class LabelSettings(SettingsGroup):
-    """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
+    """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later.
+
+    Attributes:
+        horizons: sessions from entry to exit; each is a row of its own.
+        entry_lag: sessions from the decision to the close that is traded at; at least 1.
+
+    """
 
     horizons: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20, 60)
     entry_lag: int = 1
@@ -200,6 +248,13 @@ class DelistingSettings(SettingsGroup):
     `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting
     bias in CRSP data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find
     -0.55.
+
+    Attributes:
+        failure_return: return of the last price to what holders got after a failure. The default is Shumway's mean.
+        collapse_price: last close as traded, USD, below which a delisting without a reason counts as a failure.
+        collapse_fall: fall from the highest close of the last `collapse_sessions` sessions from which on it does.
+        collapse_sessions: sessions of that highest close.
+
     """
 
     failure_return: float = Field(default=-0.30, ge=-1, le=0)
@@ -215,11 +270,14 @@ class ModelSettings(SettingsGroup):
     importable from PYTHONPATH.
 
     Attributes:
+        kind: a file of `quant_assets/learning/models`, or `module:Class` of your own.
+        horizons: which of labels.horizons are forecast; all where empty.
         task_type: `regression` fits the forward return, `classification` whether it is positive. Of the latter
             `prob_up` is the model's own probability, and `prediction` the mean return of the training rows that rose
             and of those that fell, weighed with it.
         update: whether the model learns from the rows of each month that is no training month (lightgbm, linear); else
             it stays as it was trained.
+        parameters: of the kind, where they are not its defaults.
 
     """
 
@@ -234,6 +292,14 @@ class TrainingSettings(SettingsGroup):
     """When and on what checkpoints are trained, whatever the models.
 
     Attributes:
+        cadence_months: months from one training to the next.
+        window_months: months of rows that a training sees.
+        max_checkpoint_age_months: age at which a checkpoint is too old to forecast with.
+        embargo_sessions: sessions left out between the last training label and the first test row.
+        folds: walk-forward test folds.
+        sample_every_sessions: every how many sessions a row is taken: labels of neighbouring sessions overlap.
+        min_rows: fewest training rows; with fewer there is no checkpoint.
+        seed: of every random draw of a training.
         target: what is fitted: forward returns as they are (`raw`), cut `target_limit` robust deviations from their
             session's median (`winsorised`), or normal scores of their rank (`rank`); see `learning.targets`. Metrics
             are always those of the returns as they are. Of LightGBM on two sectors from 2008 to 2013 (40 trainings),
@@ -271,6 +337,9 @@ class PredictionSettings(SettingsGroup):
     """How a checkpoint's output becomes a forecast distribution.
 
     Attributes:
+        buckets: of forecasts, in each of which the spread of the outcomes is measured.
+        min_bucket_rows: fewest rows of a bucket.
+        min_probability: bound of `prob_up`: it lies from this to 1 less this.
         calibration: of `prob_up` by the test folds of the training: Platt's line of the log odds, or none.
         interval_coverage: share of the outcomes that the interval around a prediction is made to hold.
 
@@ -281,95 +350,3 @@ class PredictionSettings(SettingsGroup):
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
     calibration: Literal["platt", "none"] = "platt"
     interval_coverage: float = Field(default=0.9, gt=0, lt=1)
-
-
-class ApplicabilitySettings(SettingsGroup):
-    """Where a checkpoint's forecasts apply: `in_range` of dataset predictions; see `learning.drift`.
-
-    Attributes:
-        max_dissimilarity: of a row from the training rows, 1 being their mean distance from each other. Half of the
-            rows of a usual month are below .6, and 0 to 13 % above 1 (see `DriftSettings`).
-        expires_after_months: months after its own in which a checkpoint is used in time; until the next one is due
-            (training.cadence_months) where null.
-
-    """
-
-    max_dissimilarity: float = Field(default=1.0, gt=0)
-    expires_after_months: int | None = Field(default=None, ge=1)
-
-
-class DriftSettings(SettingsGroup):
-    """When a sector has moved away from what its models were trained on; see `learning.drift.drifted`.
-
-    Of utilities and technology, trained at five year ends from 2015 to 2023, 0 to .12 of the features had drifted one
-    and three months later in 14 of 20 cases, .16 to .36 in four, .42 and .50 in March 2020; of the rows, 0 to .13 were
-    out of range in all but March 2020, when it was .49 and .71. Without the features' own usual index, .30 to .82 of
-    them are above .25 at any time.
-
-    Attributes:
-        max_psi: population stability index above which a feature may have drifted; .25 is what scorecards use.
-        max_drifted_share: of the features.
-        max_out_of_range: share of a month's rows.
-
-    """
-
-    max_psi: float = Field(default=0.25, gt=0)
-    max_drifted_share: float = Field(default=0.25, ge=0, le=1)
-    max_out_of_range: float = Field(default=0.25, ge=0, le=1)
-
-
-class PromotionSettings(SettingsGroup):
-    """Which trained models deserve to be used; see `learning.gate`.
-
-    Attributes:
-        max_daily_ic: mean daily IC over the test folds above which a label is suspected to leak into a feature; real
-            factors reach .03 to .06.
-
-    """
-
-    max_daily_ic: float = Field(default=0.10, gt=0, le=1)
-
-
-class RegistrySettings(SettingsGroup):
-    """What stands in for a model whose files are missing, changed or cut off, which is logged in any case.
-
-    With `previous` it is the model's checkpoint before, and where none is young enough the composite score; `refuse`
-    makes it an error.
-    """
-
-    fallback: Literal["previous", "refuse"] = "previous"
-
-
-class ReportSettings(SettingsGroup):
-    """How far back a report's plots reach."""
-
-    history_months: int = Field(default=24, ge=1)
-
-
-class StatisticsSettings(SettingsGroup):
-    """The figures beside a Sharpe ratio and a mean IC.
-
-    Samples and seed are the bootstrap's, blocks those of the overfitting's cross-validation.
-    """
-
-    bootstrap_replications: int = Field(default=1_000, ge=100)
-    seed: int = Field(default=20_240_601, ge=0)
-    overfitting_blocks: int = Field(default=16, ge=2, le=20, multiple_of=2)
-
-
-class FactorSettings(SettingsGroup):
-    """Factor statistics: the fewest names of a cross-section, and how many months a tear sheet looks back."""
-
-    min_names: int = Field(default=10, ge=3)
-    history_months: int = Field(default=120, ge=1)
-
-
-class PortfolioSettings(SettingsGroup):
-    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility.
-
-    No sector has more than `max_sector_share` of the capital; what that leaves over is cash.
-    """
-
-    allocation: Literal["equal", "inverse_volatility"] = "equal"
-    max_sector_share: float = Field(default=1.0, gt=0, le=1)
-    exposure: ExposureSettings = ExposureSettings()

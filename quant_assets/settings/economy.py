@@ -10,7 +10,13 @@ from quant_assets.settings.group import SettingsGroup
 
 
 class MacroSeries(SettingsGroup):
-    """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
+    """When an observation of a series is assumed to be known.
+
+    Attributes:
+        frequency: of the series.
+        lag_days: calendar days from the end of the period that starts on the observation's date until it is known.
+
+    """
 
     frequency: Literal["daily", "weekly", "monthly", "quarterly", "annual"]
     lag_days: int = Field(ge=0, le=LONGEST_LAG_DAYS)

@@ -18,29 +18,23 @@ from quant_assets.settings.domain import (
     ENSEMBLE,
     FIRST_DAY,
     LAST_DAY,
-    ApplicabilitySettings,
     BarSettings,
     CandidateSettings,
     DelistingSettings,
-    DriftSettings,
-    FactorSettings,
     FeatureSettings,
     FundamentalSettings,
     IndicatorSettings,
     LabelSettings,
     ModelSettings,
-    PortfolioSettings,
     PredictionSettings,
-    PromotionSettings,
-    RegistrySettings,
-    ReportSettings,
-    StatisticsSettings,
     TrainingSettings,
 )
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
+from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings, PromotionSettings, RegistrySettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
+from quant_assets.settings.results import FactorSettings, PortfolioSettings, ReportSettings, StatisticsSettings
 from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS
@@ -60,10 +54,13 @@ DEFAULT_MLFLOW = "sqlite"
 
 
 class DagsterSettings(SettingsGroup):
-    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files.
+    """Where a new Dagster instance keeps its records (runs, events).
 
-    With `url` (`postgresql://user@host:5432/database`) in that PostgreSQL, which somebody else runs. A password belongs
-    into the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
+    Attributes:
+        storage: `postgres`, the embedded PostgreSQL (for long histories), or `sqlite` files.
+        url: of a PostgreSQL that somebody else runs (`postgresql://user@host:5432/database`), in place of `storage`. A
+            password belongs into the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
+
     """
 
     storage: Literal["postgres", "sqlite"] = "postgres"
@@ -81,13 +78,17 @@ class DagsterSettings(SettingsGroup):
 
 
 class LaunchSettings(SettingsGroup):
-    """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
+    """Where a step's heavy part (a training) runs. What it makes is the same.
 
-    What it makes is the same. `processes` is how many torchrun starts: more than one only for models whose kind is
-    `distributed`, as `transformer` is; 8 devices are `processes: 8`. `device_locks` is the folder that says who
-    computes on which device; null takes `devices` in the instance's folder. Instances and containers that share a
-    machine's devices name one folder together, on a local file system. `memory_gib` is how much memory all workers of
-    `quant run` may hold together; null takes what the machine or the container has left.
+    Attributes:
+        kind: `in_process` for the step's own process, `subprocess` for one beside it, `torchrun` for several.
+        processes: how many torchrun starts: more than one only for models whose kind is `distributed`, as `transformer`
+            is; 8 devices are `processes: 8`.
+        device_locks: folder that says who computes on which device; null takes `devices` in the instance's folder.
+            Instances and containers that share a machine's devices name one folder together, on a local file system.
+        memory_gib: memory that all workers of `quant run` may hold together; null takes what the machine or the
+            container has left.
+
     """
 
     kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
@@ -124,7 +125,13 @@ class LearningSettings(SettingsGroup):
 
 
 class PartitionSettings(SettingsGroup):
-    """The months that exist. `end` (inclusive) is null where the running month is the last one."""
+    """The months that exist.
+
+    Attributes:
+        start: first month, YYYY-MM.
+        end: last month, YYYY-MM, included; null takes the running month.
+
+    """
 
     start: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
     end: str | None = Field(default=None, pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
@@ -147,7 +154,16 @@ class PartitionSettings(SettingsGroup):
 
 
 class Settings(ProviderSettings):
-    """Everything that can be set. See `conf/base.yaml` for the values and their meaning."""
+    """Everything that can be set. See `conf/base.yaml` for the values and their meaning.
+
+    Attributes:
+        profile: name of the profile, a file in `conf/profiles`; set by `--profile` or `QUANT_PROFILE`.
+        data_dir: folder of your files; set by `QUANT_DATA_DIR`.
+        storage: folder or fsspec URL (`s3://bucket/prefix`) that everything is written to; each profile has a folder of
+            its own in it.
+        as_of: last session that counts as closed, for a computation as of a day; null takes the newest one.
+
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="QUANT__",

@@ -14,6 +14,7 @@ from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
 from quant_assets.settings.formats import GivenFile
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.settings.symbols import DelistingsFile, ListedDelisting, Rename
 
 #: Name of each provider, as `source` of a profile, and where its class is ("module:Class"; imported when it is used).
 PROVIDERS = {
@@ -25,7 +26,11 @@ PROVIDERS = {
 class DemoSettings(SettingsGroup):
     """The simulated market.
 
-    `signal_strength` is the daily expected log return of one standard deviation of the planted signal.
+    Attributes:
+        seed: of every random draw: another seed is another market.
+        tickers_per_sector: companies that are members of each sector's index at any time.
+        signal_strength: daily expected log return of one standard deviation of the planted signal.
+
     """
 
     seed: int = Field(default=7, ge=0)
@@ -34,7 +39,13 @@ class DemoSettings(SettingsGroup):
 
 
 class Span(SettingsGroup):
-    """Days from `first` to `last`, both included; without a limit where null."""
+    """A span of days.
+
+    Attributes:
+        first: first day, included; without a limit where null.
+        last: last day, included; without a limit where null.
+
+    """
 
     first: date = date.min
     last: date = date.max
@@ -189,64 +200,40 @@ class FundamentalFile(GivenFile):
         return self.provider == other.provider and not own.isdisjoint(others)
 
 
-class Rename(SettingsGroup):
-    """A company that changed its symbol: from the day `since` it trades as `new`.
-
-    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars
-    before it under either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting
-    `renamed`, without a loss).
-    """
-
-    old: str
-    new: str
-    since: date
-
-
-class ListedDelisting(SettingsGroup):
-    """A delisting that is known from elsewhere: from `last_session` on the symbol is free for another company.
-
-    `known_at` is the session after `last_session` where null, when the exchange has announced it; where it is later
-    than the silence tells, or than the symbol trades again, that day counts, and no reason. Without a `reason`, the
-    price tells (`delistings`).
-    """
-
-    ticker: str
-    last_session: date
-    known_at: date | None = None
-    reason: Literal["takeover", "failure"] | None = None
-
-
-class DelistingsFile(GivenFile):
-    """A file of such delistings, one row each, with the columns `ticker` and `last_session`.
-
-    Attributes:
-        columns: our name to the file's, where they differ; `known_at` and `reason` are read only if they are named.
-        reasons: the file's reasons to ours; it must know every one in the file, null for those that say nothing.
-
-    """
-
-    columns: dict[str, str] = {}
-    reasons: dict[str, Literal["takeover", "failure"] | None] = {"takeover": "takeover", "failure": "failure"}
-
-
 class NewsFile(SettingsGroup):
     """News in Parquet, with the columns of `sources.base.NEWS` (`ticker`, `text`, `publisher` and `provider` may lack).
 
     `known_at` is when an item could be read, in UTC; `published` may be earlier.
+
+    Attributes:
+        file: its name in the folder of `QUANT_DATA_DIR`.
+
     """
 
     file: str = Field(min_length=1)
 
 
 class FilesSettings(SettingsGroup):
-    """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them."""
+    """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them.
+
+    Attributes:
+        sector: sector of every ticker where `securities` is null.
+        delisted_after_sessions: sessions without a bar after which a ticker counts as delisted; sessions that its files
+            lost do not count.
+        delisted_after_habit: a ticker that trades rarely counts as delisted once it is silent for so many times its
+            longest silence of the last `another_company_after_sessions` sessions.
+        another_company_after_sessions: a symbol that trades again after more silent sessions is another company's;
+            before, its company goes on.
+        currency: of prices and statements where neither their file nor its mapping tells. Prices are not converted:
+            thresholds such as candidates.min_dollar_volume are in their currency.
+
+    """
 
     prices: tuple[PriceFile, ...] = ()
     membership: MembershipFile | None = None
     #: Who is a member where `membership` is null.
     members: MemberRule = MemberRule()
     securities: SecuritiesFile | None = None
-    #: The sector of every ticker where `securities` is null.
     sector: str | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
@@ -270,8 +257,6 @@ class FilesSettings(SettingsGroup):
     #: A symbol that trades again after more silent sessions is another company's; before, its company goes on. Symbols
     #: that were handed on in the data of files.yaml: 314 and 438 sessions.
     another_company_after_sessions: int = Field(default=252, ge=20)
-    #: Of prices and statements where neither their file nor its mapping tells. Prices are not converted: thresholds
-    #: such as candidates.min_dollar_volume are in their currency.
     currency: str = Field(default="USD", min_length=1)
 
     @model_validator(mode="after")
@@ -364,7 +349,13 @@ class FilesSettings(SettingsGroup):
 
 
 class ProviderSettings(BaseSettings):
-    """Which provider a profile has, and the settings of each under its name; a provider may do without."""
+    """Which provider a profile has, and the settings of each under its name; a provider may do without.
+
+    Attributes:
+        source: where bars, statements and news come from: `demo` (a simulated market) or `files` (a folder of your
+            own).
+
+    """
 
     source: str
     demo: DemoSettings = DemoSettings()

@@ -82,7 +82,14 @@ class MarkovSettings(SettingsGroup):
 
 
 class RegimeMultipliers(SettingsGroup):
-    """Exposure of a regime, 1 being fully invested. Unknown has none here: the portfolio says what it makes of it."""
+    """Exposure of a regime, 1 being fully invested. Unknown has none here: the portfolio says what it makes of it.
+
+    Attributes:
+        risk_off: in risk-off.
+        normal: in neither.
+        risk_on: in risk-on.
+
+    """
 
     risk_off: float = Field(default=0.5, ge=0)
     normal: float = Field(default=1.0, ge=0)
@@ -92,7 +99,15 @@ class RegimeMultipliers(SettingsGroup):
 class RegimeSettings(SettingsGroup):
     """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
 
-    Beside it stands `state`, by three-way rules or a hidden Markov model (`detection`), with its exposure.
+    Beside it stands `state`, one of three regimes, with its exposure.
+
+    Attributes:
+        volatility_sessions: returns of the realised volatility.
+        drawdown_sessions: sessions of the high that a drawdown is measured from.
+        max_volatility: annualised volatility above which it is risk-off.
+        max_drawdown: drawdown beyond which it is risk-off.
+        detection: what `state` and its exposure follow from: three-way `rules`, or a hidden Markov model (`markov`).
+
     """
 
     volatility_sessions: int = Field(default=21, ge=2)
@@ -128,7 +143,13 @@ class ExposureSettings(SettingsGroup):
 
 
 class Episode(SettingsGroup):
-    """A dated market episode: from the close of the first day's session to that of the last day's."""
+    """A dated market episode: from the close of the first day's session to that of the last day's.
+
+    Attributes:
+        first: first day.
+        last: last day.
+
+    """
 
     first: date
     last: date

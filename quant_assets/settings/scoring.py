@@ -9,7 +9,15 @@ from quant_assets.settings.sectors import SECTORS
 
 
 class FactorWeights(SettingsGroup):
-    """Relative weights of the four factors of the composite, shares of 1 by default."""
+    """Relative weights of the four factors of the composite, shares of 1 by default.
+
+    Attributes:
+        valuation: weight of cheapness.
+        quality: weight of profitability and balance sheet.
+        momentum: weight of past returns and forecasts.
+        risk: weight of low risk.
+
+    """
 
     valuation: float = Field(default=0.30, ge=0)
     quality: float = Field(default=0.25, ge=0)

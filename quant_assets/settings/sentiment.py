@@ -13,7 +13,14 @@ WITHOUT_FILES = ("vader",)
 
 
 class CompanyName(SettingsGroup):
-    """What a company is called in titles, as it is written there, from `since` to `until` (both included)."""
+    """What a company is called in titles.
+
+    Attributes:
+        name: as it is written there.
+        since: first day of the name, included.
+        until: last day of the name, included.
+
+    """
 
     name: str = Field(min_length=2)
     since: date = date.min

@@ -89,9 +89,9 @@ class ConstraintSettings(SettingsGroup):
 class WeightSettings(SettingsGroup):
     """Weights of one sector, by the forecasts of one model.
 
-    It is the first of `models` where none is named; `ensemble` follows all of them together.
-
     Attributes:
+        model: name of the model that is followed; the first of `models` where null, all of them together where
+            `ensemble`.
         top_n: names held of each side at most.
         horizon: of the forecasts, in sessions.
         max_weight: largest size of a weight, as a share of the sector's capital.
@@ -106,8 +106,8 @@ class WeightSettings(SettingsGroup):
         turnover_penalty: of `mean_variance`: expected return per year that trading all capital once must earn more.
         tail: of `mean_cvar`: share of the worst sessions whose mean loss is the risk.
         prior_uncertainty: of `black_litterman`, tau: variance of the prior means in units of the returns' own.
-        skill: correlation of scores and outcomes that is assumed where a composite score, which has no unit, stands
-            for a forecast.
+        skill: correlation of scores and outcomes that is assumed where a composite score, which has no unit, stands for
+            a forecast.
 
     """
 

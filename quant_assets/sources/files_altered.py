@@ -10,14 +10,8 @@ import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
-from quant_assets.settings.providers import (
-    DelistingsFile,
-    FundamentalFile,
-    MembershipFile,
-    NewsFile,
-    PriceFile,
-    SecuritiesFile,
-)
+from quant_assets.settings.providers import FundamentalFile, MembershipFile, NewsFile, PriceFile, SecuritiesFile
+from quant_assets.settings.symbols import DelistingsFile
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_columns import File

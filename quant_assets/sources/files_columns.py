@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
-from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.symbols import DelistingsFile
 from quant_assets.sources.files_found import Part
 
 #: Where the user mends a mapping.

@@ -13,7 +13,7 @@ from quant_assets.market import calendar
 from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.market.panel import IntArray
 from quant_assets.market.provider_gaps import LOST_SHARE, lacking
-from quant_assets.settings.providers import DelistingsFile, ListedDelisting, Rename
+from quant_assets.settings.symbols import DelistingsFile, ListedDelisting, Rename
 from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.files_columns import MAPPING, Columns, named, optional
 from quant_assets.sources.files_reading import collect

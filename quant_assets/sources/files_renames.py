@@ -7,7 +7,7 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
-from quant_assets.settings.providers import Rename
+from quant_assets.settings.symbols import Rename
 from quant_assets.sources.files_columns import MAPPING
 
 

@@ -8,8 +8,9 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.universe import listed, most_liquid
-from quant_assets.settings.providers import FilesSettings, MemberRule, MembershipFile, PriceFile, Rename, SecuritiesFile
+from quant_assets.settings.providers import FilesSettings, MemberRule, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.settings.symbols import Rename
 from quant_assets.sources.base import MEMBERSHIP
 from quant_assets.sources.files_columns import MAPPING
 from quant_assets.sources.files_reading import collect

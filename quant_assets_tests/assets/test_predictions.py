@@ -15,7 +15,7 @@ from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.partitions import RunPartitions, key, month_range
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
-from quant_assets.settings.domain import RegistrySettings
+from quant_assets.settings.model_use import RegistrySettings
 from quant_assets_tests.synthetic_predictions import AS_OF, SECTOR, TRAININGS, profile_at, write
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from quant_assets.backtest.metrics import sharpe
 from quant_assets.backtest.statistics import Moments
 from quant_assets.backtest.trials import EVIDENCE_UNITS, MEASURED, Trial, Tried, evidence
 from quant_assets.market.calendar import sessions
-from quant_assets.settings.domain import StatisticsSettings
+from quant_assets.settings.results import StatisticsSettings
 
 DAYS = sessions(date(2015, 1, 2), date(2016, 12, 30))
 FIRST, LAST = date(2015, 1, 2), date(2016, 12, 30)

@@ -18,7 +18,8 @@ from quant_assets.learning.ensemble import combined
 from quant_assets.learning.reference import KeptReference, Reference, kept_reference
 from quant_assets.learning.registry import Loaded
 from quant_assets.schemas import CHECKPOINTS, DATASETS
-from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings, PredictionSettings
+from quant_assets.settings.domain import PredictionSettings
+from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings
 
 RNG = np.random.default_rng(3)
 NAMES = tuple(f"f{place}" for place in range(6))

@@ -7,8 +7,8 @@ import pytest
 
 from quant_assets.learning.gate import against, beaten, gated, suspected
 from quant_assets.schemas import CHECKPOINTS
-from quant_assets.settings.domain import PromotionSettings
 from quant_assets.settings.loading import load_settings
+from quant_assets.settings.model_use import PromotionSettings
 
 EARLY, LATE = date(2024, 3, 28), date(2024, 6, 28)
 SETTINGS = PromotionSettings()

@@ -6,7 +6,7 @@ import pytest
 from quant_assets.errors import HistoryError
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.results import PortfolioSettings
 from quant_assets.settings.risk import ExposureSettings
 
 MAY, JUNE = date(2016, 5, 31), date(2016, 6, 30)

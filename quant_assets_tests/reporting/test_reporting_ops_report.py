@@ -20,7 +20,7 @@ from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render, track_length
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import ReportSettings
+from quant_assets.settings.results import ReportSettings
 
 JUNE = date(2016, 6, 30)
 HOSTILE = "<script>alert('$x^2$')</script>"
@@ -330,7 +330,7 @@ from datetime import date
 from quant_assets.reporting.report_data import ReportFrames, gather
 from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import preview_png, render
-from quant_assets.settings.domain import ReportSettings
+from quant_assets.settings.results import ReportSettings
 frames = ReportFrames(**{{f.name: pl.read_parquet(f"{tmp_path}/{{f.name}}.parquet") for f in fields(ReportFrames)}})
 assert "matplotlib" not in sys.modules
 report = gather("healthcare", date(2016, 6, 30), frames, ReportSettings(), 20)

@@ -1,0 +1,22 @@
+"""Writes the reference pages: `python -m quant_assets.documentation.reference docs/reference`, as `make docs` does."""
+
+import sys
+from pathlib import Path
+
+from quant_assets.documentation.commands import commands_page
+from quant_assets.documentation.datasets import datasets_page
+from quant_assets.documentation.settings import settings_page
+
+#: Each page by its file's name, and what gives its text.
+PAGES = {"commands.md": commands_page, "settings.md": settings_page, "datasets.md": datasets_page}
+
+
+def write(folder: Path) -> None:
+    """Write every page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, made in PAGES.items():
+        (folder / name).write_text(made(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
