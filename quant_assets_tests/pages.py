@@ -2,7 +2,7 @@
 
 - `console`: lines that begin with `$ ` are run, the lines below them are what they print. `quant …` and `python FILE`
   run in this process, `export NAME=value` holds for the rest of the page, `NAME=value` before a command for it alone.
-- `python` with prompts (`>>>`) is a doctest; without prompts it is executed.
+- `pycon` (with prompts, `>>>`) is a doctest, `python` is executed.
 - a block with a `title` is that file, written into the folder of the page.
 - `...` stands for text that may differ, and spaces count as one. A command must fail if the page shows that it prints
   `error: …`, and must not fail otherwise. Every other language is not run.
@@ -88,7 +88,7 @@ class Reader:
             elif block.language == "console":
                 for command, expected in commands(block):
                     self._compare(f"{where}: {command}", expected, self._run(where, command, expected))
-            elif block.language == "python" and ">>>" in block.text:
+            elif block.language == "pycon":
                 self._doctest(where, block.text)
             elif block.language == "python":
                 exec(compile(block.text, where, "exec"), self.names)  # noqa: S102

@@ -27,6 +27,8 @@ OWN = ("range_20", "jump_60")
 def page_example() -> str:
     page = PROJECT / "docs" / "tutorials" / "own-feature.md"
     (example,) = [each.text for each in blocks(page) if each.title == "conf/my_features.py"]
+    reference = (PROJECT / "docs" / "extending" / "feature.md").read_text(encoding="utf-8")
+    assert example in reference, "two pages show the same example"
     assert len(example.splitlines()) <= 14, "a feature of one's own takes fewer than 15 lines"
     return example
 
