@@ -25,7 +25,7 @@ EVERYTHING := $(VENV)/.complete
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 17
 
 .PHONY: setup
 setup: $(CORE) ## Install what the demo runs into .venv and nothing else
