@@ -19,6 +19,7 @@ from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
 from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli import sentiment_commands as sentiment_commands
+from quant_assets.cli import storage_commands as storage_commands
 from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
 from quant_assets.cli.commands import app

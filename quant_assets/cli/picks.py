@@ -71,11 +71,5 @@ def _others(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> 
     }
 
 
-def report_url(profile: Profile, sector: str, month: str) -> str:
-    """Where the report of a sector and month is."""
-    rows = profile.store.read(profile.datasets["ops_report"], [key(sector, month)]).collect()
-    return profile.store.artifact_url(rows["report_file"][0])
-
-
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
