@@ -20,6 +20,7 @@ from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, kinds, learner_type
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.registry import packaged
+from quant_assets.own_sql import own_datasets
 from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED, Dataset
 from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
@@ -152,7 +153,8 @@ def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]
     for dataset in DATASETS.values():
         ordered += declared.get(dataset.name, ())
         ordered += (checkpoints, *deep) if dataset is CHECKPOINTS else (dataset,)
-    return {dataset.name: dataset for dataset in ordered}
+    packaged_ones = {dataset.name: dataset for dataset in ordered}
+    return packaged_ones | {dataset.name: dataset for dataset in own_datasets(settings, packaged_ones)}
 
 
 def markdown_table(shown: Iterable[Dataset]) -> str:

@@ -1,8 +1,12 @@
-"""What the commands that read stored partitions have in common: a view of the past sees nothing written after it."""
+"""What the commands that read stored partitions have in common: whether they are too new, or made by other settings."""
 
 from collections.abc import Iterable
 
 from quant_assets.errors import SettingsError
+from quant_assets.graph import build_defs
+from quant_assets.partitions import key
+from quant_assets.planning.plan import Planner
+from quant_assets.planning.staleness import UNRECORDED, Staleness
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -24,3 +28,29 @@ def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]
                 f"{profile.settings.as_of}; set QUANT__STORAGE to another folder for a view of the past and run the "
                 "month there"
             )
+
+
+def made_otherwise(profile: Profile, name: str, sector: str, month: str) -> dict[str, str]:
+    """Which stored partitions behind one of a sector and month were made by other code or settings than there are now.
+
+    Returns:
+        The reason by asset, upstream first; of partitions that record nothing there is none.
+
+    """
+    defs = build_defs(profile.settings)
+    planner = Planner(defs, profile)
+    staleness = Staleness(profile, (defs.resources or {})["parquet"].recorder)
+    behind, left = {name}, [name]
+    while left:
+        new = set(planner.reads(left.pop())) - behind
+        behind |= new
+        left += new
+    found = {}
+    for each in planner.order:
+        dataset = profile.datasets[each]
+        where = key(sector if dataset.grain.by_sector else None, month)
+        if each in behind and not profile.store.missing(dataset, [where]):
+            why = staleness.own(each, where)
+            if why not in (None, "", UNRECORDED):
+                found[each] = str(why)
+    return found

@@ -194,7 +194,11 @@ def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, 
         own.tell("began", what, os.getpid())
 
     began(f"runs of {', '.join(chain[0].sectors) or 'what spans sectors'}")
-    return _outcome(chain, profile, lambda dataset, partitions: own.tell("written", dataset, partitions), began, tags)
+
+    def written(dataset: str, partitions: int) -> None:
+        own.tell("written", dataset, partitions)
+
+    return _outcome(chain, profile, written, began, tags, lambda: own.interrupted)
 
 
 @dataclass
@@ -228,6 +232,7 @@ def _outcome(
     progress: Progress,
     began: Callable[[str], None] = _nobody,
     tags: Mapping[str, str] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Execute a chain up to its first failing run; the reason of that, or None, and what was written."""
     prepare_bulk_runs()
@@ -244,7 +249,15 @@ def _outcome(
         # needs it.
         with partition_loading_context(effective_dt=datetime.now(UTC)):
             written = Tally()
-            reason = execute_chain(chain, _MADE[0].job, instance, tags=tags, ended=written.add_run, beside_others=True)
+            reason = execute_chain(
+                chain,
+                _MADE[0].job,
+                instance,
+                tags=tags,
+                ended=written.add_run,
+                interrupted=interrupted,
+                beside_others=True,
+            )
             return reason, written
 
 
@@ -257,6 +270,7 @@ def execute_chain(
     tags: Mapping[str, str] | None = None,
     seen: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
     ended: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
     beside_others: bool = False,
 ) -> str | None:
     """Execute a chain in this process up to its first failing run; the reason of that, or None.
@@ -269,11 +283,14 @@ def execute_chain(
         tags: of the runs, besides those of their ranges.
         seen: told the events of each run that succeeds.
         ended: told those of each run, also of one that fails.
+        interrupted: whether the user has interrupted it between two runs.
         beside_others: whether others use the instance: a phase does not begin where a run of theirs, begun meanwhile,
             writes the same partitions.
 
     """
     for number, phase in enumerate(chain):
+        if interrupted():
+            raise KeyboardInterrupt
         if beside_others:
             try:
                 refuse_in_flight(instance, [phase])
@@ -301,7 +318,15 @@ def execute_chain(
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
             execute_chain(
-                rest, job, instance, checks=checks, tags=tags, seen=seen, ended=ended, beside_others=beside_others
+                rest,
+                job,
+                instance,
+                checks=checks,
+                tags=tags,
+                seen=seen,
+                ended=ended,
+                interrupted=interrupted,
+                beside_others=beside_others,
             )
             for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
