@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from quant_assets.cli import portfolio_page
 from quant_assets.cli.stored import refuse_written_later
 from quant_assets.errors import MissingPartitionError, SettingsError
 from quant_assets.grains import MONTH, labels_of
 from quant_assets.partitions import key, month_range
 from quant_assets.profile import Profile
-from quant_assets.reporting import portfolio_page
 from quant_assets.settings.sectors import SECTORS
 
 #: Kinds of pages by the folder below `artifacts/` that holds them, in the order of the list.

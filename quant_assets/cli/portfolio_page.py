@@ -1,6 +1,7 @@
 """The page of the total portfolio: what it holds at a decision, by sector and name, and what it has earned so far.
 
-Beside it the list of all pages of a storage.
+Beside it the list of all pages of a storage. Both are made when somebody asks for them, and no partition follows from
+their templates: those stand here, since a template beside `reporting` counts as code of every page of an asset.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,6 +131,6 @@ def _growth_svg(track: pl.DataFrame) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    templates = environment("quant_assets.reporting")
+    templates = environment("quant_assets.cli")
     templates.filters |= {"percent": percent, "number": number}
     return templates
