@@ -134,7 +134,8 @@ def _columns(path: Path, text: str, settings: Settings, datasets: Mapping[str, D
     if strange:
         column, dtype = next(iter(strange.items()))
         raise SettingsError(f"{path}: column {column} is {dtype}; cast it to DOUBLE, BIGINT, VARCHAR, BOOLEAN or DATE")
-    return {column: dtype for column, given_dtype in found.schema.items() if (dtype := _stored(given_dtype))}
+    stored = {column: _stored(dtype) for column, dtype in found.schema.items()}
+    return {column: dtype for column, dtype in stored.items() if dtype is not None}
 
 
 def _value(path: Path, parameter: str, settings: Settings) -> Any:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.errors import DatasetError
+from quant_assets.io.file_system import file_system
 
 #: The disk flushes the files of several writers together: 0.5 instead of 5 ms each.
 WRITERS = 8
@@ -88,7 +88,7 @@ class ArtifactStore:
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.url = url.rstrip("/")
-        self._fs, self._root = _file_system(self.url, dict(storage_options or {}))
+        self._fs, self._root = file_system(self.url, dict(storage_options or {}))
         self.local = isinstance(self._fs, LocalFileSystem)
 
     @contextlib.contextmanager
@@ -278,28 +278,6 @@ class ArtifactStore:
             file.discard()
             raise
         file.commit()
-
-
-def _file_system(url: str, options: dict[str, Any]) -> tuple[Any, str]:
-    """The file system of a storage and its folder there.
-
-    Raises:
-        SettingsError: the protocol is not known, or what it needs is not installed.
-
-    """
-    try:
-        return fsspec.core.url_to_fs(url, **options)  # type: ignore[no-any-return]
-    except ValueError as error:
-        if "://" not in url or url.partition("://")[0] in fsspec.available_protocols():
-            raise
-        raise SettingsError(
-            f"storage {url}: {error}; set QUANT__STORAGE (or `storage`) to a folder, or to a URL such as "
-            "s3://bucket/prefix"
-        ) from None
-    except ImportError as error:
-        raise SettingsError(
-            f"storage {url}: {error}; install it beside quant-assets, or set QUANT__STORAGE to a folder"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -323,6 +323,19 @@ def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, mon
     assert "random_forest" not in heading
 
 
+@pytest.mark.slow
+def test_picks_say_when_they_were_chosen_under_other_settings(
+    again: tuple[Path, Quant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, quant = again
+    assert "old ones" not in quant("picks", "-s", SECTOR).out
+    monkeypatch.setenv("QUANT__CANDIDATES__LONG_FRACTION", "0.31")
+    last = quant("picks", "-s", SECTOR).out.splitlines()[-1]
+    assert last.startswith("these are old ones, computed by other code or settings than there are now (candidates: ")
+    assert "settings candidates.long_fraction" in last
+    assert last.endswith(f"quant run --profile demo --sector {SECTOR} --to {LAST} --refresh computes them again")
+
+
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:
     picks_written(tmp_path, 0)
     assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"

@@ -179,7 +179,12 @@ def test_the_list_has_every_page_by_month_and_opens(
         store.write_artifact(name, b"page")
     store.write_artifact("ops_report/it/stray.html", b"none by month")
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+
+    def noted(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", noted)
     outcome = command("report", "--open")
     path = store.artifact_url("index.html")
     assert (outcome.out, opened) == (f"opened: {path}\n", [Path(path).as_uri()])
