@@ -36,9 +36,7 @@ demo: $(CORE) ## Run every asset on the simulated market; ends with the picks an
 
 .PHONY: ui
 ui: $(CORE) ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
-	@# The instance is made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
-	home="$$($(BIN)/quant instance init --profile $(PROFILE))" && export DAGSTER_HOME="$$home" QUANT_PROFILE=$(PROFILE) && \
-		exec $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
+	@exec $(BIN)/quant ui --profile $(PROFILE) --port $(PORT)
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)

@@ -18,6 +18,7 @@ from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, kinds, learner_type
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.registry import packaged
+from quant_assets.own_sql import own_datasets
 from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED, Dataset
 from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings
@@ -148,4 +149,5 @@ def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]
     for dataset in DATASETS.values():
         ordered += declared.get(dataset.name, ())
         ordered += (checkpoints, *deep) if dataset is CHECKPOINTS else (dataset,)
-    return {dataset.name: dataset for dataset in ordered}
+    of_package = {dataset.name: dataset for dataset in ordered}
+    return of_package | {dataset.name: dataset for dataset in own_datasets(settings, of_package)}

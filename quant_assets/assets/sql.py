@@ -19,6 +19,7 @@ import duckdb
 import polars as pl
 from pydantic import BaseModel
 
+from quant_assets import own_sql
 from quant_assets.asset_functions import Run
 from quant_assets.assets.column_lineage import column_lineage, lineage_table
 from quant_assets.assets.declare import Asset, declared, newest_keys, read
@@ -153,9 +154,10 @@ def parameter_values(model: SqlModel, constants: Mapping[str, Any], decisions: l
     return found | ({DECISION_SESSIONS: decisions} if DECISION_SESSIONS in found else {})
 
 
-def load_models(datasets: Mapping[str, Dataset], folder: Path = SQL_DIR) -> list[SqlModel]:
-    """The model of each `*.sql` in the folder."""
-    return [load_model(path, datasets) for path in sorted(folder.glob("*.sql"))]
+def load_models(datasets: Mapping[str, Dataset], *folders: Path) -> list[SqlModel]:
+    """The model of each `*.sql` in the folders: the package's and the user's own where none is given."""
+    paths = [path for folder in folders or (SQL_DIR, own_sql.folder()) for path in sorted(folder.glob("*.sql"))]
+    return [load_model(path, datasets) for path in paths]
 
 
 def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefinition]:

@@ -19,11 +19,18 @@ from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
 from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli import sentiment_commands as sentiment_commands
+from quant_assets.cli import storage_commands as storage_commands
 from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
 from quant_assets.cli.commands import app as app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely
+
+#: What helps where an object store does not know who asks, or is not there.
+_CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_ENDPOINT_URL for a server other than Amazon's), or "
+    "QUANT__STORAGE to a folder"
+)
 
 
 def main() -> None:
@@ -41,11 +48,18 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         fail(QuantError(f"{where}{error.strerror or error}; mend that and run again"))
     except Exception as error:
-        # SQLAlchemy's, which is not loaded here: what the disk or the server of Dagster's records refuses.
+        # Libraries' own errors, by name: the libraries are not loaded here.
+        if type(error).__module__.startswith("botocore."):
+            fail(QuantError(f"the storage cannot be used: {_short(error)}; {_CREDENTIALS}"))
+        # SQLAlchemy's: what the disk or the server of Dagster's records refuses.
         if type(error).__name__ != "OperationalError" or not type(error).__module__.startswith("sqlalchemy."):
             raise
         refused = str(getattr(error, "orig", error)).strip().splitlines()[0]
         fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; mend that and run again"))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def fail(error: Exception) -> NoReturn:

@@ -142,6 +142,10 @@ def run(
         submit=submit,
         may_be_empty=may_be_empty,
     )
+    from quant_assets.cli.summary import following
+
+    for line in following(session.profile, chosen, months[1]):
+        show(line)
 
 
 @app.command()
@@ -566,8 +570,9 @@ def demo(
         quant demo
     """
     session = Session("demo")
-    from quant_assets.cli.picks import output, report_url
+    from quant_assets.cli.picks import output
     from quant_assets.cli.run import materialise
+    from quant_assets.cli.summary import following
     from quant_assets.partitions import shift_month
 
     last = session.profile.last_month()
@@ -576,6 +581,6 @@ def demo(
     for name in chosen:
         for each in output(session.profile, name, last):
             show(each)
-    for name in chosen:
-        show(f"report: {report_url(session.profile, name, last)}")
-    console.print("next: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")
+    for line in following(session.profile, chosen, last):
+        show(line)
+    console.print("also: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")

@@ -58,13 +58,18 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
         yield _table(shown, "horizon")
     else:
         shown = strongest(rows, at, _MOST)
-        count = rows.filter(pl.col("horizon") == at).height
+        of_horizon = rows.filter(pl.col("horizon") == at)
+        by = "|t|"
+        if shown.is_empty():  # too few months for standard errors
+            by = "|IC|, since there are too few months for standard errors,"
+            shown = of_horizon.drop_nulls("ic").sort(-pl.col("ic").abs(), "factor")
+            shown = shown.unique(pl.col("ic").round(9), keep="first", maintain_order=True).head(_MOST)
         yield (
             f"{sector}, as known at the close of {rows['as_of'][0]}: "
-            f"strongest of {count} factors by |t| at {at} sessions"
+            f"strongest of {of_horizon.height} factors by {by} at {at} sessions"
         )
         if shown.is_empty():
-            yield "too few months for standard errors; the page has the figures"
+            yield "no factor has an IC yet; the page has the other figures"
         else:
             yield _table(shown, "factor")
     yield f"page: {page}"

@@ -120,6 +120,25 @@ def _turn(names: list[str] | None, profile: str | None, *, on: bool) -> None:
 
 
 @app.command()
+def ui(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on loopback.")] = 3000,
+    profile: ProfileOption = None,
+) -> None:
+    """Start Dagster's web UI and its daemon on loopback, which `make ui` does too. Ctrl-C or SIGTERM ends them.
+
+    Examples:
+
+        quant ui
+
+        quant ui --profile files --port 3001
+    """
+    settings = load_settings(profile)
+    from quant_assets.cli.ui import start
+
+    start(settings.profile, port)
+
+
+@app.command()
 def devices(profile: ProfileOption = None) -> None:
     """Show the devices (GPUs) that trainings may use, who computes on which, and who waits; nothing is taken.
 

@@ -7,9 +7,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import nobody, refuse_later
+from quant_assets.cli.stored import made_otherwise
 from quant_assets.errors import MissingPartitionError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
+
+#: Assets that are named where they were computed by other settings.
+_NAMED = 3
 
 
 def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
@@ -51,6 +55,19 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
         )
     yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
     yield table
+    yield from _old(profile, sector, month)
+
+
+def _old(profile: Profile, sector: str, month: str) -> Iterator[str]:
+    """What to say where the month was computed by other code or settings than there are now."""
+    found = made_otherwise(profile, "weights", sector, month)
+    if found:
+        named = "; ".join(f"{name}: {why}" for name, why in list(found.items())[:_NAMED])
+        more = f"; and {len(found) - _NAMED} more assets" if len(found) > _NAMED else ""
+        yield (
+            f"these are old ones, computed by other code or settings than there are now ({named}{more}); quant run "
+            f"--profile {profile.settings.profile} --sector {sector} --to {month} --refresh computes them again"
+        )
 
 
 def _others(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> dict[str, list[float | None]]:
@@ -69,12 +86,6 @@ def _others(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> 
         for model in profile.models.learners
         if model != weights.model and model in set(found["model"])
     }
-
-
-def report_url(profile: Profile, sector: str, month: str) -> str:
-    """Where the report of a sector and month is."""
-    rows = profile.store.read(profile.datasets["ops_report"], [key(sector, month)]).collect()
-    return profile.store.artifact_url(rows["report_file"][0])
 
 
 def _number(value: float | None, form: str) -> str:

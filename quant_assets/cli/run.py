@@ -5,17 +5,20 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.cli import summary
 from quant_assets.cli.screen import Counter, show
 from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.partitions import key, month_end, month_range, month_start, shift_month
 from quant_assets.planning.plan import Planner
+from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.running.launching import Executor, Submitted
 from quant_assets.running.preparation import prepare
 from quant_assets.running.staging import Staged
+from quant_assets.running.tally import Tally
 from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
@@ -97,17 +100,23 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
-    executing = [executor for executor, _ in prepared.stages][:1]
+    executing, tally = [executor for executor, _ in prepared.stages][:1], Tally()
     try:
         with Counter("partitions", prepared.outputs) as counter:
-            prepared.execute(counter.advance, lambda executor: executing.append(executor))
+            prepared.execute(counter.advance, lambda executor: executing.append(executor), tally)
     except KeyboardInterrupt:
         raise InterruptedRunError(executing[-1].after_interruption) from None
     except RunFailedError as error:
         cause = _cause(profile, sectors, first, last)
+        for line in summary.written(tally):
+            show(line)
         raise RunFailedError(f"{error}\n{cause}" if cause else str(error)) from None
     if not may_be_empty:
         refuse_emptiness(profile, chosen, sectors, first, last)
+    for line in summary.written(tally):
+        show(line)
+    recorder = (defs.resources or {})["parquet"].recorder
+    show(summary.stale(profile, Staleness(profile, recorder), planner.order, sectors))
 
 
 def trading_days(profile: Profile, first: str, last: str) -> list[date]:

@@ -19,6 +19,11 @@ def show(output: str | Table) -> None:
         console.print(output, soft_wrap=True, highlight=False, markup=False)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun, as in 1 partition and 1,200 partitions."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 class Counter:
     """How much is done: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import fsspec
 
-from quant_assets.errors import MissingPackageError
+from quant_assets.errors import MissingPackageError, SettingsError
 
 
 def file_system(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -13,14 +13,22 @@ def file_system(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any
 
     Args:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
-        options: handed to fsspec.
+        options: passed to fsspec.
 
     Raises:
         MissingPackageError: the URL needs a package that is not installed.
+        SettingsError: the protocol is unknown.
 
     """
     try:
         opened: tuple[Any, str] = fsspec.core.url_to_fs(url, **dict(options or {}))
+    except ValueError as error:
+        if "://" not in url or url.partition("://")[0] in fsspec.available_protocols():
+            raise
+        raise SettingsError(
+            f"storage {url}: {error}; set QUANT__STORAGE (or `storage`) to a folder, or to a URL such as "
+            "s3://bucket/prefix"
+        ) from None
     except ImportError as error:
         protocol = url.partition("://")[0]
         remedy = " (pip install 'quant-assets[s3]')" if protocol in ("s3", "s3a") else ""

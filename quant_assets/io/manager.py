@@ -24,6 +24,9 @@ from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
 
+#: Metadata of every partition of a run: its rows and partitions in all, and those that are new or have other rows.
+ROWS_OF_RUN, PARTITIONS_OF_RUN, PARTITIONS_CHANGED = "rows_of_run", "partitions_of_run", "partitions_of_run_changed"
+
 
 class ParquetIOManager(dg.IOManager):
     """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
@@ -94,8 +97,12 @@ class ParquetIOManager(dg.IOManager):
             del frame  # free the memory before the next block
             if self._on_written is not None:
                 self._on_written(dataset.name, len(part))
-        set_data_version(context, self._data_version(context, before, self._contents_of(dataset, keys)))
-        context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
+        after = self._contents_of(dataset, keys)
+        set_data_version(context, self._data_version(context, before, after))
+        changed = sum(content is None or content != before[key] for key, content in after.items())
+        context.add_output_metadata(
+            {ROWS_OF_RUN: sum(rows.values()), PARTITIONS_OF_RUN: len(rows), PARTITIONS_CHANGED: changed}
+        )
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """Load the mapped partitions.

@@ -140,6 +140,26 @@ class DatasetStore(ArtifactStore):
             frame = pl.concat(frames).lazy()
         return frame.select(list(dataset.loaded_schema)), {key: metadata.content for key, metadata in recorded.items()}
 
+    def size(self, dataset: Dataset, keys: Iterable[str], artifacts: Iterable[str] = ()) -> int:
+        """Bytes of partitions and of files below `artifacts/`."""
+        paths = {*(self.path(dataset, key) for key in keys), *(f"{self._root}/artifacts/{each}" for each in artifacts)}
+        found = {
+            path: info["size"]
+            for folder in (f"{self._root}/{dataset.name}", f"{self._root}/artifacts/{dataset.name}")
+            for path, info in self._fs.find(folder, detail=True).items()
+        }
+        return sum(size for path, size in found.items() if path in paths)
+
+    def remove(self, dataset: Dataset, keys: Iterable[str]) -> None:
+        """Remove partitions that are there."""
+        for key in keys:
+            path = self.path(dataset, key)
+            self._fs.rm_file(path)
+            self._checked.pop(path, None)
+            if self.local:
+                with contextlib.suppress(OSError):  # another hand's file keeps the folder
+                    os.rmdir(os.path.dirname(path))
+
     def known_through(self, dataset: Dataset, partition_key: str) -> date | None:
         """Last session whose data a partition uses, as `write` recorded it; None if it was not recorded.
 

@@ -30,11 +30,15 @@ from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_mem
 from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.processes import Channel, channel, keep_what_is_there, shared_cores, worker_pool
+from quant_assets.running.tally import Tally
 from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
+
+#: Of a chain: why it ended early, or None, and what it has written.
+Outcome = tuple[str | None, Tally]
 
 
 #: The message of an OSError in a step: what the machine refuses, such as a full disk, and the file. That a file is not
@@ -54,6 +58,7 @@ def execute(
     *,
     apart: bool = False,
     tags: Mapping[str, str] | None = None,
+    tally: Tally | None = None,
 ) -> None:
     """Execute chains of phases, each chain in order, chains in parallel.
 
@@ -65,6 +70,7 @@ def execute(
         apart: whether a process of its own is worth its start also for one worker: this process can tell when that one
             is killed.
         tags: of the runs, besides those of their ranges: why they exist.
+        tally: counts what is written, also where a run failed.
 
     Raises:
         RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
@@ -85,7 +91,10 @@ def execute(
         if parallel
         else [_outcome(each, profile, progress, tags=tags) for each in chains]
     )
-    reasons = [reason for reason in failed if reason]
+    for _, written in failed:
+        if tally is not None:
+            tally.add(written)
+    reasons = [reason for reason, _ in failed if reason]
     if reasons:
         raise RunFailedError("\n".join(reasons))
 
@@ -126,7 +135,7 @@ def lasting_workers() -> Iterator[None]:
 
 def _execute_in_parallel(
     chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, tags: Mapping[str, str]
-) -> list[str | None]:
+) -> list[Outcome]:
     workers = min(workers, len(chains))
     pool = _STAYED.pop() if _STAYED else _Pool.of(workers)
     if pool.workers < workers:
@@ -161,7 +170,7 @@ def _execute_in_parallel(
 
 def _submitted(
     pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, tags: Mapping[str, str]
-) -> list[Future[str | None]]:
+) -> list[Future[Outcome]]:
     try:
         return [pool.submit(_outcome_in_worker, chain, profile, tags) for chain in chains]
     except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
@@ -176,16 +185,20 @@ def _drain(told: Channel, progress: Progress, watched: Workers) -> None:
             watched.began(number, what)
 
 
-def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, str]) -> str | None:
+def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, str]) -> Outcome:
     own = channel()
     if own.interrupted:
-        return "interrupted"
+        return "interrupted", Tally()
 
     def began(what: str) -> None:
         own.tell("began", what, os.getpid())
 
     began(f"runs of {', '.join(chain[0].sectors) or 'what spans sectors'}")
-    return _outcome(chain, profile, lambda dataset, partitions: own.tell("written", dataset, partitions), began, tags)
+
+    def written(dataset: str, partitions: int) -> None:
+        own.tell("written", dataset, partitions)
+
+    return _outcome(chain, profile, written, began, tags, lambda: own.interrupted)
 
 
 @dataclass
@@ -219,8 +232,9 @@ def _outcome(
     progress: Progress,
     began: Callable[[str], None] = _nobody,
     tags: Mapping[str, str] | None = None,
-) -> str | None:
-    """Execute a chain up to its first failing run; the reason of that, or None."""
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Execute a chain up to its first failing run; the reason of that, or None, and what was written."""
     prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     settings = load_settings(profile)
@@ -234,7 +248,17 @@ def _outcome(
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
         # needs it.
         with partition_loading_context(effective_dt=datetime.now(UTC)):
-            return execute_chain(chain, _MADE[0].job, instance, tags=tags, beside_others=True)
+            written = Tally()
+            reason = execute_chain(
+                chain,
+                _MADE[0].job,
+                instance,
+                tags=tags,
+                ended=written.add_run,
+                interrupted=interrupted,
+                beside_others=True,
+            )
+            return reason, written
 
 
 def execute_chain(
@@ -245,6 +269,8 @@ def execute_chain(
     checks: bool = True,
     tags: Mapping[str, str] | None = None,
     seen: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
+    ended: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
     beside_others: bool = False,
 ) -> str | None:
     """Execute a chain in this process up to its first failing run; the reason of that, or None.
@@ -256,11 +282,15 @@ def execute_chain(
         checks: whether the asset checks run too.
         tags: of the runs, besides those of their ranges.
         seen: told the events of each run that succeeds.
+        ended: told those of each run, also of one that fails.
+        interrupted: whether the user has interrupted it between two runs.
         beside_others: whether others use the instance: a phase does not begin where a run of theirs, begun meanwhile,
             writes the same partitions.
 
     """
     for number, phase in enumerate(chain):
+        if interrupted():
+            raise KeyboardInterrupt
         if beside_others:
             try:
                 refuse_in_flight(instance, [phase])
@@ -273,6 +303,8 @@ def execute_chain(
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         of_run = {**command_tags(phase), **(tags or {}), **process_tags(instance)}
         result = execute_here(run, instance, of_run, quiet)
+        if ended is not None:
+            ended(result.all_events)
         if result.success:
             if seen is not None:
                 seen(result.all_events)
@@ -285,7 +317,17 @@ def execute_chain(
             return reason
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
-            execute_chain(rest, job, instance, checks=checks, tags=tags, seen=seen, beside_others=beside_others)
+            execute_chain(
+                rest,
+                job,
+                instance,
+                checks=checks,
+                tags=tags,
+                seen=seen,
+                ended=ended,
+                interrupted=interrupted,
+                beside_others=beside_others,
+            )
             for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
         return "\n".join(each for each in reasons if each) or None

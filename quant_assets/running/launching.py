@@ -18,6 +18,7 @@ from quant_assets.running.conflicts import refuse_in_flight
 from quant_assets.running.execute import Progress, RunFailedError, execute, failure
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.queue import SectorQueue
+from quant_assets.running.tally import Tally
 
 #: The code location whose daemon and launcher execute what is submitted.
 CODE_LOCATION = "quant_assets.definitions"
@@ -36,6 +37,7 @@ _TOLD = {
     dg.DagsterEventType.STEP_FAILURE,
     dg.DagsterEventType.RUN_FAILURE,
 }
+_COUNTED = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
 
 
 class Executor(Protocol):
@@ -44,12 +46,13 @@ class Executor(Protocol):
     #: What the user must know who has interrupted it.
     after_interruption: str
 
-    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
         """Execute a plan to its end.
 
         Args:
             plan: chains of phases; those that take longest come first.
             progress: called in this process for each dataset written.
+            tally: counts what is written, also where a run failed.
 
         Raises:
             RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
@@ -77,9 +80,9 @@ class Here:
     tags: Mapping[str, str] = field(default_factory=dict)
     after_interruption = "interrupted; what was written stays, and the same command goes on from there"
 
-    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
         """Execute a plan to its end, as `Executor` has it."""
-        execute(plan, self.profile, self.workers, progress, apart=self.apart, tags=self.tags)
+        execute(plan, self.profile, self.workers, progress, apart=self.apart, tags=self.tags, tally=tally)
 
 
 class Submitted:
@@ -113,10 +116,10 @@ class Submitted:
             if not _served(instance):
                 raise SettingsError(f"{_no_daemon(instance)}, or run without --submit")
 
-    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
         """Submit and follow a plan to its end, as `Executor` has it."""
         prepare_bulk_runs()
-        reasons: list[str] = []
+        reasons, counted = list[str](), set[str]()
         with dg.DagsterInstance.get() as instance:
             following = [self._begun(instance, tuple(chain)) for chain in plan if chain]
             looked = time.monotonic()
@@ -130,6 +133,10 @@ class Submitted:
                         )
                 ids = [each.run_id for each in following]
                 runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))}
+                for run_id, run in runs.items():
+                    if tally is not None and run.is_finished and run_id not in counted:
+                        counted.add(run_id)
+                        tally.add_run(_events(instance, run_id, _COUNTED))
                 following = [
                     each
                     for before in following
@@ -173,9 +180,7 @@ class Submitted:
             yield followed if again is None else _Followed(followed.chain, again)
         else:
             if run is not None and run.status == dg.DagsterRunStatus.FAILURE:
-                entries = instance.all_logs(followed.run_id, of_type=_TOLD)
-                events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
-                reason = failure(self._job, events, followed.run_id, phase)
+                reason = failure(self._job, _events(instance, followed.run_id, _TOLD), followed.run_id, phase)
             else:
                 what = "deleted" if run is None else "cancelled"
                 where = ", ".join([*phase.sectors, f"{phase.first} to {phase.last}"])
@@ -202,6 +207,11 @@ class _Followed:
     chain: tuple[Phase, ...]
     run_id: str
     cursor: str | None = None
+
+
+def _events(instance: dg.DagsterInstance, run_id: str, kinds: set[dg.DagsterEventType]) -> list[dg.DagsterEvent]:
+    entries = instance.all_logs(run_id, of_type=kinds)
+    return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
 
 
 def _told(instance: dg.DagsterInstance, followed: _Followed, progress: Progress) -> _Followed:

@@ -6,10 +6,13 @@ They import this before anything large, so it imports nothing large itself.
 import atexit
 import gc
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
+from typing import Any
 
 from quant_assets.runtime.parent import end_with_parent
 
@@ -51,11 +54,14 @@ class Channel:
     @property
     def interrupted(self) -> bool:
         """Whether no worker should begin anything more."""
-        return self._interrupted.is_set()
+        return bool(_INTERRUPTED) or self._interrupted.is_set()
 
 
 #: Of this worker, where it was started with one.
 _CHANNEL: list[Channel] = []
+
+#: Filled where this worker got the Ctrl-C of its terminal.
+_INTERRUPTED: list[bool] = []
 
 
 def channel() -> Channel:
@@ -83,16 +89,31 @@ def keep_what_is_there() -> None:
     gc.freeze()
 
 
+class _WorkerPool(ProcessPoolExecutor):
+    """Its processes ignore Ctrl-C until `_begin` says otherwise: one that is still importing would print where."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Hand a call to a process; the first ones start the processes, which inherit what is ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            return super().submit(function, *arguments, **named)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return super().submit(function, *arguments, **named)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None) -> ProcessPoolExecutor:
-    """Processes that end soon after this one.
+    """Processes that end soon after this one, and say nothing at Ctrl-C, which a terminal sends to all of them.
 
     Args:
         workers: how many at most.
         context: by which they are started.
-        told: their `channel`.
+        told: their `channel`. At Ctrl-C those that have one finish or give up what they are at, by `interrupted`; those
+            that have none end at once.
 
     """
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(), told))
+    return _WorkerPool(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(), told))
 
 
 @contextmanager
@@ -120,5 +141,6 @@ def _begin(parent: int, told: Channel | None) -> None:
     """
     collect_rarely()
     _CHANNEL[:] = [] if told is None else [told]
+    signal.signal(signal.SIGINT, (lambda *_: os._exit(130)) if told is None else (lambda *_: _INTERRUPTED.append(True)))
     atexit.register(os._exit, 0)
     end_with_parent(parent)

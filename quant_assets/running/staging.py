@@ -14,6 +14,7 @@ from quant_assets.planning.plan import Phase, Plan, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import Progress, lasting_workers
 from quant_assets.running.launching import Executor, Here
+from quant_assets.running.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,15 @@ class Staged:
         """Partitions that are written."""
         return total_outputs(phase for _, chains in self.stages for chain in chains for phase in chain)
 
-    def execute(self, progress: Progress, began: Callable[[Executor], None] = lambda _: None) -> None:
+    def execute(
+        self, progress: Progress, began: Callable[[Executor], None] = lambda _: None, tally: Tally | None = None
+    ) -> None:
         """Execute it to its end.
 
         Args:
             progress: called for each dataset written.
             began: told who executes the stage that begins.
+            tally: counts what is written, also where a run failed.
 
         Raises:
             RunFailedError: a run failed; the other chains of its stage are finished first.
@@ -94,4 +98,4 @@ class Staged:
         with lasting_workers():
             for executor, chains in self.stages:
                 began(executor)
-                executor.execute(chains, progress)
+                executor.execute(chains, progress, tally)

@@ -80,6 +80,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     for name in texts.columns:
         places.setdefault(name.rpartition(":")[0], []).append(name)
     said: list[str] = []
+    told: list[tuple[str, str, pl.Series, pl.Series]] = []
     refused = {"total_line": _below(texts, places, bars=bars)}
     columns: dict[str, pl.Series] = {}
     figures = [name for ours, names in places.items() if ours not in (*TEXT, *DAYS) for name in names]
@@ -107,6 +108,8 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
                 values, bad = numbers(texts[name], plain[name], signs, reading.nulls)
                 reason = "not_a_number"
                 _bearable(texts[name], bad, f"{origin.file}: {where}", "no number")
+            if bad.any():
+                told.append((reason, where, texts[name], bad))
             refused[reason] = bad if reason not in refused else refused[reason] | bad
             found.append(values)
         columns[ours] = found[0] if len(found) == 1 else _together(found, days=ours in DAYS)
@@ -121,8 +124,21 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
             rows = rows.with_columns(close=pl.when(~refused["not_a_number"]).then("close"))
         else:
             lost |= refused["not_a_number"]
+    said += [line for each in told for line in _first(*each, ~refused["total_line"], columns.get("ticker"))]
     counted = {reason: int(bad.sum()) for reason, bad in refused.items() if bad.any()}
     return Values(rows.filter(~lost) if lost.any() else rows, list(dict.fromkeys(said)), counted)
+
+
+def _first(
+    reason: str, where: str, texts: pl.Series, bad: pl.Series, of_table: pl.Series, tickers: pl.Series | None
+) -> list[str]:
+    """Where the first value of a column stands that could not be read: row below the head, column, ticker, text."""
+    rows = (bad & of_table).arg_true()
+    if rows.is_empty():
+        return []
+    row = rows[0]
+    of = f", ticker {tickers[row]}" if tickers is not None and tickers[row] else ""
+    return [f"first {reason}: row {row + 1} below the head, {where}{of}, '{texts[row]}'"]
 
 
 def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]], *, bars: bool) -> pl.Series:

@@ -121,12 +121,34 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     assert first == (
         "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
     )
+    ended = next(at for at, line in enumerate(progress) if line.startswith("written: "))
+    progress, summary = progress[:ended], progress[ended:]
     counts = [re.fullmatch(r"(\d+) of (\d+) partitions, last \w+", line) for line in progress]
     assert all(counts), outcome.out
     assert 5 <= len(counts) <= 10, "a line for each tenth, whatever the length of the run"
     assert counts[-1] is not None
     total = sum(len(store.existing(dataset)) for dataset in DATASETS.values())
     assert counts[-1].groups() == (str(total), str(total))
+    rows = {name: pl.scan_parquet(folder / "storage" / "demo" / name / "**" / "part-0.parquet") for name in DATASETS}
+    counted = {name: frame.select(pl.len()).collect().item() for name, frame in rows.items()}
+    assert summary[0] == (
+        f"written: {total:,} partitions of {len(DATASETS)} datasets, {sum(counted.values()):,} rows; "
+        f"{total:,} partitions are new or have other rows than before"
+    )
+    unexplained, without = (
+        rows["ohlcv"].select(each).collect().item()
+        for each in (pl.col("unexplained").sum(), pl.col("open").null_count())
+    )
+    assert summary[1] == (
+        f"bars: {counted['ohlcv']:,} used, {counted['quarantine']:,} quarantined (quant show quarantine), "
+        f"{unexplained:,} marked as unexplained moves, {without:,} without an open"
+    )
+    assert "stale: nothing" in summary
+    report = folder / "storage" / "demo" / "artifacts" / "ops_report" / SECTOR / LAST / "report.html"
+    assert f"report: {report}" in summary
+    assert report.exists()
+    option = f"-p demo -s {SECTOR} -m {LAST}"
+    assert summary[-1] == f"next: quant picks {option}, quant report {option} --open"
     assert not re.search(r"[\x1b\r]", outcome.out), "no control characters in a log"
 
 
@@ -139,7 +161,10 @@ def test_a_second_run_computes_what_is_asked_and_no_warm_up(again: tuple[Path, Q
     changed = {path for path, when in written(folder).items() if before.get(path) != when}
     part = f"month={LAST}/part-0.parquet"
     assert changed == {f"candidates/sector={SECTOR}/{part}", f"data_quality/sector={SECTOR}/{part}", f"macro/{part}"}
-    assert outcome.out.splitlines()[-1] == "3 of 3 partitions, last macro"
+    _, *summary = outcome.out[outcome.out.index("3 of 3 partitions, last macro\n") :].splitlines()
+    same = "nothing changed: 3 partitions of 3 datasets, "
+    assert re.fullmatch(rf"{same}[\d,]+ rows, computed again, are the same as before", summary[0])
+    assert "bars: " not in outcome.out, "none of this run"
     assert "warm-up" not in outcome.out
 
 
@@ -296,6 +321,19 @@ def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, mon
     heading = next(line for line in outcome.out.splitlines() if "composite" in line)
     assert heading.index("linear") < heading.index("xgboost")
     assert "random_forest" not in heading
+
+
+@pytest.mark.slow
+def test_picks_say_when_they_were_chosen_under_other_settings(
+    again: tuple[Path, Quant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, quant = again
+    assert "old ones" not in quant("picks", "-s", SECTOR).out
+    monkeypatch.setenv("QUANT__CANDIDATES__LONG_FRACTION", "0.31")
+    last = quant("picks", "-s", SECTOR).out.splitlines()[-1]
+    assert last.startswith("these are old ones, computed by other code or settings than there are now (candidates: ")
+    assert "settings candidates.long_fraction" in last
+    assert last.endswith(f"quant run --profile demo --sector {SECTOR} --to {LAST} --refresh computes them again")
 
 
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def test_one_factor_at_every_horizon(quant: Quant) -> None:
     _, out, _ = quant("--month", "2024-06", "--factor", "good")
     assert [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")] == ["20", "60"]
     _, out, _ = quant("--month", "2024-06", "--horizon", "60")
-    assert "too few months for standard errors" in out
+    assert "strongest of 1 factors by |IC|, since there are too few months for standard errors, at 60 sessions" in out
+    assert [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")] == ["good"]
 
 
 @pytest.mark.parametrize(

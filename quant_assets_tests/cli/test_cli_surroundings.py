@@ -2,6 +2,7 @@
 files elsewhere. What it cannot do it says in one line."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,42 @@ def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytes
     assert outcome.status == 1
     assert outcome.err.splitlines() == [
         f"error: {tmp_path / 'file' / 'home'}: Not a directory; mend that and run again"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("foo://bucket/x", "error: storage foo://bucket/x/demo: Protocol not known: foo; set QUANT__STORAGE"),
+        ("s3://bucket/x", "error: the storage cannot be used: Unable to locate credentials; set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_line(
+    url: str, message: str, command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("QUANT__STORAGE", url)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    outcome = command("show", "macro")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith(message)
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_busy_port_names_the_option(command: Quant) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        outcome = command("ui", "--port", str(port))
+    assert outcome.status == 1
+    assert outcome.err.splitlines() == [
+        f"error: port {port} cannot be used (Address already in use); choose another one: make ui PORT={port + 1}, or "
+        f"quant ui --port {port + 1}"
     ]
 
 

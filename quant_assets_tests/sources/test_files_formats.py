@@ -176,7 +176,10 @@ def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
     assert len(bars_of(source)) == 8
     (told,) = source.told()
     assert (told.rows, told.refused) == (11, {"blank": 1, "total_line": 1, "not_a_date": 1})
-    assert told.shown == "prices.csv: 11 rows, 8 used, refused 1 blank, 1 total_line, 1 not_a_date"
+    assert told.shown == (
+        "prices.csv read as: first not_a_date: row 9 below the head, column 'date', ticker AAAA, 'tomorrow'; "
+        "11 rows, 8 used, refused 1 blank, 1 total_line, 1 not_a_date"
+    )
     with pytest.raises(SourceError, match=r"prices.csv: column 'date': 'tomorrow' is no date, nor are 4 of 11 values"):
         read(tmp_path, HEAD + 7 * ROW + 3 * "AAAA,tomorrow,10,10.5,9.5,10.2,1\n" + "AAAA,today,1,1,1,1,1\n")
 

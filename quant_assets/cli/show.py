@@ -1,0 +1,203 @@
+"""Body of `quant show`: rows of a stored dataset on the screen or in a file, and the Python that gives the same."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.cli.screen import counted, show
+from quant_assets.cli.stored import refuse_written_later
+from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.grains import MONTH
+from quant_assets.profile import Profile
+from quant_assets.schemas import Dataset
+
+#: How rows can be written.
+FORMATS = ("table", "csv", "json", "parquet")
+#: Rows of a table unless the user says how many.
+_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows of a dataset are shown.
+
+    Attributes:
+        sectors: slugs; every stored one where empty.
+        first, last: months; the newest stored month where None.
+        tickers: those to show; all where empty.
+        columns: those to show, in this order; all where empty.
+        limit: most rows; 0 for all of them, 20 in a table and all in a file where None.
+
+    """
+
+    sectors: Sequence[str] = ()
+    first: str | None = None
+    last: str | None = None
+    tickers: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a dataset that somebody asked for.
+
+    Attributes:
+        dataset: theirs.
+        keys: of the partitions that are read.
+        frame: not collected yet, without a limit.
+
+    """
+
+    dataset: Dataset
+    keys: list[str]
+    frame: pl.LazyFrame
+
+
+def rows_of(profile: Profile, name: str, asked: Asked) -> Rows:
+    """Find the partitions of a dataset that somebody asks for.
+
+    Raises:
+        SettingsError: there is no such dataset or column, or it has no sectors or tickers to choose among.
+        MissingPartitionError: nothing of it is stored for these sectors and months.
+
+    """
+    dataset = profile.every_dataset.get(name)
+    if dataset is None:
+        raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
+    if asked.sectors and not dataset.grain.by_sector:
+        raise SettingsError(f"dataset '{name}' has no sectors of its own; leave --sector out")
+    if asked.tickers and "ticker" not in dataset.columns:
+        raise SettingsError(f"dataset '{name}' has no column ticker; leave --ticker out")
+    unknown = [each for each in asked.columns if each not in dataset.loaded_schema]
+    if unknown:
+        raise SettingsError(
+            f"dataset '{name}' has no column {unknown[0]}; choose among {', '.join(dataset.loaded_schema)}"
+        )
+    latest = asked.last or profile.last_month()
+    placed = sorted(
+        (sector or "", period)
+        for sector, period in map(dataset.grain.parse, profile.store.existing(dataset))
+        if period[:7] <= latest and (not asked.sectors or sector in asked.sectors)
+    )
+    if asked.first is not None:
+        placed = [each for each in placed if each[1][:7] >= asked.first]
+    elif asked.last is not None:
+        placed = [each for each in placed if each[1][:7] == asked.last]
+    else:
+        newest = max((period for _, period in placed), default="")
+        placed = [each for each in placed if each[1] == newest]
+    if not placed:
+        of = f" of {', '.join(asked.sectors)}" if asked.sectors else ""
+        months = f" from {asked.first} to {latest}" if asked.first else f" for {latest}" if asked.last else ""
+        sector = f" --sector {asked.sectors[0]}" if asked.sectors else ""
+        raise MissingPartitionError(
+            f"nothing of '{name}'{of}{months} is in {profile.store.url}; quant status shows what is there, and "
+            f"quant run --profile {profile.settings.profile}{sector} --to {latest} computes it"
+        )
+    keys = [dataset.grain.key(period, sector or None) for sector, period in placed]
+    refuse_written_later(profile, dataset, keys)
+    frame = profile.store.read(dataset, keys)
+    # In the order of the folders, which is what a program reads that does not know the order of the sectors.
+    frame = frame.sort(dataset.grain.levels, maintain_order=True)
+    if asked.tickers:
+        frame = frame.filter(pl.col("ticker").is_in(list(asked.tickers)))
+    return Rows(dataset, keys, frame.select(asked.columns or pl.all()))
+
+
+def written(rows: Rows, form: str, out: Path | None, limit: int | None) -> None:
+    """Print rows, or write them into a file.
+
+    Raises:
+        SettingsError: Parquet has no file, or the file is there.
+
+    """
+    if out is not None and out.exists():
+        raise SettingsError(f"{out} exists; choose another --out, or remove it first")
+    if form == "parquet" and out is None:
+        raise SettingsError("--format parquet is not for the screen; add --out FILE")
+    most = _ROWS if limit is None and form == "table" and out is None else (limit or None)
+    frame = rows.frame.collect()
+    shown = frame if most is None else frame.head(most)
+    if form == "parquet" and out is not None:
+        shown.write_parquet(out)
+    elif form == "table":
+        _tell(_table(shown), out)
+    else:
+        text = shown.write_csv() if form == "csv" else f"{shown.write_json()}\n"
+        if out is None:
+            sys.stdout.write(text)
+        else:
+            out.write_text(text, encoding="utf-8")
+    if out is not None:
+        show(f"written: {out}, {counted(len(shown), 'row')}")
+    elif form == "table":
+        of = f"{len(shown):,} of " if len(shown) < len(frame) else ""
+        said = f"{of}{counted(len(frame), 'row')}"
+        every = "; --limit 0 shows all of them" if len(shown) < len(frame) else ""
+        show(f"{rows.dataset.name}, {counted(len(rows.keys), 'partition')}: {said}{every}")
+
+
+def python(profile: Profile, rows: Rows, asked: Asked) -> str:
+    """Three lines of Python that give the same rows."""
+    period = rows.dataset.grain.period.name
+    levels = ", ".join(f'"{level}": pl.String' for level in rows.dataset.grain.levels)
+    parsed = [rows.dataset.grain.parse(each) for each in rows.keys]
+    periods = sorted({label for _, label in parsed})
+    tests = [f'pl.col("{period}") >= "{periods[0]}"', f'pl.col("{period}") <= "{periods[-1]}"']
+    if asked.sectors:
+        tests.append(f'pl.col("sector").is_in({sorted({sector for sector, _ in parsed if sector})!r})')
+    if asked.tickers:
+        tests.append(f'pl.col("ticker").is_in({list(asked.tickers)!r})')
+    columns = list(asked.columns) or list(rows.dataset.loaded_schema)
+    head = f".head({asked.limit})" if asked.limit else ""
+    files = f"{profile.store.url}/{rows.dataset.name}/**/part-0.parquet"
+    return "\n".join(
+        [
+            "import polars as pl",
+            f"rows = pl.scan_parquet({files!r}, hive_partitioning=True, hive_schema={{{levels}}})",
+            f"print(rows.filter({', '.join(tests)}).select({columns!r}){head}.collect())",
+        ]
+    )
+
+
+def _tell(table: Table, out: Path | None) -> None:
+    if out is None:
+        show(table)
+        return
+    from rich.console import Console
+
+    with out.open("x", encoding="utf-8") as file:
+        Console(file=file, width=10_000).print(table)
+
+
+def _table(frame: pl.DataFrame) -> Table:
+    table = Table()
+    for column, dtype in frame.schema.items():
+        table.add_column(escape(column), justify="right" if dtype.is_numeric() else "left")
+    for row in frame.rows():
+        table.add_row(*(escape(_text(value)) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def check_format(form: str) -> str:
+    """Return the name of a format, or raise a SettingsError."""
+    if form not in FORMATS:
+        raise SettingsError(f"--format {form} does not exist; choose one of {', '.join(FORMATS)}")
+    return form
+
+
+def check_month(label: str | None) -> str | None:
+    """Return the label of a month, or raise a SettingsError."""
+    return None if label is None else MONTH.check(label)

@@ -1,0 +1,56 @@
+"""What the commands that read stored partitions have in common: whether they are too new, or made by other settings."""
+
+from collections.abc import Iterable
+
+from quant_assets.errors import SettingsError
+from quant_assets.graph import build_defs
+from quant_assets.partitions import key
+from quant_assets.planning.plan import Planner
+from quant_assets.planning.staleness import UNRECORDED, Staleness
+from quant_assets.profile import Profile
+from quant_assets.schemas import Dataset
+
+
+def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]) -> None:
+    """Refuse partitions that take account of sessions after the pinned last session.
+
+    Raises:
+        SettingsError: names the first such partition.
+
+    """
+    if profile.settings.as_of is None:
+        return
+    for each in keys:
+        known = profile.store.known_through(dataset, each)
+        if known is not None and known > profile.last_session():
+            raise SettingsError(
+                f"{dataset.name} of {each} was written with what was known on {known}, after as_of "
+                f"{profile.settings.as_of}; set QUANT__STORAGE to another folder for a view of the past and run the "
+                "month there"
+            )
+
+
+def made_otherwise(profile: Profile, name: str, sector: str, month: str) -> dict[str, str]:
+    """Which stored partitions behind one of a sector and month were made by other code or settings than there are now.
+
+    Returns:
+        The reason by asset, upstream first; of partitions that record nothing there is none.
+
+    """
+    defs = build_defs(profile.settings)
+    planner = Planner(defs, profile)
+    staleness = Staleness(profile, (defs.resources or {})["parquet"].recorder)
+    behind, left = {name}, [name]
+    while left:
+        new = set(planner.reads(left.pop())) - behind
+        behind |= new
+        left += new
+    found = {}
+    for each in planner.order:
+        dataset = profile.datasets[each]
+        where = key(sector if dataset.grain.by_sector else None, month)
+        if each in behind and not profile.store.missing(dataset, [where]):
+            why = staleness.own(each, where)
+            if why not in (None, "", UNRECORDED):
+                found[each] = str(why)
+    return found

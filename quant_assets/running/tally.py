@@ -1,0 +1,89 @@
+"""What runs have written, from the events that they left: partitions, rows, bars set aside, warnings of checks.
+
+The summary of `quant run` is made of it. No data are read for it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from quant_assets.io.manager import PARTITIONS_CHANGED, ROWS_OF_RUN
+
+#: Metadata of each partition of `ohlcv` that are added up.
+BARS = ("bars_refused", "bars_unexplained", "bars_without_open")
+
+
+@dataclass
+class Warned:
+    """A check that warned.
+
+    Attributes:
+        runs: in how many runs.
+        said: what it said the first time; empty where it said nothing.
+
+    """
+
+    runs: int
+    said: str
+
+
+@dataclass
+class Tally:
+    """What was written by runs.
+
+    Attributes:
+        partitions: written, by dataset.
+        rows: of these partitions, by dataset.
+        changed: of the partitions those whose rows are others than before, or that are new, by dataset.
+        bars: the figures named in `BARS`.
+        warnings: by dataset and check.
+
+    """
+
+    partitions: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    bars: Counter[str] = field(default_factory=Counter)
+    warnings: dict[tuple[str, str], Warned] = field(default_factory=dict)
+
+    def add_run(self, events: Iterable[dg.DagsterEvent]) -> None:
+        """Count the events of one run, all of them; those of other kinds are passed over."""
+        seen: set[str] = set()
+        for event in events:
+            if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+                written = event.step_materialization_data.materialization
+                name = written.asset_key.path[-1]
+                self.partitions[name] += 1
+                if name not in seen:  # figures of the run stand beside each of its partitions
+                    seen.add(name)
+                    self.rows[name] += _figure(written, ROWS_OF_RUN)
+                    self.changed[name] += _figure(written, PARTITIONS_CHANGED)
+                if name == "ohlcv":
+                    self.bars.update({figure: _figure(written, figure) for figure in BARS})
+            elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                checked = event.asset_check_evaluation_data
+                if not checked.passed and checked.severity == dg.AssetCheckSeverity.WARN:
+                    self._warn((checked.asset_key.path[-1], checked.check_name), Warned(1, checked.description or ""))
+
+    def add(self, other: "Tally") -> None:
+        """Count what another one has counted."""
+        for ours, theirs in (
+            (self.partitions, other.partitions),
+            (self.rows, other.rows),
+            (self.changed, other.changed),
+            (self.bars, other.bars),
+        ):
+            ours.update(theirs)
+        for check, warned in other.warnings.items():
+            self._warn(check, warned)
+
+    def _warn(self, check: tuple[str, str], warned: Warned) -> None:
+        before = self.warnings.get(check)
+        self.warnings[check] = warned if before is None else Warned(before.runs + warned.runs, before.said)
+
+
+def _figure(written: dg.AssetMaterialization, name: str) -> int:
+    found = written.metadata.get(name)
+    return found.value if isinstance(found, dg.IntMetadataValue) and found.value is not None else 0

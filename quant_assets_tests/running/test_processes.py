@@ -1,0 +1,60 @@
+"""Worker processes at Ctrl-C, which a terminal sends to all of them: they say nothing, whatever they are at."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import multiprocessing, sys, time
+from pathlib import Path
+
+from quant_assets.running.processes import Channel, channel, worker_pool
+
+
+def work(folder, number):
+    Path(folder, f"began {number}").touch()
+    while not channel().interrupted:
+        time.sleep(0.05)
+    return "given up"
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    told = Channel(context)
+    pool = worker_pool(2, context, told)
+    futures = [pool.submit(work, sys.argv[1], number) for number in range(3)]
+    print("begun", flush=True)
+    try:
+        time.sleep(300)
+    except KeyboardInterrupt:
+        told.interrupt()
+        pool.shutdown(cancel_futures=True)
+        print([future.result() for future in futures if not future.cancelled()])
+        sys.exit("interrupted")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_work", [False, True])
+def test_an_interruption_is_one_line_while_workers_start_and_while_they_work(tmp_path: Path, at_work: bool) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        while at_work and len(list(tmp_path.glob("began *"))) < 2:
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, "interrupted\n")
+    assert "given up" in out
