@@ -30,6 +30,7 @@ from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_mem
 from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.processes import Channel, channel, keep_what_is_there, shared_cores, worker_pool
+from quant_assets.running.work import CODE_LOCATION
 from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -272,7 +273,7 @@ def execute_chain(
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         of_run = {**command_tags(phase), **(tags or {}), **process_tags(instance)}
-        result = execute_here(run, instance, of_run, quiet)
+        result = execute_here(run, instance, of_run, quiet, CODE_LOCATION if beside_others else None)
         if result.success:
             if seen is not None:
                 seen(result.all_events)

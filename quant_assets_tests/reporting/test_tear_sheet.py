@@ -7,6 +7,7 @@ import json
 import re
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -53,7 +54,20 @@ def sheet() -> Summary:
             "ic": pl.Float64,
         },
     )
-    return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year)
+    return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year, by_month())
+
+
+def by_month() -> pl.DataFrame:
+    """Three factors over 24 months: `weak` and another one against it, and one with a spread of its own."""
+    spreads = np.random.default_rng(5).normal(0.0, 0.02, (2, 24))
+    rows = [
+        {"kind": "feature", "factor": factor, "horizon": 20, "as_of": date(2022 + month // 12, month % 12 + 1, 28)}
+        | {"ic": spread * 2}
+        | {f"quantile_{number}": spread * (number - 3) / 4 for number in range(1, 6)}
+        for factor, series in ((NAUGHTY, -spreads[0]), ("weak", spreads[0]), ("weak_sector_rank", spreads[1]))
+        for month, spread in enumerate(series)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"horizon": pl.Int32})
 
 
 def table(page: str) -> list[list[str]]:
