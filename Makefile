@@ -30,10 +30,10 @@ demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with t
 	@$(BIN)/quant demo
 
 .PHONY: ui
-ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
+ui: $(VENV)/.installed ## Dagster's web UI and the pages it links to, on loopback (PROFILE=demo, PORT=3000)
 	@# The instance is made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
 	home="$$($(BIN)/quant instance init --profile $(PROFILE))" && export DAGSTER_HOME="$$home" QUANT_PROFILE=$(PROFILE) && \
-		exec $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
+		{ $(BIN)/quant pages --with-parent & } && exec $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)

@@ -89,7 +89,7 @@ def ops_report(
         rows = figures(report).with_columns(report_file=pl.lit(name))
         told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
         shown: dict[str, Any] = {
-            "page": run.store.artifact_url(name),
+            **run.page(name),
             **readable({f"{window}_{metric}": value for metric, window, value in told}),
         }
         if key(sector, month_of(as_of)) in pictured:

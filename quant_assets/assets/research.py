@@ -108,7 +108,7 @@ def _shown(run: Run, sector: str, sheets: list[Summary], horizon: int) -> Iterat
     pictured = set(newest_keys(run.partitions, PICTURED_MONTHS))
     for sheet in sheets:
         month = month_of(sheet.as_of)
-        told: dict[str, Any] = {"page": run.store.artifact_url(_page(sector, month))}
+        told: dict[str, Any] = run.page(_page(sector, month))
         best = strongest(sheet.rows, horizon)
         if len(best):
             told |= readable({f"strongest_{column}": best[column][0] for column in ("ic", "ic_t", "months")})
@@ -136,6 +136,6 @@ def market_tear_sheet(run: Run, horizon: Horizon, source: Provider, factor_tear_
         name, of_day = f"market_tear_sheet/{month_of(as_of)}/factors.html", pl.col("as_of") == as_of
         page = render_market(as_of, rows.filter(of_day), factor_tear_sheet.filter(of_day), horizon, _market(source))
         run.store.write_artifact(name, page)
-        run.tell(None, month_of(as_of), {"page": run.store.artifact_url(name)})
+        run.tell(None, month_of(as_of), run.page(name))
         parts.append(rows.filter(of_day).with_columns(page_file=pl.lit(name)))
     return pl.concat(parts)

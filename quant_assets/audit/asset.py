@@ -55,7 +55,7 @@ def lookahead_audit(run: Run, sector: str, profile: Profile) -> pl.DataFrame:
 def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> None:
     failing = list(dict.fromkeys(each.asset for each in result.failures))
     shown: dict[str, str | int] = {
-        "page": run.store.artifact_url(page),
+        **run.page(page),
         "rows_compared": sum(each.compared for each in result.comparisons),
         "not_tested": "; ".join(result.untested) or "none",
         "exempt": "; ".join(result.exempt) or "none",

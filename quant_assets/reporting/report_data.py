@@ -136,11 +136,11 @@ class ReportData:
         ends = self.track.select("date", "growth").filter(
             (pl.col("date").dt.truncate("1mo") != pl.col("date").dt.truncate("1mo").shift(-1)).fill_null(True)
         )
-        before = [1.0, *ends["growth"][:-1]]
+        before = [1.0, *ends["growth"]]
         # Of nothing, after everything was lost, there is no return.
         return [
             (day, level / base - 1.0 if base else 0.0)
-            for (day, level), base in zip(ends.iter_rows(), before, strict=True)
+            for (day, level), base in zip(ends.iter_rows(), before, strict=False)
         ]
 
     @property
