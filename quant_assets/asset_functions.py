@@ -278,12 +278,17 @@ class Run:
         """Show beside each partition of the run what holds for all of them, whatever the run: what its source lacks."""
         self._context.add_output_metadata(figures, output_name=asset)
 
-    def page(self, name: str) -> dict[str, Any]:
-        """Figures that lead to the page `artifacts/<name>`: a link that `make ui` serves, and where the file is."""
-        return {
-            "page": dg.MetadataValue.url(page_link(self._profile.settings, name)),
-            "page_file": dg.MetadataValue.path(self.store.artifact_url(name)),
-        }
+    def tell_page(self, sector: str | None, month: str, name: str, asset: str | None = None) -> dict[str, Any]:
+        """Show the page `artifacts/<name>` beside a partition: a link that `make ui` serves, and where the file is.
+
+        Returns:
+            The two figures, for events of other assets.
+
+        """
+        link = dg.MetadataValue.url(page_link(self._profile.settings, name))
+        figures = {"page": link, "page_file": self.store.artifact_url(name)}
+        self.tell(sector, month, figures, asset)
+        return figures
 
     def tell_each(self, figures: Iterable[tuple[str | None, str, Mapping[str, Any]]], asset: str | None = None) -> None:
         """`tell` for several partitions: sector, month and figures of each."""

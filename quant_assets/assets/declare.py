@@ -215,10 +215,16 @@ def _column_schema(dataset: Dataset) -> dg.TableSchema:
 
 def _description(dataset: Dataset) -> str:
     """Description of an asset: meaning, key and time contract."""
+    meanings = "".join(
+        f"\n\n| {name} | what it is |\n|---|---|\n"
+        + "\n".join(f"| `{value}` | {meaning} |" for value, meaning in column.values.items())
+        for name, column in dataset.columns.items()
+        if column.values
+    )
     return (
         f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the {dataset.grain.period.name} of "
         f"`{dataset.dated_by}` "
-        f"and was known at `{dataset.known_at}`."
+        f"and was known at `{dataset.known_at}`.{meanings}"
     )
 
 

@@ -25,7 +25,7 @@ ON_DEMAND = (
             "as_of": as_of(),
             "number": Column(pl.Int32, "place in the audit", ge=1),
             "asset": _text("dataset whose rows were compared"),
-            "test": _text("kind of test"),
+            "test": _text("how the inputs were altered: cut off, replaced, published later and so on"),
             "cut": Column(
                 pl.Date, "last day that the compared rows may know; null where the test has none", nullable=True
             ),
@@ -43,7 +43,7 @@ ON_DEMAND = (
             "deviation": Column(
                 pl.Float64, "largest relative difference of a number in the column", "1", nullable=True, ge=0
             ),
-            "cause": _text("what is likely"),
+            "cause": _text("most likely mistake behind the difference"),
             "inherited_from": _text("asset upstream that differs in the same test", nullable=True),
             "declared": _text("why a difference is no failure, as the schema declares it"),
             "through": _text("inputs each of which, altered alone, brings the difference about; empty where not asked"),
