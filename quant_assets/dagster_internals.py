@@ -144,6 +144,7 @@ def execute_here(
             output_capturing_enabled=False,
             raise_on_error=False,
             run_tags={**job.run_tags, **tags},
+            asset_selection=frozenset(job.asset_selection or ()) or None,
         )
 
 

@@ -190,7 +190,12 @@ def test_a_run_here_belongs_to_the_code_location_whose_timeline_shows_it() -> No
     def one() -> int:
         return 1
 
-    job = internals.job_of_all_assets(dg.Definitions([one]))
+    @dg.asset
+    def other() -> int:
+        return 1
+
+    all_of_them = internals.job_of_all_assets(dg.Definitions([one, other]))
+    job = all_of_them.get_subset(asset_selection={dg.AssetKey("one")})
     with dg.DagsterInstance.ephemeral() as instance:
         runs = [
             instance.get_run_by_id(internals.execute_here(job, instance, {}, {}, module).run_id)
@@ -199,6 +204,8 @@ def test_a_run_here_belongs_to_the_code_location_whose_timeline_shows_it() -> No
     located, lost = (run.remote_job_origin for run in runs if run is not None)
     assert (located.location_name, located.job_name) == ("quant_assets.definitions", job.name)
     assert lost is None
+    assert runs[0] is not None
+    assert runs[0].asset_selection == {dg.AssetKey("one")}, "what the list of runs shows as its target"
 
 
 def test_metadata_of_a_partition_is_added_as_dagster_adds_it() -> None:

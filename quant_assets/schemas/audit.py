@@ -32,7 +32,7 @@ ON_DEMAND = (
             "column": _text(
                 "column that differs; null where none does, or where rows are there only once", nullable=True
             ),
-            "compared": Column(pl.Int64, "rows compared", "rows", ge=0),
+            "compared": Column(pl.Int64, "how many rows of the dataset the test looked at", "rows", ge=0),
             "differing": Column(pl.Int64, "rows that differ", "rows", ge=0),
             "failed": Column(pl.Boolean, "whether rows differ that must not"),
             "first_date": Column(pl.Date, "day of the first row that differs", nullable=True),

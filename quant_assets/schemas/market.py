@@ -254,8 +254,8 @@ MARKET = (
         {
             "ticker": ticker(),
             "date": day("session on which both have a bar"),
-            "provider": Column(pl.String, "of the two providers, the one that is preferred"),
-            "other_provider": Column(pl.String, "of the two providers, the one that is not preferred"),
+            "provider": Column(pl.String, "preferred one of the two providers that are compared"),
+            "other_provider": Column(pl.String, "less preferred one of the two providers that are compared"),
             "since": day("the session before on which both have a bar: the returns start there"),
             "total_return": ratio("return from `since` to `date`, dividends included, by `provider`", nullable=False),
             "other_return": ratio(
@@ -280,7 +280,7 @@ MARKET = (
         "known_at",
         {
             "ticker": ticker(),
-            "last_session": day("session of the last bar"),
+            "last_session": day("trading day of the ticker's last bar"),
             "known_at": day("session at which the delisting was known, or at which the ticker traded again"),
             "rule": Column(
                 pl.String,

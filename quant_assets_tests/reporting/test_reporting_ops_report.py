@@ -21,6 +21,7 @@ from quant_assets.reporting.ops_report import figures, number, percent, preview_
 from quant_assets.reporting.pages import counted, share
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
 from quant_assets.schemas import DATASETS
+from quant_assets.schemas.figures import FIGURES
 from quant_assets.settings.domain import ReportSettings
 
 JUNE = date(2016, 6, 30)
@@ -163,6 +164,10 @@ def test_there_is_one_track_record_and_every_window_is_named(
     assert f"Largest drawdown {percent(whole['max_drawdown'])} {all_of_it}; this month" in text
     assert f"against the equal-weight sector, {shown}" in text
     assert f"How far the ratios {shown} can be believed" in text
+
+
+def test_every_figure_is_explained(report: ReportData) -> None:
+    assert set(figures(report)["metric"]) == set(FIGURES)
 
 
 def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
