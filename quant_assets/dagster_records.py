@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,9 +232,8 @@ def backfill_by_sector() -> None:
         return found
 
     DefaultPartitionsSubset.get_partition_key_ranges = ranges  # type: ignore[method-assign]
-    shown: Any = sys.modules.get("dagster_graphql.schema.backfill")  # of a web server, which has loaded it by now
-    if shown is not None:
-        policy = shown.GrapheneBackfillPolicy
+    if "dagster_graphql" in sys.modules:  # of a web server alone: it takes a second to load
+        policy: Any = import_module("dagster_graphql.schema.backfill").GrapheneBackfillPolicy
         said = policy.resolve_description
         policy.resolve_description = lambda self, info: said(self, info).replace(_ONE_RUN, _BY_SECTOR)
 
