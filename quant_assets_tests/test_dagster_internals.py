@@ -202,6 +202,7 @@ def test_a_run_here_belongs_to_the_code_location_whose_timeline_shows_it() -> No
             for module in ("quant_assets.definitions", None)
         ]
     located, lost = (run.remote_job_origin for run in runs if run is not None)
+    assert located is not None
     assert (located.location_name, located.job_name) == ("quant_assets.definitions", job.name)
     assert lost is None
     assert runs[0] is not None

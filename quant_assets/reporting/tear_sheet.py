@@ -89,8 +89,8 @@ def render(
         named = {"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "months": first["months"]}
         shown.append(named | {"cells": _cells(first), "drawn": drawn})
     shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
-    named = [(each["kind"], each["factor"]) for each in shown]
-    drawn_by_month = {*named[:_BY_MONTH], *(name for name in named if name[0] != "feature")}
+    names = [(each["kind"], each["factor"]) for each in shown]
+    drawn_by_month = {*names[:_BY_MONTH], *(name for name in names if name[0] != "feature")}
     months, by_month = _months(sheet.by_month, drawn_by_month, horizon)
     for each in shown:
         each["drawn"]["by_month"] = by_month.get((each["kind"], each["factor"]))
@@ -113,7 +113,7 @@ def render(
         entry_lag=entry_lag,
         delay=DELISTING_SESSIONS,
         **_chance(sum(each["ic_t"] is not None for each in shown)),
-        correlations=_correlations(sheet.by_month, named[:_BY_MONTH], horizon),
+        correlations=_correlations(sheet.by_month, names[:_BY_MONTH], horizon),
         by_month=_BY_MONTH,
         data=_json(data),
     )

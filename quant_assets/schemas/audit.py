@@ -33,13 +33,18 @@ ON_DEMAND = (
                 "column that differs; null where none does, or where rows are there only once", nullable=True
             ),
             "compared": Column(pl.Int64, "how many rows of the dataset the test looked at", "rows", ge=0),
-            "differing": Column(pl.Int64, "rows that differ", "rows", ge=0),
+            "differing": Column(
+                pl.Int64,
+                "how many of the compared rows came out otherwise with the altered input",
+                "rows",
+                ge=0,
+            ),
             "failed": Column(pl.Boolean, "whether rows differ that must not"),
             "first_date": Column(pl.Date, "day of the first row that differs", nullable=True),
-            "ticker": _text("symbol of that row", nullable=True),
-            "row_key": _text("key of that row"),
-            "expected": _text("its value with the input as it is"),
-            "found": _text("its value with the altered input"),
+            "ticker": _text("symbol of the first row that differs", nullable=True),
+            "row_key": _text("values that identify the first row that differs"),
+            "expected": _text("value of that column and row with unaltered input"),
+            "found": _text("value of that column and row with altered input"),
             "deviation": Column(
                 pl.Float64, "largest relative difference of a number in the column", "1", nullable=True, ge=0
             ),

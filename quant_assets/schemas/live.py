@@ -41,7 +41,11 @@ LIVE = (
                 isin=("long", "short"),
             ),
             "rank": Column(pl.Int32, "rank of a candidate or weight, 1 the best of its side", nullable=True, ge=1),
-            "model_version": Column(pl.String, "version of `model`, as in predictions", nullable=True),
+            "model_version": Column(
+                pl.String,
+                "first characters of the hash of the model's file, as in dataset predictions",
+                nullable=True,
+            ),
             "late": Column(
                 pl.Int32,
                 "sessions that had closed since when it was said: above 0 it is what would have been said, "

@@ -48,7 +48,7 @@ def _risk() -> Mapping[str, Column]:
             ge=1,
         ),
         "exceptions": Column(
-            pl.Int32, "of them, those whose loss was greater than forecast", "sessions", nullable=True, ge=0
+            pl.Int32, "tested sessions whose loss was greater than forecast", "sessions", nullable=True, ge=0
         ),
         "kupiec_p": _probability("probability of an exception count as far from the expected one by chance"),
         "independence_p": _probability("Christoffersen: of exceptions that follow each other so by chance"),

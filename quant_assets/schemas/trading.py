@@ -121,7 +121,7 @@ TRADING = (
             "benchmark_return": ratio("sum of the sector's daily equal-weight returns", nullable=False),
             "gain": ratio("sum of what its names gained by day, over equity", nullable=False),
             "allocation": ratio(
-                "its weight less an equal one, times its benchmark less the mean of the sectors'", nullable=False
+                "sector's weight less an equal one, times its benchmark less the mean of the sectors'", nullable=False
             ),
             "selection": ratio("gain less weight times benchmark", nullable=False),
         },

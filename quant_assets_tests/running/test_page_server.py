@@ -36,13 +36,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServ
 
 def get(server: PageServer, path: str, **headers: str) -> httpx.Response:
     """The path goes out as it is: httpx would resolve what leads upwards."""
-    with socket.create_connection(server.server_address[:2]) as connection:
+    with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
         given = {"Host": "127.0.0.1:3001", **{name.replace("_", "-"): value for name, value in headers.items()}}
         lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         connection.sendall(f"GET {path} HTTP/1.0\r\n{lines}\r\n".encode())
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
     status, *fields = head.decode().split("\r\n")
-    return httpx.Response(int(status.split()[1]), headers=[tuple(each.split(": ", 1)) for each in fields], content=body)
+    received = {name: value for name, _, value in (each.partition(": ") for each in fields)}
+    return httpx.Response(int(status.split()[1]), headers=received, content=body)
 
 
 def test_a_link_leads_to_the_page_which_is_shown_alone_and_reaches_nothing(server: PageServer) -> None:
