@@ -35,7 +35,7 @@ demo: $(CORE) ## Run every asset on the simulated market; ends with the picks an
 	@$(BIN)/quant demo
 
 .PHONY: ui
-ui: $(CORE) ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
+ui: $(CORE) ## Dagster's web UI and the pages that it links to, on loopback (PROFILE=demo, PORT=3000)
 	@exec $(BIN)/quant ui --profile $(PROFILE) --port $(PORT)
 
 .PHONY: test

@@ -31,6 +31,7 @@ from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
 from quant_assets.learning.trained import TrainedModel
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
+from quant_assets.page_links import page_link
 from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.runtime.launch import Launcher, launcher
@@ -294,6 +295,18 @@ class Run:
     def tell_run(self, figures: Mapping[str, Any], asset: str | None = None) -> None:
         """Show beside each partition of the run what holds for all of them, whatever the run: what its source lacks."""
         self._context.add_output_metadata(figures, output_name=asset)
+
+    def tell_page(self, sector: str | None, month: str, name: str, asset: str | None = None) -> dict[str, Any]:
+        """Show the page `artifacts/<name>` beside a partition: a link that `make ui` serves, and where the file is.
+
+        Returns:
+            The two figures, for events of other assets.
+
+        """
+        link = dg.MetadataValue.url(page_link(self._profile.settings, name))
+        figures = {"page": link, "page_file": self.store.artifact_url(name)}
+        self.tell(sector, month, figures, asset)
+        return figures
 
     def tell_each(self, figures: Iterable[tuple[str | None, str, Mapping[str, Any]]], asset: str | None = None) -> None:
         """`tell` for several partitions: sector, month and figures of each."""

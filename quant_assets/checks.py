@@ -3,20 +3,23 @@
 Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 
 import dagster as dg
 import polars as pl
 
+from quant_assets.check_results import Results, by_partition, check_results, others_hold
 from quant_assets.declared_tests import DeclaredTest
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.grains import MONTH, grain_of
 from quant_assets.io.blocks import divided, row_bytes, rows_by_month
 from quant_assets.io.store import DatasetStore
+from quant_assets.partitions import key as key_of
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
+from quant_assets.reporting.pages import counted
 from quant_assets.schemas import Dataset
 from quant_assets.schemas.dataset import Related, rises
 
@@ -139,7 +142,7 @@ def contract_checks(
 
 
 def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[DeclaredTest]) -> dg.AssetChecksDefinition:
-    # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
+    # Without Dagster's partitions of checks: `check_results` says why.
     specs = [
         dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text)
         for name, text in described(dataset).items()
@@ -153,7 +156,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
     apart = not declared and all(dataset.dated_by in columns for columns in (dataset.key, *dataset.unique))
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
-    def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    def contract(context: dg.AssetCheckExecutionContext) -> Results:
         keys = context.op_execution_context.partition_keys
 
         @cache
@@ -166,30 +169,26 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
                 found[REFERENCES] = broken_references(dataset, frame, related)
             return found | {test.name: test.breaches(frame, related) for test in declared}
 
-        def breaks(frame: pl.DataFrame) -> bool:
-            return any(messages for name, messages in found_in(frame).items() if name in blocking)
-
-        found: dict[str, list[str]] = {spec.name: [] for spec in specs}
+        found: dict[str, dict[str, list[str]]] = {spec.name: {} for spec in specs}
         rows = 0
         try:
             for part in _parts(dataset, profile.store, keys) if apart else [keys]:
                 frame = profile.store.read(dataset, part).collect()
-                now = found_in(frame)
-                found = {name: [*messages, *now[name]] for name, messages in found.items()}
                 rows += len(frame)
-                if any(now[name] for name in blocking):
-                    profile.store.refuse(dataset, _refused(frame, part, breaks))
+                now = {name: messages for name, messages in found_in(frame).items() if messages}
+                for name, failing in by_partition(frame, part, now, found_in).items():
+                    found[name] |= failing
+                refused = {key for name in blocking & set(now) for key in found[name]}
+                if refused:
+                    profile.store.refuse(dataset, [key for key in part if key in refused])
         except DatasetError as error:
-            found = {spec.name: [str(error)] if spec.name == "dtypes" else [] for spec in specs}
+            found = {spec.name: {key: [str(error)] for key in keys} if spec.name == "dtypes" else {} for spec in specs}
             rows = 0
+        others = others_hold(profile, dataset, keys, {key for failing in found.values() for key in failing})
         for spec in specs:
-            yield dg.AssetCheckResult(
-                passed=not found[spec.name],
-                asset_key=dataset.name,
-                check_name=spec.name,
-                severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
-                description="; ".join(found[spec.name]) or None,
-                metadata={"rows": rows, "breaches": len(found[spec.name])},
+            breaches_found = sum(map(len, found[spec.name].values()))
+            yield from check_results(
+                spec, found[spec.name], others=others, metadata={"rows": rows, "breaches": breaches_found}
             )
 
     return contract
@@ -210,11 +209,6 @@ def _parts(dataset: Dataset, store: DatasetStore, keys: Sequence[str]) -> Iterat
         own = {parse_key(key)[1]: key for key in keys if parse_key(key)[0] == sector}
         for block in divided(sorted(own), rows_by_month(store.read(dataset, own.values())), size):
             yield [own[month] for month in block]
-
-
-def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.DataFrame], bool]) -> list[str]:
-    """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
-    return [key for key in keys if breaks(frame.filter(grain_of(key).holds(key)))] or list(keys)
 
 
 def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl.DataFrame) -> list[str]:
@@ -257,25 +251,34 @@ def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl
 
 def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
     """Every session of an index member has a bar or a reason; how many have which reason is in the metadata."""
-
-    @dg.asset_check(
-        name="sessions_explained",
+    spec = dg.AssetCheckSpec(
+        "sessions_explained",
         asset="data_quality",  # downstream of all three: bars are also made for months whose universe nobody asked for
         additional_deps=["universe", "ohlcv", "absences"],
         description="every session of an index member has a bar in ohlcv or a reason in absences",
     )
-    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+
+    @dg.multi_asset_check(name="data_quality_sessions_explained", specs=[spec])
+    def check(context: dg.AssetCheckExecutionContext) -> Results:
         keys = context.op_execution_context.partition_keys
-        columns = ("sector", "ticker", "date")
+        columns = ("month", "sector", "ticker", "date")
         members = profile.store.read(profile.datasets["universe"], keys).select(columns).collect()
         bars = profile.store.read(profile.datasets["ohlcv"], keys).select(columns).collect()
         absences = profile.store.read(profile.datasets["absences"], keys).collect()
-        wrong = sessions_explained(members, bars, absences)
+        failing = {}
+        if sessions_explained(members, bars, absences):
+            apart = {
+                key: [frame.filter(grain_of(key).holds(key)) for frame in (members, bars, absences)] for key in keys
+            }
+            wrong = {key: sessions_explained(*frames)[:20] for key, frames in apart.items()}
+            failing = {key: lines for key, lines in wrong.items() if lines}
         reasons = absences.group_by("reason").agg(pl.col("sessions").sum()).sort("reason")
         never = absences.filter(pl.col("reason") == "no_bar_yet")["ticker"].unique().sort().to_list()
-        return dg.AssetCheckResult(
-            passed=not wrong,
-            description="; ".join(wrong[:20]) or None,
+        yield from check_results(
+            spec,
+            failing,
+            others=others_hold(profile, profile.datasets["data_quality"], keys, failing),
+            severity=dg.AssetCheckSeverity.ERROR,
             metadata={
                 "member_sessions": len(members),
                 **{f"sessions_{reason}": count for reason, count in reasons.iter_rows()},
@@ -290,8 +293,8 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
 _SAME_SCORE = 1.5e-9
 
 
-def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> list[str]:
-    """Where two selections differ in names, sides, ranks, scores: a line for each sector and month, with tickers."""
+def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> dict[str, str]:
+    """Where two selections differ in names, sides, ranks or scores: by partition key, a line with tickers."""
     place, values = ["sector", "month", "ticker"], ["candidate_type", "selection_rank", "composite_score"]
     both = candidates.select(*place, *values).join(
         candidates_sql.select(*place, *values), on=place, how="full", coalesce=True, suffix="_sql", nulls_equal=True
@@ -310,42 +313,44 @@ def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame
             else f"{kind} {row[f'selection_rank{suffix}']} ({row[f'composite_score{suffix}']:+.9f})"
         )
 
-    found = []
+    found = {}
     for (sector, month), rows in different.sort(place).group_by("sector", "month", maintain_order=True):
         names = [
             f"{row['ticker']} {said(row, '')}, in SQL {said(row, '_sql')}" for row in rows.head(10).rows(named=True)
         ]
-        found.append(f"{sector} {month}, {len(rows)} names: {'; '.join(names)}")
+        found[key_of(str(sector), str(month))] = f"{counted(len(rows), 'name')}: {'; '.join(names)}"
     return found
 
 
 def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
     """Whether `candidates` and its second version in SQL have the same tickers."""
-
-    @dg.asset_check(
-        name="same_selection",
+    spec = dg.AssetCheckSpec(
+        "same_selection",
         asset="candidates_sql",
         additional_deps=["candidates"],
         blocking=True,
         description="the selection in SQL has the tickers, sides, ranks and scores of dataset candidates",
     )
-    def same_selection(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+
+    @dg.multi_asset_check(name="candidates_sql_same_selection", specs=[spec])
+    def same_selection(context: dg.AssetCheckExecutionContext) -> Results:
         keys = context.op_execution_context.partition_keys
         try:
             ours, theirs = (
                 profile.store.read(profile.datasets[name], keys).collect() for name in ("candidates", "candidates_sql")
             )
         except MissingPartitionError as error:
-            return dg.AssetCheckResult(
+            yield dg.AssetCheckResult(
                 passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"nothing to compare with: {error}"
             )
-        found = selection_differences(ours, theirs)
-        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+            return
         remedy = ". Materialise candidates again if candidates.* has changed since; else one of the two is wrong"
-        return dg.AssetCheckResult(
-            passed=not found,
-            description=f"{' | '.join(found[:5])}{more}{remedy}" if found else None,
-            metadata={"names": len(ours), "sector_months_that_differ": len(found)},
+        failing = {key: [f"{line}{remedy}"] for key, line in selection_differences(ours, theirs).items()}
+        yield from check_results(
+            spec,
+            failing,
+            others=others_hold(profile, profile.datasets["candidates_sql"], keys, failing),
+            metadata={"names": len(ours), "sector_months_that_differ": len(failing)},
         )
 
     return same_selection

@@ -3,18 +3,16 @@
 `quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
 """
 
-import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
-from dagster._core.code_pointer import CodePointer
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.context import partition_loading_context
@@ -26,18 +24,12 @@ from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG, MULTIDIMENSIONAL_PARTITION_PREFIX
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData, deserialize_value
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
+from quant_assets.dagster_origins import job_origins
 from quant_assets.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -120,21 +112,40 @@ def job_of_all_assets(defs: dg.Definitions) -> dg.JobDefinition:
 
 
 def execute_here(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, tags: Mapping[str, str], run_config: Mapping[str, object]
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, object],
+    module: str | None = None,
 ) -> dg.ExecuteInProcessResult:
     """What `job.execute_in_process` does, without keeping what every step has returned until the run is over.
 
     Of a run of a sector's history these are all of its datasets.
+
+    Args:
+        job: what is executed.
+        instance: where the run is recorded.
+        tags: of the run.
+        run_config: of its ops.
+        module: of the code location that the run belongs to; the web UI's timeline leaves out runs of none.
+
     """
     sleep_while_pools_are_full()
-    return core_execute_in_process(
-        run_config=run_config,
-        job=InMemoryJob(job.as_ephemeral_job({}, {})),
-        instance=instance,
-        output_capturing_enabled=False,
-        raise_on_error=False,
-        run_tags={**job.run_tags, **tags},
-    )
+    with ExitStack() as restored:
+        if module is not None:
+            remote, code = job_origins(job.name, module)
+            make: Any = partial(instance.create_run_for_job, remote_job_origin=remote, job_code_origin=code)
+            restored.callback(delattr, instance, "create_run_for_job")
+            instance.create_run_for_job = make  # type: ignore[method-assign]
+        return core_execute_in_process(
+            run_config=run_config,
+            job=InMemoryJob(job.as_ephemeral_job({}, {})),
+            instance=instance,
+            output_capturing_enabled=False,
+            raise_on_error=False,
+            run_tags={**job.run_tags, **tags},
+            asset_selection=frozenset(job.asset_selection or ()) or None,
+        )
 
 
 def assets_of_step(job: dg.JobDefinition, event: dg.DagsterEvent) -> list[str]:
@@ -318,8 +329,6 @@ def submit_assets(
 ) -> str:
     """Put a run into an instance's queue; its identifier.
 
-    The daemon finds the code location by its name, which is that of the module: nothing of it is loaded here.
-
     Args:
         instance: with a queue.
         job: of all assets, or another one, as the code location has it.
@@ -329,20 +338,15 @@ def submit_assets(
         run_config: of its ops.
 
     """
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path=sys.executable, module_name=module), module
-    )
-    repository = RepositoryPythonOrigin(
-        sys.executable, CodePointer.from_module(module, "defs", os.getcwd()), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
-    )
+    remote, code = job_origins(job.name, module)
     with capture_interrupts():  # a run that was made and not put into the queue would wait for ever
         run = instance.create_run_for_job(
             job,
             run_config=run_config,
             asset_selection=None if assets is None else {dg.AssetKey(name) for name in assets},
             tags=tags,
-            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
-            job_code_origin=JobPythonOrigin(job.name, repository),
+            remote_job_origin=remote,
+            job_code_origin=code,
         )
         enqueue(instance, run.run_id)
         interrupted = check_captured_interrupt()

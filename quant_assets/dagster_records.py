@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +23,24 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
     PartitionBackfill,
 )
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
+from dagster._core.remote_origin import RemoteInstigatorOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     ScheduleInstigatorData,
     SensorInstigatorData,
 )
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import create_snapshot_id
 
-from quant_assets.dagster_internals import sql_records
+from quant_assets.dagster_internals import DefaultPartitionsSubset, sql_records
+from quant_assets.dagster_origins import repository_origin
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-#: The repository that Dagster makes of a module's definitions.
-_REPOSITORY = "__repository__"
+#: Dimension of the partitions by which a backfill is divided into runs, and what the dialog says of that.
+_SECTOR = "sector"
+_ONE_RUN, _BY_SECTOR = "Backfills all partitions in a single run", "Backfills each sector in a run of its own"
 
 Instigator = dg.ScheduleDefinition | dg.SensorDefinition
 
@@ -210,12 +209,39 @@ def heartbeats(instance: dg.DagsterInstance) -> Mapping[str, float]:
     return {name: found.timestamp for name, found in instance.get_daemon_heartbeats().items()}
 
 
+@cache
+def backfill_by_sector() -> None:
+    """Let a backfill that this process's daemon starts be one run for each sector, and the web UI's dialog say so.
+
+    Dagster groups the partitions of a backfill by the dimension with fewer keys: three months of eleven sectors would
+    be a run for each month. Its dialog says "in a single run" of every asset whose runs take ranges.
+    """
+    theirs = DefaultPartitionsSubset.get_partition_key_ranges
+
+    def ranges(
+        self: DefaultPartitionsSubset, partitions_def: dg.PartitionsDefinition
+    ) -> Sequence[dg.PartitionKeyRange]:
+        dimensions = partitions_def.partitions_defs if isinstance(partitions_def, dg.MultiPartitionsDefinition) else ()
+        apart = next((each.partitions_def for each in dimensions if each.name == _SECTOR), None)
+        if not isinstance(partitions_def, dg.MultiPartitionsDefinition) or apart is None:
+            return theirs(self, partitions_def)
+        found: list[dg.PartitionKeyRange] = []
+        for sector in apart.get_partition_keys():
+            keys = partitions_def.get_multipartition_keys_with_dimension_value(_SECTOR, sector)
+            found += self.get_ranges_for_keys(keys)
+        return found
+
+    DefaultPartitionsSubset.get_partition_key_ranges = ranges  # type: ignore[method-assign]
+    if "dagster_graphql" in sys.modules:  # of a web server alone: it takes a second to load
+        policy: Any = import_module("dagster_graphql.schema.backfill").GrapheneBackfillPolicy
+        said = policy.resolve_description
+        policy.resolve_description = lambda self, info: said(self, info).replace(_ONE_RUN, _BY_SECTOR)
+
+
 def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
     """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
     return heartbeats(instance).get("QUEUED_RUN_COORDINATOR")
 
 
 def _origin(location: str, instigator: Instigator) -> RemoteInstigatorOrigin:
-    module = LoadableTargetOrigin(executable_path=sys.executable, module_name=location)
-    repository = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(module, location), _REPOSITORY)
-    return repository.get_instigator_origin(instigator.name)
+    return repository_origin(location).get_instigator_origin(instigator.name)

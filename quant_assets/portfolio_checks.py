@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from quant_assets.check_results import Results, check_results, others_hold
 from quant_assets.errors import DatasetError
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
@@ -19,43 +20,56 @@ from quant_assets.portfolio.constraints import TURNOVER
 from quant_assets.portfolio.history import History, lookback_sessions, needs_betas
 from quant_assets.profile import Profile
 
-#: Lines of a check's text; the rest are counted.
-_SHOWN = 10
+#: Lines of a partition's text; the rest are counted.
+_MOST = 10
 
 WITHIN_LIMITS = "within_limits"
 
 
 def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """`within_limits` of dataset weights."""
-
-    @dg.asset_check(
-        name=WITHIN_LIMITS,
+    spec = dg.AssetCheckSpec(
+        WITHIN_LIMITS,
         asset="weights",
         blocking=True,
         description="weights are within weights.max_weight, the book and weights.constraints",
     )
-    def within_limits(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        partitions = RunPartitions.from_keys(context.op_execution_context.partition_keys)
-        rows, broken = 0, []
+
+    @dg.multi_asset_check(name=f"weights_{WITHIN_LIMITS}", specs=[spec])
+    def within_limits(context: dg.AssetCheckExecutionContext) -> Results:
+        keys = context.op_execution_context.partition_keys
+        partitions = RunPartitions.from_keys(keys)
+        rows = 0
+        failing: dict[str, list[str]] = {}
         for sector in partitions.sectors:
-            try:
-                count, lines = _of_sector(profile, sector, partitions.months)
-            except DatasetError as error:  # the checks of its schema say more
-                count, lines = 0, [str(error)]
+            count, lines = _or_error(profile, sector, partitions.months)
             rows += count
-            broken += [f"{sector} {line}" for line in lines]
-        more = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+            alone = {key(sector, month): (month,) for month in partitions.months} if lines else {}
+            failing |= {label: found for label, each in alone.items() if (found := _or_error(profile, sector, each)[1])}
         # More than may be traded has to be where names leave the sector, or prices take holdings beyond another limit;
         # nothing downstream is wrong by it.
-        only_turnover = all(TURNOVER in line for line in broken)
-        return dg.AssetCheckResult(
-            passed=not broken,
+        only_turnover = all(TURNOVER in line for lines in failing.values() for line in lines)
+        yield from check_results(
+            spec,
+            {label: _shown(lines) for label, lines in failing.items()},
+            others=others_hold(profile, profile.datasets["weights"], keys, failing),
             severity=dg.AssetCheckSeverity.WARN if only_turnover else dg.AssetCheckSeverity.ERROR,
-            description=f"{'; '.join(broken[:_SHOWN])}{more}" or None,
-            metadata={"rows": rows, "breaches": len(broken)},
+            metadata={"rows": rows, "breaches": sum(map(len, failing.values()))},
         )
 
     return [within_limits]
+
+
+def _shown(lines: list[str]) -> list[str]:
+    more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+    return [*lines[:_MOST], *more]
+
+
+def _or_error(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[int, list[str]]:
+    try:
+        return _of_sector(profile, sector, months)
+    except DatasetError as error:  # the checks of its schema say more
+        return 0, [str(error)]
 
 
 def _of_sector(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[int, list[str]]:

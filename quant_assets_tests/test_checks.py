@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.check_results import by_partition, check_results
 from quant_assets.checks import CONTRACT, breaches, broken_references, contract_checks, described
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -180,10 +181,35 @@ def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(
     tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     result = dg.materialize([data_quality, checks], tags=tags, run_config=quiet, raise_on_error=False)
-    failed = {each.check_name: each for each in result.get_asset_check_evaluations() if not each.passed}
+    told = result.get_asset_check_evaluations()
+    failed = [each for each in told if not each.passed]
     assert not result.success
-    assert set(failed) == {"references"}
-    assert failed["references"].severity == dg.AssetCheckSeverity.ERROR
-    assert str(failed["references"].description).startswith("as_of not in universe: 1 rows, first {'sector': 'it'")
-    assert {each.metadata["rows"].value for each in result.get_asset_check_evaluations()} == {2}
+    assert {each.check_name for each in failed} == {"references"}
+    # The partition is an error; the asset, whose last evaluation paints it, is not: May holds.
+    assert [(each.partition, each.severity, each.blocking) for each in failed] == [
+        ("2024-06|it", dg.AssetCheckSeverity.ERROR, True),
+        (None, dg.AssetCheckSeverity.WARN, True),
+    ]
+    for each in failed:
+        assert str(each.description).startswith("2024-06|it: as_of not in universe: 1 rows, first {'sector': 'it'")
+    assert {each.metadata["rows"].value for each in told if each.partition is None} == {2}
     assert profile.store.missing(dataset, keys) == ["2024-06|it"]
+
+
+def test_an_asset_of_which_no_partition_holds_is_an_error_and_so_are_partitions_that_break_a_rule_together() -> None:
+    spec = dg.AssetCheckSpec("keys", asset="labels", blocking=True)
+    *apart, whole = check_results(spec, {"2024-05|it": ["a"], "2024-06|it": ["a", "b"]}, others=False)
+    assert [(each.partition, each.description) for each in apart if isinstance(each, dg.AssetCheckEvaluation)] == [
+        ("2024-05|it", "2024-05|it: a"),
+        ("2024-06|it", "2024-06|it: a; b"),
+    ]
+    assert (whole.passed, whole.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    (held,) = check_results(spec, {}, others=True)
+    assert (held.passed, held.description) == (True, None)
+    frame = pl.DataFrame({"sector": "it", "month": ["2024-05", "2024-06"], "value": [1, 1]})
+
+    def found_in(rows: pl.DataFrame) -> dict[str, list[str]]:
+        return {"keys": ["repeats"] if rows["value"].is_duplicated().any() else [], "nulls": []}
+
+    keys = ["2024-05|it", "2024-06|it"]
+    assert by_partition(frame, keys, {"keys": ["repeats"]}, found_in) == {"keys": {key: ["repeats"] for key in keys}}

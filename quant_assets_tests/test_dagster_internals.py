@@ -1,7 +1,9 @@
-"""Dagster's private names stand in two modules, and an upgrade makes somebody look at them."""
+"""Dagster's private names stand in three modules, and an upgrade makes somebody look at them."""
 
 import gc
 import re
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -37,7 +39,7 @@ def test_no_other_module_uses_a_private_name() -> None:
     found = {
         f"{path.relative_to(PACKAGE)}: {match}"
         for path in PACKAGE.rglob("*.py")
-        if path.name not in ("dagster_internals.py", "dagster_records.py")
+        if path.name not in ("dagster_internals.py", "dagster_origins.py", "dagster_records.py")
         for match in PRIVATE.findall(path.read_text(encoding="utf-8"))
     }
     assert not found
@@ -145,6 +147,66 @@ def test_what_is_submitted_names_the_code_location_as_its_server_does() -> None:
     (target,) = loadable_targets_from_python_module(module, None)
     assert pointer.code_pointer.fn_name == target.attribute == "defs"
     assert list(pointer.entry_point) == DEFAULT_DAGSTER_ENTRY_POINT
+
+
+def test_a_backfill_is_divided_by_sector_and_the_dialog_says_so() -> None:
+    """In a process of its own, since both of Dagster's classes are changed for good."""
+    code = """
+import dagster as dg, dagster_graphql.schema.backfill as shown
+from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests_with_backfill_policies
+from dagster._core.definitions.events import AssetKeyPartitionKey
+from quant_assets.dagster_records import backfill_by_sector
+from quant_assets.partitions import Months, key
+months, one_run = Months("2018-01", "2024-12"), dg.BackfillPolicy.single_run()
+
+@dg.asset(partitions_def=months.by_sector, backfill_policy=one_run)
+def one() -> None: ...
+
+@dg.asset(partitions_def=months.monthly, backfill_policy=one_run)
+def whole() -> None: ...
+
+backfill_by_sector()
+graph = dg.Definitions([one, whole]).resolve_asset_graph()
+wanted = [("one", key(s, m)) for s in ("it", "energy", "re") for m in ("2024-01", "2024-02")]
+wanted += [("one", key("re", "2023-06")), ("whole", "2024-01"), ("whole", "2024-02")]
+asked = [AssetKeyPartitionKey(dg.AssetKey(name), label) for name, label in wanted]
+for request in build_run_requests_with_backfill_policies(asked, graph, dynamic_partitions_store=None):
+    print(*(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")))
+print(shown.GrapheneBackfillPolicy(one_run).resolve_description(None))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "2024-01|energy 2024-02|energy",
+        "2024-01|it 2024-02|it",
+        "2023-06|re 2023-06|re",
+        "2024-01|re 2024-02|re",
+        "2024-01 2024-02",
+        "Backfills each sector in a run of its own",
+    ]
+
+
+def test_a_run_here_belongs_to_the_code_location_whose_timeline_shows_it() -> None:
+    @dg.asset
+    def one() -> int:
+        return 1
+
+    @dg.asset
+    def other() -> int:
+        return 1
+
+    all_of_them = internals.job_of_all_assets(dg.Definitions([one, other]))
+    job = all_of_them.get_subset(asset_selection={dg.AssetKey("one")})
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = [
+            instance.get_run_by_id(internals.execute_here(job, instance, {}, {}, module).run_id)
+            for module in ("quant_assets.definitions", None)
+        ]
+    located, lost = (run.remote_job_origin for run in runs if run is not None)
+    assert located is not None
+    assert (located.location_name, located.job_name) == ("quant_assets.definitions", job.name)
+    assert lost is None
+    assert runs[0] is not None
+    assert runs[0].asset_selection == {dg.AssetKey("one")}, "what the list of runs shows as its target"
 
 
 def test_metadata_of_a_partition_is_added_as_dagster_adds_it() -> None:

@@ -7,6 +7,7 @@ import sys
 import dagster as dg
 import pytest
 
+from quant_assets.assets.declare import GROUPS
 from quant_assets.assets.sql import load_models
 from quant_assets.checks import CONTRACT, described
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
@@ -72,6 +73,9 @@ def test_an_asset_says_what_it_is(dataset: Dataset) -> None:
     assert {"parquet"} < node.kinds
     assert node.description
     assert dataset.meaning in node.description
+    assert f"Group {node.group_name}: {GROUPS[str(node.group_name)]}." in node.description
+    for column in dataset.columns.values():
+        assert all(f"| `{value}` | {meaning} |" in node.description for value, meaning in column.values.items())
     assert dataset.known_at in node.description
     assert all(name in node.description for name in dataset.key)
 

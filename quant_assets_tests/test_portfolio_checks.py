@@ -47,8 +47,10 @@ def checked(folder: Path, weights: dict[str, float], **settings: Any) -> dg.Asse
     result = dg.materialize(
         [made, *portfolio_checks(profile)], partition_key=KEY, run_config=quiet, raise_on_error=False
     )
-    (found,) = result.get_asset_check_evaluations()
-    return found
+    *failing, of_run = result.get_asset_check_evaluations()
+    assert [each.partition for each in failing] == ([] if of_run.passed else [KEY])
+    assert of_run.partition is None
+    return of_run
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
     assert_contracts(Stored(stored | in_sql), rare.through, in_sql)
     month = MONTH.label("as_of")
     chosen, again = stored["candidates"].with_columns(month=month), in_sql["candidates_sql"].with_columns(month=month)
-    assert selection_differences(chosen, again) == []
+    assert selection_differences(chosen, again) == {}
     assert sessions_explained(stored["universe"], stored["prices"], stored["absences"]) == []
     without = unclassified(rare.membership, rare.snapshots, days)
     assert_schema(without, {"ticker": pl.String, "first_date": pl.Date, "last_date": pl.Date}, ["ticker"])

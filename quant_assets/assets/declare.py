@@ -26,6 +26,22 @@ PICTURED_MONTHS = 3
 #: Group of the month-grain assets: one Dagster command cannot mix the grains, so no other group does.
 ACROSS_SECTORS = "across_sectors"
 
+#: What each group holds. Dagster has no descriptions of groups: the description of every asset says what its group is.
+GROUPS = {
+    "market": "what the provider says, checked, dated and adjusted: members, bars, statements, news",
+    "signals": "what is computed of prices: indicators, features, labels, the candidates",
+    "learning": "models that are trained, what they forecast, and whether their inputs have drifted",
+    "portfolio": "scores, weights, what became of them in the backtest, trades and orders",
+    "risk": "value at risk, where it comes from, and whether past forecasts of it held",
+    "operations": "the report of the sector: figures and a page",
+    "research": "what each factor was worth: by month, over years with a page, across sectors",
+    "sql": "models in SQL, one file each in dbt_like_sql",
+    ACROSS_SECTORS: "what spans sectors, by month alone: macro, the market, the total portfolio",
+    "live": "the ledger: what was said at the close of a day, never written again",
+    "live_report": "the page of a day, from the ledger alone",
+    "audit": "the look-ahead audit, which runs when somebody asks for it",
+}
+
 
 @dataclass(frozen=True)
 class Asset:
@@ -120,7 +136,7 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
 
         one: Callable[..., Any] = in_blocks if asset.sized_by else at_once
         one.asset = asset  # type: ignore[attr-defined]
-        about = _common(profile, asset.name, max(matures, 0))
+        about = _common(profile, asset.name, shared["group_name"], max(matures, 0))
         made: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)
         return made
 
@@ -130,7 +146,7 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
             yield dg.Output(rows.pop(name), output_name=name)
 
     several.asset = asset  # type: ignore[attr-defined]
-    outs = {name: dg.AssetOut(kinds=kinds, **_common(profile, name)) for name in asset.names}
+    outs = {name: dg.AssetOut(kinds=kinds, **_common(profile, name, shared["group_name"])) for name in asset.names}
     return dg.multi_asset(name=asset.together, outs=outs, **shared)(several)
 
 
@@ -182,11 +198,11 @@ def _rows(
     return run.by_sector(lambda sector, **frames: asset.compute(sector=sector, **ready, **frames), lazy, **inputs)
 
 
-def _common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
+def _common(profile: Profile, name: str, group: str, matures_months: int = 0) -> dict[str, Any]:
     """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
     dataset = profile.every_dataset[name]
     return {
-        "description": _description(dataset),
+        "description": f"{_description(dataset)}\n\nGroup {group}: {GROUPS[group]}.",
         "owners": OWNERS,
         "io_manager_key": "parquet",
         "metadata": {
@@ -216,10 +232,16 @@ def _column_schema(dataset: Dataset) -> dg.TableSchema:
 
 def _description(dataset: Dataset) -> str:
     """Description of an asset: meaning, key and time contract."""
+    meanings = "".join(
+        f"\n\n| {name} | what it is |\n|---|---|\n"
+        + "\n".join(f"| `{value}` | {meaning} |" for value, meaning in column.values.items())
+        for name, column in dataset.columns.items()
+        if column.values
+    )
     return (
         f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the {dataset.grain.period.name} of "
         f"`{dataset.dated_by}` "
-        f"and was known at `{dataset.known_at}`."
+        f"and was known at `{dataset.known_at}`.{meanings}"
     )
 
 

@@ -179,7 +179,8 @@ def daily_report(
         name = f"{DAILY_REPORT}/{day}/report.html"
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
         rows = figures(report).with_columns(report_file=pl.lit(name))
-        run.tell(None, DAY.of(day), {"page": run.store.artifact_url(name), "sectors": len(report.sectors)})
+        run.tell_page(None, DAY.of(day), name)
+        run.tell(None, DAY.of(day), {"sectors": len(report.sectors)})
         parts.append(rows.select(parts[0].columns))
     return pl.concat(parts)
 

@@ -91,10 +91,8 @@ def ops_report(
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
         rows = figures(report).with_columns(report_file=pl.lit(name))
         told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
-        shown: dict[str, Any] = {
-            "page": run.store.artifact_url(name),
-            **readable({f"{window}_{metric}": value for metric, window, value in told}),
-        }
+        run.tell_page(sector, month_of(as_of), name)
+        shown: dict[str, Any] = readable({f"{window}_{metric}": value for metric, window, value in told})
         if key(sector, month_of(as_of)) in pictured:
             picture = base64.b64encode(preview_png(report)).decode()
             shown["report"] = dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})")

@@ -90,6 +90,7 @@ def factor_tear_sheet(
         name = _page(sector, month_of(sheet.as_of))
         page = render(sheet, SECTORS[sector].name, horizon, entry_lag, meanings, _market(source))
         run.store.write_artifact(name, page)
+        run.tell_page(sector, month_of(sheet.as_of), name)
         parts.append(sheet.rows.with_columns(page_file=pl.lit(name)))
     run.tell_each(_shown(run, sector, sheets, horizon))
     return pl.concat(parts)
@@ -104,11 +105,11 @@ def _market(source: str) -> str | None:
 
 
 def _shown(run: Run, sector: str, sheets: list[Summary], horizon: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Page and strongest factor of each partition, with a picture and a table of the newest ones."""
+    """Strongest factor of each partition, with a picture and a table of the newest ones."""
     pictured = set(newest_keys(run.partitions, PICTURED_MONTHS))
     for sheet in sheets:
         month = month_of(sheet.as_of)
-        told: dict[str, Any] = {"page": run.store.artifact_url(_page(sector, month))}
+        told: dict[str, Any] = {}
         best = strongest(sheet.rows, horizon)
         if len(best):
             told |= readable({f"strongest_{column}": best[column][0] for column in ("ic", "ic_t", "months")})
@@ -136,6 +137,6 @@ def market_tear_sheet(run: Run, horizon: Horizon, source: Provider, factor_tear_
         name, of_day = f"market_tear_sheet/{month_of(as_of)}/factors.html", pl.col("as_of") == as_of
         page = render_market(as_of, rows.filter(of_day), factor_tear_sheet.filter(of_day), horizon, _market(source))
         run.store.write_artifact(name, page)
-        run.tell(None, month_of(as_of), {"page": run.store.artifact_url(name)})
+        run.tell_page(None, month_of(as_of), name)
         parts.append(rows.filter(of_day).with_columns(page_file=pl.lit(name)))
     return pl.concat(parts)

@@ -262,7 +262,7 @@ def _at_decisions(
         market = "Simulated market" if source == "demo" else None
         page = render(title, as_of, found, so_far, parts.filter(pl.col("as_of") == as_of), market)
         run.store.write_artifact(name, page)
-        run.tell(sector, month, {"page": run.store.artifact_url(name)})
+        run.tell_page(sector, month, name)
         rows += [{"as_of": as_of, **row, "page_file": name} for row in found]
     return pl.DataFrame(rows, schema=DATASETS["risk"].schema)
 

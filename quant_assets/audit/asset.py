@@ -4,6 +4,7 @@ It has no upstream assets, so that nobody who materialises one "and everything d
 """
 
 import math
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -54,8 +55,8 @@ def lookahead_audit(run: Run, sector: str, profile: Profile) -> pl.DataFrame:
 
 def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> None:
     failing = list(dict.fromkeys(each.asset for each in result.failures))
-    shown: dict[str, str | int] = {
-        "page": run.store.artifact_url(page),
+    shown: dict[str, Any] = {
+        **run.tell_page(sector, month, page),
         "rows_compared": sum(each.compared for each in result.comparisons),
         "not_tested": "; ".join(result.untested) or "none",
         "exempt": "; ".join(result.exempt) or "none",

@@ -12,7 +12,7 @@ from quant_assets.automation.definitions import automation
 from quant_assets.dagster_records import Instigator, heartbeats, switch, switch_state
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
-from quant_assets.running.launching import CODE_LOCATION
+from quant_assets.running.work import CODE_LOCATION
 
 #: Seconds after which a daemon that said nothing counts as gone. It writes a heartbeat every 30 seconds.
 _GONE = 120.0

@@ -17,6 +17,7 @@ from quant_assets.backtest.intervals import critical_value
 from quant_assets.backtest.statistics import CONFIDENCE
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
+from quant_assets.schemas.research import QUANTILES
 
 #: Below so many months, or five times the lags, a standard error says nothing.
 MIN_MONTHS = 12
@@ -39,12 +40,14 @@ class Summary:
         as_of: session of the decision.
         rows: dataset factor_tear_sheet without `page_file`.
         by_year: `kind, factor, horizon, year, ic_sessions, ic`: by the year in which the outcomes were known.
+        by_month: `kind, factor, horizon, as_of, ic` and the quantiles' returns of each month of the tear sheet.
 
     """
 
     as_of: date
     rows: pl.DataFrame
     by_year: pl.DataFrame
+    by_month: pl.DataFrame
 
 
 def newey_west_lags(horizon: int) -> int:
@@ -130,6 +133,7 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
     }
     deviation, mean = (monthly[name].fill_null(0.0).to_numpy() for name in ("ic_std", "ic"))
     squares = spread(deviation**2 + mean**2) * counts["ic_sessions"]
+    by_month = monthly.select(*_KEY, "as_of", "ic", *(f"quantile_{number}" for number in range(1, QUANTILES + 1)))
     found = []
     for as_of in as_ofs:
         end = as_of.year * 12 + as_of.month - first  # the month after the decision's
@@ -145,6 +149,7 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
                     squares[window],
                 ),
                 _by_year(keys, counts["ic_sessions"][window], sums["ic"][window], first + window.start),
+                by_month.filter((number >= first + window.start) & (number < first + window.stop)),
             )
         )
     return found
@@ -249,3 +254,42 @@ def _total(values: FloatArray) -> FloatArray:
     rows = np.ascontiguousarray(values)
     total: FloatArray = rows.sum(axis=0) if rows.shape[1] > 1 else np.cumsum(rows, axis=0)[-1]
     return total
+
+
+def spread_correlations(
+    by_month: pl.DataFrame, factors: Sequence[tuple[str, str]], horizon: int, least: int = MIN_MONTHS
+) -> NDArray[np.float64]:
+    """Correlation of factors by their months' spread: quantile 5 less quantile 1, where both have one.
+
+    Args:
+        by_month: as `Summary.by_month`.
+        factors: `kind` and `factor` of each.
+        horizon: in sessions.
+        least: months that two factors must share.
+
+    Returns:
+        float64 of shape (n_factors, n_factors); NaN with too few months, or where a spread never changes.
+
+    """
+    of_horizon = by_month.filter(pl.col("horizon") == horizon)
+    number = _month_number(of_horizon["as_of"])
+    months = np.unique(number)
+    spread = (of_horizon[f"quantile_{QUANTILES}"] - of_horizon["quantile_1"]).fill_null(np.nan).to_numpy()
+    place = {name: column for column, name in enumerate(factors)}
+    panel = np.full((len(months), len(factors)), np.nan)
+    names = zip(of_horizon["kind"], of_horizon["factor"], strict=True)
+    for name, month, value in zip(names, np.searchsorted(months, number), spread, strict=True):
+        if name in place:
+            panel[month, place[name]] = value
+    given = ~np.isnan(panel)
+    found = np.full((len(factors), len(factors)), np.nan)
+    for one in range(len(factors)):
+        for other in range(one + 1):
+            shared = given[:, one] & given[:, other]
+            if shared.sum() < least:
+                continue
+            a, b = (panel[shared, each] - panel[shared, each].mean() for each in (one, other))
+            scale = np.sqrt((a * a).sum() * (b * b).sum())
+            if scale > _NEGLIGIBLE:
+                found[one, other] = found[other, one] = (a * b).sum() / scale
+    return found

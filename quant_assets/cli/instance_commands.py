@@ -26,6 +26,38 @@ NamesArgument = Annotated[
 ]
 
 
+@app.command()
+def pages(
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the loopback address [default: the setting dagster.pages_port]."),
+    ] = None,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Serve the HTML pages that the web UI links to; Ctrl-C ends it.
+
+    `make ui` does it. The server listens on 127.0.0.1, serves pages and no other file, and answers no other site.
+
+    Examples:
+
+        quant pages
+
+        quant pages --profile files --port 3002
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=True)
+    from quant_assets.page_links import HOST, place
+    from quant_assets.profile import Profile
+    from quant_assets.running.page_server import serve
+
+    settings = load_settings(profile)
+    chosen = settings.dagster.pages_port if port is None else port
+    sys.stderr.write(f"pages of {settings.storage_url}: http://{HOST}:{chosen}/{place(settings)}/\n")
+    serve(Profile(settings), chosen, with_parent=with_parent)
+
+
 @instance_app.command()
 def init(
     pool: Annotated[

@@ -1,4 +1,4 @@
-"""Body of `quant ui`: the instance made ready, and Dagster's web UI and daemon in place of this process."""
+"""Body of `quant ui`: the instance and the page server, then Dagster's web UI and daemon in place of this process."""
 
 import os
 import signal
@@ -30,6 +30,8 @@ def start(profile: str, port: int) -> NoReturn:
         raise SystemExit(made.returncode)  # which has said why
     os.environ["DAGSTER_HOME"] = os.fsdecode(made.stdout).rstrip("\n")
     os.environ["QUANT_PROFILE"] = profile
+    # Dagster becomes this process, so the pages end with Dagster.
+    subprocess.Popen([sys.executable, "-m", "quant_assets.cli", "pages", "--with-parent", "--profile", profile])
     # A shell starts what runs in the background with SIGINT ignored, and Dagster takes SIGTERM for it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["-m", "dagster", "dev", "-m", "quant_assets.definitions", "-h", _HOST, "-p", str(port)]

@@ -148,7 +148,11 @@ class FeatureLibrary:
             ("sector", "ticker", "date"),
             "date",
             "date",
-            {"sector": Column(pl.String, "sector of the member"), "ticker": ticker(), "date": day()}
+            {
+                "sector": Column(pl.String, "GICS sector that the ticker belongs to on the date"),
+                "ticker": ticker(),
+                "date": day(),
+            }
             | {feature.name: replace(feature.column, across="market") for feature in self.market},
             grain=MONTHLY,
         )
@@ -158,7 +162,10 @@ class FeatureLibrary:
             ("date",),
             "date",
             "date",
-            {"date": day(), "members": Column(pl.Int32, "members with features", "tickers", ge=1)}
+            {
+                "date": day(),
+                "members": Column(pl.Int32, "tickers of all sectors with features on the date", "tickers", ge=1),
+            }
             | {share.name: share.column for share in self.breadth},
             grain=MONTHLY,
             across="market",

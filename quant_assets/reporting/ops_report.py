@@ -4,6 +4,7 @@ Plots are drawn in plots.py.
 """
 
 import math
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 
@@ -14,7 +15,7 @@ from quant_assets.backtest.benchmark import INDEX_UNITS, against_index
 from quant_assets.backtest.metrics import UNITS, annualised_return_of, performance
 from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
-from quant_assets.reporting.pages import environment
+from quant_assets.reporting.pages import MONTHS, counted, environment
 from quant_assets.reporting.report_data import ReportData
 from quant_assets.schemas import DATASETS
 
@@ -117,6 +118,9 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         report=report,
         market=market,
         picks=report.picks.to_dicts(),
+        left=report.left.to_dicts(),
+        heat=_heat(report.monthly_returns),
+        months=MONTHS,
         shorts=report.shorts.to_dicts(),
         quarantined=report.quarantined.to_dicts(),
         faults=report.faults.to_dicts(),
@@ -136,7 +140,18 @@ def render(report: ReportData, market: str | None = None) -> bytes:
 
 def _window(since: date | None, months: int) -> str | None:
     """What a figure covers, in words; None where there is nothing."""
-    return None if since is None else f"since {since}, {months} month{'' if months == 1 else 's'}"
+    return None if since is None else f"since {since}, {counted(months, 'month')}"
+
+
+def _heat(months: Sequence[tuple[date, float]]) -> list[tuple[int, list[float | None], float]]:
+    """Year, returns of its months (None where there is none) and of the months together, newest year first."""
+    years: dict[int, list[float | None]] = {}
+    for day, value in months:
+        years.setdefault(day.year, [None] * 12)[day.month - 1] = value
+    return [
+        (year, cells, math.prod(1.0 + each for each in cells if each is not None) - 1.0)
+        for year, cells in sorted(years.items(), reverse=True)
+    ]
 
 
 def preview_png(report: ReportData) -> bytes:
@@ -162,7 +177,7 @@ def track_length(sessions: float | None) -> str:
     """Sessions that a track record would need, in words where nobody lives to see its end; a dash where missing."""
     if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
         return f"more than {_LONGEST_YEARS} years"
-    return _MISSING if sessions is None else f"{number(sessions, 0)} sessions"
+    return counted(sessions, "session")
 
 
 def between(low: float | None, high: float | None, digits: int = 2) -> str:

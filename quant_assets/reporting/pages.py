@@ -40,4 +40,26 @@ def environment(package: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["in_words"] = in_words
+    made.filters["counted"] = counted
+    made.globals["share"] = share
     return made
+
+
+def counted(count: float | None, one: str, many: str | None = None) -> str:
+    """A number of things, as in 1 session, 2 sessions, 1,200 names; a dash where it is missing."""
+    if count is None:
+        return "–"
+    return f"{count:,.0f} {one if round(count) == 1 else many or f'{one}s'}"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in percent: 0 % and 100 % only where it is nothing or all of it; a dash where there is none."""
+    if not whole:
+        return "–"
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    for digits in (0, 1, 2):
+        text = f"{100 * part / whole:.{digits}f}"
+        if 0 < float(text) < 100:
+            return f"{text}%"
+    return "under 0.01%" if part < whole / 2 else "over 99.99%"

@@ -31,8 +31,10 @@ _CSS = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", BENCHMARK: "
 _MOST_PICKS = 15
 #: Months of the monthly returns.
 _MOST_MONTHS = 12
+#: Months of the trailing mean of the rank IC.
+_TRAILING = 6
 #: Colours of the PNG, which has a white background.
-PNG_INK, PNG_MUTED, PNG_ACCENT, PNG_BENCHMARK = "#1c2430", "#667085", "#1f5fd0", "#98a2b3"
+PNG_INK, PNG_MUTED, PNG_ACCENT, PNG_BENCHMARK = "#1c2430", "#667085", "#1f5fd0", "#748094"
 
 _PNG_COLORS = 32
 
@@ -202,8 +204,12 @@ def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None
     middle = np.array([np.datetime64(month, "D").astype(np.int64) + 14 for month in months], dtype=float)
     axes.bar(middle, means, width=22, color=[ACCENT if mean >= 0 else LOSS for mean in means], alpha=0.85)
     axes.axhline(0, color=MUTED, linewidth=0.6)
-    axes.axhline(_mean(values), color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    reach = 1.15 * max(0.1, float(np.abs(means).max()))
+    axes.axhline(_mean(values), color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="Mean of all sessions")
+    if len(months) >= _TRAILING:
+        trailing = np.convolve(means, np.full(_TRAILING, 1.0 / _TRAILING), "valid")
+        axes.plot(middle[_TRAILING - 1 :], trailing, color=BENCHMARK, label=f"Mean of {_TRAILING} months")
+    axes.legend(loc="upper left", ncols=2, labelcolor=MUTED, borderaxespad=0.1, fontsize=8)
+    reach = 1.4 * max(0.1, float(np.abs(means).max()))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     axes.yaxis.set_major_formatter(

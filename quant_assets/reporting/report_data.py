@@ -70,7 +70,10 @@ class ReportData:
         horizon: sessions that the predictions used for ranking look ahead.
         picks: one row for each name held, best first: `rank, ticker, weight, score, score_source, volatility`, the
             candidate's `composite_score, momentum_score, ma_slope_score, volatility_score`, and `prediction,
-            prediction_std, prob_up` (null without a model).
+            prediction_std, prob_up` (null without a model), and `before`, the weight by the decision of the month
+            before (null where that did not hold it).
+        before: session of that decision; None where it held nothing.
+        left: `ticker, before` of what it held and this one does not, largest first.
         shorts: short candidates, lowest score first; they are not held.
         track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth`
             (value of 1 invested before the first row), `index_growth` (likewise, null before the index begins) and
@@ -103,6 +106,8 @@ class ReportData:
     as_of: date
     horizon: int
     picks: pl.DataFrame
+    before: date | None
+    left: pl.DataFrame
     shorts: pl.DataFrame
     track: pl.DataFrame
     month: pl.DataFrame
@@ -130,6 +135,19 @@ class ReportData:
     def months_to_date(self) -> int:
         """Calendar months of the whole track record."""
         return 0 if self.to_date is None else _months(self.to_date["since"], self.as_of)
+
+    @property
+    def monthly_returns(self) -> list[tuple[date, float]]:
+        """Net return of each calendar month of `track`, by the last session of it."""
+        ends = self.track.select("date", "growth").filter(
+            (pl.col("date").dt.truncate("1mo") != pl.col("date").dt.truncate("1mo").shift(-1)).fill_null(True)
+        )
+        before = [1.0, *ends["growth"]]
+        # Of nothing, after everything was lost, there is no return.
+        return [
+            (day, level / base - 1.0 if base else 0.0)
+            for (day, level), base in zip(ends.iter_rows(), before, strict=False)
+        ]
 
     @property
     def sector_name(self) -> str:
@@ -187,6 +205,7 @@ def gather(
     parts = candidates.select("ticker", "composite_score", "momentum_score", "ma_slope_score", "volatility_score")
     predictions = frames.predictions.filter((pl.col("horizon") == horizon) & pl.col("date").is_between(first, as_of))
     forecasts = predictions.filter(pl.col("date") == as_of)
+    held = _held_before(frames.weights, as_of)
     picks = (
         frames.weights.filter(at)
         .select("rank", "ticker", "weight", "score", "score_source", "volatility")
@@ -197,8 +216,10 @@ def gather(
             how="left",
             validate="1:1",
         )
+        .join(held.select("ticker", before="weight"), on="ticker", how="left", validate="1:1")
         .sort("rank")
     )
+    left = held.join(picks, on="ticker", how="anti").sort(pl.col("weight").abs(), "ticker", descending=[True, False])
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
     refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
@@ -218,6 +239,8 @@ def gather(
         as_of=as_of,
         horizon=horizon,
         picks=picks,
+        before=held["as_of"][0] if len(held) else None,
+        left=left.select("ticker", before="weight"),
         shorts=candidates.filter(pl.col("candidate_type") == "short"),
         track=track,
         month=backtest.filter(in_month),
@@ -236,6 +259,13 @@ def gather(
         evidence=beside,
         index=index,
     )
+
+
+def _held_before(weights: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    """Rows of dataset weights of the decision of the calendar month before."""
+    start = as_of.replace(day=1)
+    earlier = weights.filter(pl.col("as_of").is_between(_months_before(as_of, 1), start, closed="left"))
+    return earlier.filter(pl.col("as_of") == pl.col("as_of").max())
 
 
 def _faults(frames: ReportFrames, first: date, as_of: date) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import polars as pl
 from quant_assets.portfolio.score_inputs import INPUTS
 from quant_assets.portfolio.scores import FACTORS
 from quant_assets.reporting.ops_report import number, percent
-from quant_assets.reporting.pages import environment
+from quant_assets.reporting.pages import counted, environment
 from quant_assets.reporting.stock_data import FIGURES, Stock
 
 #: How inputs are written; the others as percentages.
@@ -47,7 +47,7 @@ def ml_line(stock: Stock) -> str:
     weights = stock.settings
     share = weights.ml_weight / (weights.ml_weight + weights.technical_weight)
     return (
-        f"{number(score['ml'], 0)} of 100 by {score['ml_forecasts']} forecasts: signal "
+        f"{number(score['ml'], 0)} of 100 by {counted(score['ml_forecasts'], 'forecast')}: signal "
         f"{number(score['ml_signal'], 4, sign=True)}, confidence {number(score['ml_confidence'], 2)}; "
         f"{percent(share, 0)} of momentum"
     )

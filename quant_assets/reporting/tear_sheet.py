@@ -6,19 +6,20 @@ Figures come ready.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
+import numpy as np
 import polars as pl
 
-from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant_t
+from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant_t, spread_correlations
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
-from quant_assets.reporting.pages import environment
+from quant_assets.reporting.pages import counted, environment
 from quant_assets.schemas.research import QUANTILES
 from quant_assets.settings.sectors import SECTORS
 
@@ -37,8 +38,11 @@ _DRAWN = (
     "bottom_turnover",
     "rank_autocorrelation",
 )
+_QUANTILES = [f"quantile_{each}" for each in range(1, QUANTILES + 1)]
+#: Factors, from the first, of which the page has each month, and how far they go together; scores and models besides.
+_BY_MONTH = 12
 #: Of figures in a page: what it shows, and one or two more.
-_DECIMALS, _YEAR_DECIMALS = 5, 3
+_DECIMALS, _YEAR_DECIMALS, _MONTH_DECIMALS = 5, 3, 4
 
 
 def render(
@@ -85,7 +89,18 @@ def render(
         named = {"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "months": first["months"]}
         shown.append(named | {"cells": _cells(first), "drawn": drawn})
     shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
-    data = {"columns": _DRAWN, "years": [str(year) for year in years], "factors": [each["drawn"] for each in shown]}
+    names = [(each["kind"], each["factor"]) for each in shown]
+    drawn_by_month = {*names[:_BY_MONTH], *(name for name in names if name[0] != "feature")}
+    months, by_month = _months(sheet.by_month, drawn_by_month, horizon)
+    for each in shown:
+        each["drawn"]["by_month"] = by_month.get((each["kind"], each["factor"]))
+    data = {
+        "columns": _DRAWN,
+        "years": [str(year) for year in years],
+        "months": months,
+        "months_horizon": horizon,
+        "factors": [each["drawn"] for each in shown],
+    }
     template = _templates().get_template("tear_sheet.html")
     page = template.render(
         title=sector_name,
@@ -98,6 +113,8 @@ def render(
         entry_lag=entry_lag,
         delay=DELISTING_SESSIONS,
         **_chance(sum(each["ic_t"] is not None for each in shown)),
+        correlations=_correlations(sheet.by_month, names[:_BY_MONTH], horizon),
+        by_month=_BY_MONTH,
         data=_json(data),
     )
     return page.encode()
@@ -148,7 +165,7 @@ def render_market(
                 significant,
                 f"of {chance['tested']}; {chance['expected']} if all were worthless",
             ),
-            ("Same sign in all sectors", agree, "factors"),
+            ("Same sign in all sectors", agree, "factor" if agree == 1 else "factors"),
         ],
         factors=shown,
         sectors=[SECTORS[sector].name for sector in sectors],
@@ -167,17 +184,49 @@ def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
     ).head(most)
 
 
+def _months(
+    by_month: pl.DataFrame, factors: Collection[tuple[str, str]], horizon: int
+) -> tuple[list[str], dict[tuple[str, str], dict[str, list[Any]]]]:
+    """Months, and of each factor its ICs in them and the quantiles' returns; null where a month has none."""
+    of_horizon = by_month.filter(pl.col("horizon") == horizon).sort("as_of")
+    months = of_horizon["as_of"].dt.strftime("%Y-%m").unique(maintain_order=True).to_list()
+    place = {month: number for number, month in enumerate(months)}
+    found: dict[tuple[str, str], dict[str, list[Any]]] = {}
+    rows = of_horizon.select(
+        "kind", "factor", pl.col("as_of").dt.strftime("%Y-%m"), pl.col("ic", *_QUANTILES).round(_MONTH_DECIMALS)
+    )
+    for kind, factor, month, ic, *quantiles in rows.iter_rows():
+        if (kind, factor) in factors:
+            own = found.setdefault((kind, factor), {"ic": [None] * len(months), "quantiles": [None] * len(months)})
+            own["ic"][place[month]] = ic
+            own["quantiles"][place[month]] = None if None in quantiles else quantiles
+    return months, found
+
+
+def _correlations(
+    by_month: pl.DataFrame, factors: Sequence[tuple[str, str]], horizon: int
+) -> list[tuple[str, list[float | None]]]:
+    """Name of each factor and its correlation with the others, in their order; empty where no two have one."""
+    matrix = spread_correlations(by_month, factors, horizon)
+    if len(factors) < 2 or np.isnan(matrix[~np.eye(len(factors), dtype=bool)]).all():
+        return []
+    return [
+        (factor, [None if np.isnan(each) else round(float(each), 2) + 0.0 for each in row])
+        for (_, factor), row in zip(factors, matrix, strict=True)
+    ]
+
+
 def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
     tested = [each for each in shown if each["ic_t"] is not None]
     beyond = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
     chance = _chance(len(tested))
     most = max((each["months"] for each in tested), default=None)
-    needed = (
-        ("–", "too few months") if most is None else (number(significant_t(horizon, most), 1), f"with {most} months")
-    )
+    needed = ("–", "too few months")
+    if most is not None:
+        needed = (number(significant_t(horizon, most), 1), f"with {counted(most, 'month')}")
     best = tested[0] if tested else None
     return [
-        ("Factors", len(shown), f"over up to {longest} months, {horizon} sessions ahead"),
+        ("Factors", len(shown), f"over up to {counted(longest, 'month')}, {counted(horizon, 'session')} ahead"),
         (
             "Largest |t|",
             number(best["ic_t"] if best else None, 1, sign=True),

@@ -9,7 +9,7 @@ import dagster as dg
 
 from quant_assets.errors import QuantError
 from quant_assets.planning.plan import Phase
-from quant_assets.running.queue import place_tags
+from quant_assets.running.queue import place_tags, told_tags
 from quant_assets.running.work import ORIGIN, Work, work_of
 
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -29,8 +29,9 @@ class InFlightError(QuantError):
 
 
 def command_tags(phase: Phase) -> dict[str, str]:
-    """Tags of a run that a command executes: its partitions, its origin, and those that the queue's limits go by."""
-    return {**phase.range_tags, **place_tags(phase.assets, phase.sectors), ORIGIN: COMMAND}
+    """Tags of a run that a command executes: its partitions, also in words, origin, and what the queue goes by."""
+    told = told_tags(phase.assets, phase.sectors, phase.first, phase.last)
+    return {**phase.range_tags, **told, **place_tags(phase.assets, phase.sectors), ORIGIN: COMMAND}
 
 
 def refuse_in_flight(instance: dg.DagsterInstance, phases: Iterable[Phase], remedy: str = _QUEUE) -> None:

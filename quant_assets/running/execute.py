@@ -31,6 +31,7 @@ from quant_assets.running.conflicts import InFlightError, command_tags, refuse_i
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.processes import Channel, channel, keep_what_is_there, shared_cores, worker_pool
 from quant_assets.running.tally import Tally
+from quant_assets.running.work import CODE_LOCATION
 from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -302,7 +303,7 @@ def execute_chain(
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         of_run = {**command_tags(phase), **(tags or {}), **process_tags(instance)}
-        result = execute_here(run, instance, of_run, quiet)
+        result = execute_here(run, instance, of_run, quiet, CODE_LOCATION if beside_others else None)
         if ended is not None:
             ended(result.all_events)
         if result.success:

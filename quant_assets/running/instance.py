@@ -15,6 +15,7 @@ import yaml
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, keep_connections
+from quant_assets.dagster_records import backfill_by_sector
 from quant_assets.errors import SettingsError
 from quant_assets.io.binding import bind, bound_to, check_serves
 from quant_assets.running import own_postgres
@@ -55,6 +56,7 @@ class EmbeddedPostgresStorage(DagsterPostgresStorage):
 
         """
         home = Path(config_value["home"])
+        backfill_by_sector()  # a web server opens its storage, and never asks for the queue
         try:
             return cls(serve(home), inst_data=inst_data)
         except ServerError as error:

@@ -19,9 +19,7 @@ from quant_assets.running.execute import Progress, RunFailedError, execute, fail
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.queue import SectorQueue
 from quant_assets.running.tally import Tally
-
-#: The code location whose daemon and launcher execute what is submitted.
-CODE_LOCATION = "quant_assets.definitions"
+from quant_assets.running.work import CODE_LOCATION
 
 #: Run tag by which an unfinished run of the same phase is known again.
 PHASE_TAG = "quant/phase"

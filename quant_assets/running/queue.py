@@ -10,6 +10,7 @@ from typing import Any, Self
 import dagster as dg
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
+from quant_assets.dagster_records import backfill_by_sector
 from quant_assets.running.work import work_of
 from quant_assets.schemas import TRAINED
 from quant_assets.settings.sectors import SECTORS
@@ -19,6 +20,10 @@ from quant_assets.settings.sectors import SECTORS
 _WRITES, _TRAINS = "quant/writes/", "quant/trains/"
 _PLACES = (*SECTORS, "across_sectors")
 _TRAINED = {each.name for each in TRAINED}
+#: Run tags for people: what a run writes, where and when.
+_TARGET, _SECTORS, _MONTHS = "quant/target", "quant/sectors", "quant/months"
+#: Assets that the tag names; the rest are counted.
+_NAMED = 3
 
 
 def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict[str, str]:
@@ -33,6 +38,26 @@ def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict
     if assets is not None:
         kinds = {_TRAINS if name in _TRAINED else _WRITES for name in assets}
     return {f"{kind}{place}": "true" for kind in sorted(kinds) for place in sectors or _PLACES[-1:]}
+
+
+def told_tags(assets: Collection[str] | None, sectors: Collection[str], first: str, last: str) -> dict[str, str]:
+    """Tags of a run that tell people what it writes: assets, sectors and months (or days).
+
+    Args:
+        assets: names; None where its job has them all.
+        sectors: slugs; empty where it spans sectors.
+        first: period.
+        last: the same.
+
+    """
+    names = [] if assets is None else list(assets)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    every = "all" if len(sectors) == len(SECTORS) else ", ".join(sectors)
+    return {
+        _TARGET: ", ".join(names[:_NAMED]) + more if names else "every asset",
+        **({_SECTORS: every} if every else {}),
+        _MONTHS: first if first == last else f"{first} to {last}",
+    }
 
 
 class SectorQueue(dg.QueuedRunCoordinator):
@@ -50,7 +75,8 @@ class SectorQueue(dg.QueuedRunCoordinator):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
-        """Dagster's own, with a limit for the tag of each sector."""
+        """Dagster's own, with a limit for the tag of each sector; backfills of this process are by sector too."""
+        backfill_by_sector()
         given = dict(config_value)
         limit = given.pop("runs_per_sector", None)
         tags = [] if limit is None else [f"{kind}{place}" for kind in (_WRITES, _TRAINS) for place in _PLACES]
@@ -61,5 +87,6 @@ class SectorQueue(dg.QueuedRunCoordinator):
         """Put a run into the queue, with the tags of what it writes."""
         work = work_of(context.dagster_run)
         if work is not None:
-            self._instance.add_run_tags(work.run_id, place_tags(work.assets, work.sectors))
+            told = told_tags(sorted(work.assets or ()), work.sectors, work.first, work.last)
+            self._instance.add_run_tags(work.run_id, place_tags(work.assets, work.sectors) | told)
         return super().submit_run(context)

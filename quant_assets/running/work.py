@@ -18,6 +18,9 @@ from quant_assets.settings.sectors import SECTORS
 #: that has been tried.
 ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", training_orders.REASONS, "quant/trigger", "quant/attempt"
 
+#: Module and name of the code location that runs belong to.
+CODE_LOCATION = "quant_assets.definitions"
+
 #: Statuses of a run that has not ended.
 UNFINISHED = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED")]
 _START, _END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

@@ -23,10 +23,10 @@ HORIZON = Column(pl.Int32, "sessions from entry to exit", "sessions", ge=1)
 
 def ticker() -> Column:
     """Symbol."""
-    return Column(pl.String, "symbol; a dot before the share class")
+    return Column(pl.String, "ticker symbol; a dot before the share class (BRK.B)")
 
 
-def day(meaning: str = "session of the row") -> Column:
+def day(meaning: str = "trading day that the row is about") -> Column:
     """A date."""
     return Column(pl.Date, meaning)
 

@@ -4,7 +4,7 @@ The datasets themselves are in the other files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -37,6 +37,7 @@ class Column:
             alone. Without other tickers the value changes, and `quant audit` lets it.
         anchored: why a value goes on depending on the first bar, however long ago; empty where it settles with the
             declared lookback.
+        values: what values mean that do not say it themselves, by value.
 
     """
 
@@ -50,6 +51,7 @@ class Column:
     isin: tuple[str, ...] | None = None
     across: Across = ""
     anchored: str = ""
+    values: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 #: Gives, of a dataset, the same partitions as those of another one that are in hand.

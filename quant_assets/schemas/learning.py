@@ -19,7 +19,7 @@ CHECKPOINTS = Dataset(
     {
         "as_of": as_of(),
         "model": Column(pl.String, "name of the model in the settings"),
-        "kind": Column(pl.String, "kind of model"),
+        "kind": Column(pl.String, "library and method behind the model, such as lightgbm or linear"),
         "horizon": HORIZON,
         "status": Column(
             pl.String,
@@ -38,7 +38,9 @@ CHECKPOINTS = Dataset(
         "manifest_file": Column(
             pl.String, "JSON manifest: features, settings, data span, folds, importances", nullable=True
         ),
-        "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
+        "manifest_sha256": Column(
+            pl.String, "hash of `manifest_file`, by which a changed file is found out", nullable=True
+        ),
         "rows": Column(pl.Int64, "training rows known at as_of", "rows", ge=0),
         "first_date": Column(pl.Date, "first session among the training rows", nullable=True),
         "last_known_at": Column(pl.Date, "latest known_at among the training rows", nullable=True),
@@ -81,7 +83,9 @@ TRANSFORMER_PRETRAINED = Dataset(
         "manifest_file": Column(
             pl.String, "JSON manifest: stage, span, normalisation, architecture, hash", nullable=True
         ),
-        "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
+        "manifest_sha256": Column(
+            pl.String, "hash of `manifest_file`, by which a changed file is found out", nullable=True
+        ),
         "windows": Column(pl.Int64, "windows it was trained on", "windows", ge=0),
         "tickers": Column(pl.Int64, "names among them", "tickers", ge=0),
         "sectors": Column(pl.Int64, "sectors among them: those whose prices are stored", "sectors", ge=0),
@@ -124,7 +128,7 @@ LEARNING = (
                 "(conformal width; the checkpoint's measured_coverage says how often it held later); null where the "
                 "test folds were too few for it, and of the ensemble"
             ),
-            "prediction_upper": ratio("its upper end"),
+            "prediction_upper": ratio("upper end of the interval whose lower end is `prediction_lower`"),
             "prob_up": ratio(
                 "probability of a positive forward return: of a normal forecast distribution or the model's own, "
                 "calibrated on the test folds of its training",
@@ -170,7 +174,7 @@ LEARNING = (
         {
             "as_of": as_of(),
             "model": Column(pl.String, "name of the model in the settings"),
-            "feature": Column(pl.String, "name of the feature"),
+            "feature": Column(pl.String, "model input, as `quant features` lists it"),
             "checkpoint": Column(pl.Date, "as_of of the checkpoint that forecast the month"),
             "psi": ratio(
                 "population stability index of the rows of the month up to as_of, all members together, against the "

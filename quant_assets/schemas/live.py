@@ -33,11 +33,20 @@ LIVE = (
             ),
             "std": ratio("standard deviation of a forecast", gt=0),
             "lower": ratio("lower end of a forecast's interval, as in predictions"),
-            "upper": ratio("its upper end"),
+            "upper": ratio("upper end of the interval of a forecast"),
             "prob_up": ratio("a forecast's probability of a positive return", ge=0, le=1),
-            "side": Column(pl.String, "side of a candidate or weight", nullable=True, isin=("long", "short")),
+            "side": Column(
+                pl.String,
+                "whether the candidate or weight is long (bought) or short (sold)",
+                nullable=True,
+                isin=("long", "short"),
+            ),
             "rank": Column(pl.Int32, "rank of a candidate or weight, 1 the best of its side", nullable=True, ge=1),
-            "model_version": Column(pl.String, "version of `model`, as in predictions", nullable=True),
+            "model_version": Column(
+                pl.String,
+                "first characters of the hash of the model's file, as in dataset predictions",
+                nullable=True,
+            ),
             "late": Column(
                 pl.Int32,
                 "sessions that had closed since when it was said: above 0 it is what would have been said, "
@@ -84,10 +93,10 @@ LIVE = (
         "date",
         {
             "date": day(),
-            "sector": Column(pl.String, "sector slug"),
-            "metric": Column(pl.String, "name of the figure"),
+            "sector": Column(pl.String, "GICS sector, by its short name such as `it`"),
+            "metric": Column(pl.String, "which figure of the day's report it is"),
             "value": Column(pl.Float64, "the figure; null where it is not defined", nullable=True),
-            "unit": Column(pl.String, "unit of the figure"),
+            "unit": Column(pl.String, "what `value` is counted in; 1 for a ratio"),
             "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
         grain=DAILY,

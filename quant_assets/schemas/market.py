@@ -79,6 +79,14 @@ def ohlcv_quantity(name: str, sessions: int) -> str:
 
 OHLCV_QUANTITIES = tuple(ohlcv_quantity(name, n) for n in OHLCV_MEANS for name in OHLCV_FIELDS)
 
+
+def _peak(name: str) -> str:
+    """What a column of `price_peaks` says: `open`, or the mean over five sessions `open_mean_5`."""
+    quantity, _, sessions = name.partition("_mean_")
+    of = f"mean {quantity} over {sessions} sessions" if sessions else f"{quantity} of a session"
+    return f"largest {of} since the first bar, in prices and shares of that bar (forward-anchored)"
+
+
 MARKET = (
     Dataset(
         "universe",
@@ -190,11 +198,13 @@ MARKET = (
                     "unjoined",
                 ),
             ),
-            "open": Column(pl.Float64, "as given", "USD", nullable=True),
-            "high": Column(pl.Float64, "as given", "USD", nullable=True),
-            "low": Column(pl.Float64, "as given", "USD", nullable=True),
-            "close": Column(pl.Float64, "as given", "USD", nullable=True),
-            "volume": Column(pl.Float64, "as given", "shares", nullable=True),
+            "open": Column(pl.Float64, "first price of the session, as the provider gave it", "USD", nullable=True),
+            "high": Column(pl.Float64, "highest price of the session, as the provider gave it", "USD", nullable=True),
+            "low": Column(pl.Float64, "lowest price of the session, as the provider gave it", "USD", nullable=True),
+            "close": Column(pl.Float64, "last price of the session, as the provider gave it", "USD", nullable=True),
+            "volume": Column(
+                pl.Float64, "shares traded in the session, as the provider gave them", "shares", nullable=True
+            ),
         },
     ),
     Dataset(
@@ -211,7 +221,9 @@ MARKET = (
             "kind": Column(pl.String, "the first rule that the bar meets", isin=KINDS),
             "action": Column(pl.String, "what was done about it", isin=("kept", "repaired", "listed")),
             "split_reported": Column(pl.Float64, "new shares for one old, as given", "1", nullable=True),
-            "dividend_reported": Column(pl.Float64, "as given", "USD per share", nullable=True),
+            "dividend_reported": Column(
+                pl.Float64, "cash dividend of the ex-date, as the provider gave it", "USD per share", nullable=True
+            ),
             "split_used": Column(
                 pl.Float64, "the split instead; null where none was given and none is used", "1", nullable=True
             ),
@@ -227,7 +239,7 @@ MARKET = (
             "other_provider": Column(
                 pl.String, "the best other provider with bars on the same two sessions", nullable=True
             ),
-            "other_return": ratio("its total return, as given"),
+            "other_return": ratio("total return of `other_provider` over the same two sessions, as given"),
             "unexplained": Column(pl.Boolean, "whether dataset `ohlcv` has this bar and marks it `unexplained`"),
             "panel_from": PANEL["panel_from"],
         },
@@ -242,12 +254,14 @@ MARKET = (
         {
             "ticker": ticker(),
             "date": day("session on which both have a bar"),
-            "provider": Column(pl.String, "the better provider"),
-            "other_provider": Column(pl.String, "the other one"),
+            "provider": Column(pl.String, "preferred one of the two providers that are compared"),
+            "other_provider": Column(pl.String, "less preferred one of the two providers that are compared"),
             "since": day("the session before on which both have a bar: the returns start there"),
-            "total_return": ratio("of the better provider", nullable=False),
-            "other_return": ratio("of the other one", nullable=False),
-            "difference": ratio("the first less the second", nullable=False),
+            "total_return": ratio("return from `since` to `date`, dividends included, by `provider`", nullable=False),
+            "other_return": ratio(
+                "return from `since` to `date`, dividends included, by `other_provider`", nullable=False
+            ),
+            "difference": ratio("`total_return` less `other_return`", nullable=False),
             "explanation": Column(
                 pl.String,
                 "`event`: one of them has a split or dividend; `stale_close`: "
@@ -266,7 +280,7 @@ MARKET = (
         "known_at",
         {
             "ticker": ticker(),
-            "last_session": day("session of the last bar"),
+            "last_session": day("trading day of the ticker's last bar"),
             "known_at": day("session at which the delisting was known, or at which the ticker traded again"),
             "rule": Column(
                 pl.String,
@@ -300,8 +314,8 @@ MARKET = (
             "as_of": as_of(),
             "ticker": ticker(),
             "first_session": day("first of the sessions in a row, within the month"),
-            "last_session": day("last of them"),
-            "sessions": Column(pl.Int32, "how many they are", "sessions", ge=1),
+            "last_session": day("last of the sessions in a row, within the month"),
+            "sessions": Column(pl.Int32, "number of sessions in a row without a bar", "sessions", ge=1),
             "reason": Column(
                 pl.String,
                 "quarantined: the bars were refused. no_bar_yet: no provider has had a bar of this symbol so far (not "
@@ -334,7 +348,9 @@ MARKET = (
                 "provider of the bars, which are looked for under every symbol of the member's company; "
                 "`any` for all of them together",
             ),
-            "members": Column(pl.Int32, "index members", "names", ge=0),
+            "members": Column(
+                pl.Int32, "names in the index (or in this sector of it, by `scope`) on `date`", "names", ge=0
+            ),
             "with_sector": Column(
                 pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0
             ),
@@ -354,7 +370,7 @@ MARKET = (
         | {
             name: Column(
                 pl.Float64,
-                f"highest {name.replace('_', ' ')} so far, forward-anchored",
+                _peak(name),
                 nullable="_mean_" in name or name == "open",
                 ge=0,
                 anchored=FIRST_BAR,
@@ -424,10 +440,10 @@ MARKET = (
                 "known then; null where it tells none",
                 nullable=True,
             ),
-            "revenue": money("revenue of the period"),
-            "gross_profit": money("gross profit of the period"),
-            "operating_income": money("operating income of the period"),
-            "net_income": money("net income of the period"),
+            "revenue": money("sales to customers in the fiscal period"),
+            "gross_profit": money("revenue less cost of goods sold in the fiscal period"),
+            "operating_income": money("earnings before interest and taxes in the fiscal period"),
+            "net_income": money("earnings after interest and taxes in the fiscal period"),
             "total_assets": money("total assets at period end"),
             "total_equity": money("total equity at period end"),
             "total_debt": money("short- and long-term debt at period end"),
@@ -492,7 +508,7 @@ MARKET = (
         "known_at",
         "known_at",
         {
-            "series_id": Column(pl.String, "FRED series"),
+            "series_id": Column(pl.String, "identifier of the series at FRED, such as DGS10"),
             "period": day("start of the period observed"),
             "known_at": day(
                 "first session at whose close the value may be used: "

@@ -41,7 +41,11 @@ def _regime(whose: str) -> dict[str, Column]:
     states = ("risk_off", "normal", "risk_on", "unknown")
     return {
         "as_of": as_of(),
-        "regime": Column(pl.String, "by the thresholds", isin=("risk_on", "risk_off")),
+        "regime": Column(
+            pl.String,
+            "risk_off where volatility or drawdown is above its threshold (settings regime), else risk_on",
+            isin=("risk_on", "risk_off"),
+        ),
         "volatility": ratio(f"annualised volatility of {whose} equal-weight return", ge=0),
         "drawdown": ratio(
             f"{whose} equal-weight index against its highest close of the window, as a positive fraction",
@@ -113,7 +117,11 @@ PORTFOLIO = (
                 "`weights.constraints.max_turnover` keeps",
                 nullable=True,
             ),
-            "score_source": Column(pl.String, "what the score is", isin=("prediction", "composite_score")),
+            "score_source": Column(
+                pl.String,
+                "whether `score` is a model's forecast or, without one, the candidates' composite score",
+                isin=("prediction", "composite_score"),
+            ),
             "volatility": ratio(
                 "annualised GARCH volatility, the median of the others' where a name has none; "
                 "the weight is inverse to it where `weights.method` says so",
@@ -171,7 +179,10 @@ PORTFOLIO = (
         ("as_of",),
         "as_of",
         "as_of",
-        {**_regime("the market's"), "sectors": Column(pl.Int32, "sectors with members at as_of", "sectors", ge=1)},
+        {
+            **_regime("the market's"),
+            "sectors": Column(pl.Int32, "how many sectors the market's index is made of at as_of", "sectors", ge=1),
+        },
         grain=MONTHLY,
         across="market",
     ),
@@ -182,7 +193,7 @@ PORTFOLIO = (
         "as_of",
         "as_of",
         {
-            "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
+            "sector": Column(pl.String, "GICS sector, by its short name such as `it`", isin=tuple(SECTORS)),
             "ticker": ticker(),
             "as_of": as_of(),
             "weight": ratio(

@@ -16,7 +16,11 @@ _ANCHORED = "judges features that are anchored at the first bar (`*_to_peak`), a
 
 def _factor() -> dict[str, Column]:
     return {
-        "kind": Column(pl.String, "what the factor is", isin=("feature", "candidate_score", "model")),
+        "kind": Column(
+            pl.String,
+            "whether the factor is a model input, a score of the candidates, or a model's forecast",
+            isin=("feature", "candidate_score", "model"),
+        ),
         "factor": Column(pl.String, "name of the feature, score or model"),
         "horizon": HORIZON,
     }
@@ -29,9 +33,9 @@ def _count(meaning: str, unit: str = "sessions") -> Column:
 def _counts() -> dict[str, Column]:
     return {
         "ic_sessions": _count("sessions with an information coefficient"),
-        "quantile_sessions": _count("sessions with returns by quantile"),
-        "turnover_sessions": _count("sessions with a turnover"),
-        "rank_sessions": _count("sessions with a rank autocorrelation"),
+        "quantile_sessions": _count("sessions in which names could be cut into quantiles and had forward returns"),
+        "turnover_sessions": _count("sessions whose quantiles could be compared with those `horizon` sessions later"),
+        "rank_sessions": _count("sessions whose ranks could be compared with those `horizon` sessions later"),
         "names": Column(
             pl.Float64, "mean number of names with a value and a forward return", "tickers", nullable=True, ge=2
         ),

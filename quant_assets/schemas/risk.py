@@ -10,8 +10,10 @@ from quant_assets.schemas.dataset import Column, Dataset
 
 _METHODS = ("historical", "filtered_historical", "cornish_fisher", "student_t", "normal")
 
-_METHOD = Column(pl.String, "how it is estimated", isin=_METHODS)
-_LEVEL = ratio("confidence level", nullable=False, gt=0.5, le=1)
+_METHOD = Column(
+    pl.String, "how the loss is estimated: from past returns, scaled by volatility, or by a distribution", isin=_METHODS
+)
+_LEVEL = ratio("probability that the loss stays below the value at risk, such as 0.99", nullable=False, gt=0.5, le=1)
 _REASON = Column(pl.String, "why a figure is null", nullable=True)
 
 
@@ -46,7 +48,7 @@ def _risk() -> Mapping[str, Column]:
             ge=1,
         ),
         "exceptions": Column(
-            pl.Int32, "of them, those whose loss was greater than forecast", "sessions", nullable=True, ge=0
+            pl.Int32, "tested sessions whose loss was greater than forecast", "sessions", nullable=True, ge=0
         ),
         "kupiec_p": _probability("probability of an exception count as far from the expected one by chance"),
         "independence_p": _probability("Christoffersen: of exceptions that follow each other so by chance"),
@@ -64,7 +66,9 @@ def _breakdown() -> Mapping[str, Column]:
     return {
         "as_of": as_of(),
         "part": Column(
-            pl.String, "what the item is", isin=("portfolio", "position", "sector", "shock", "factor", "episode")
+            pl.String,
+            "what `item` names: the whole, a holding, a sector, a supposed shock, a factor, or a past episode",
+            isin=("portfolio", "position", "sector", "shock", "factor", "episode"),
         ),
         "item": Column(pl.String, "ticker, sector, shock, factor or episode; `total` of the whole"),
         "figure": Column(
@@ -74,7 +78,9 @@ def _breakdown() -> Mapping[str, Column]:
             "factor, in standard deviations; loss (positive); coverage: share of the "
             "weights' sizes that traded in the episode, the rest being held against its sector's return",
         ),
-        "value": Column(pl.Float64, "of the figure; fractions, and sessions where it says so", "1", nullable=True),
+        "value": Column(
+            pl.Float64, "what `figure` comes to: a fraction, or sessions where its name says so", "1", nullable=True
+        ),
         "reason": _REASON,
     }
 
@@ -136,10 +142,10 @@ RISK = (
             "ticker": ticker(),
             "episode": Column(pl.String, "name of the episode in the settings"),
             "first": Column(pl.Date, "session from whose close on it is measured"),
-            "last": Column(pl.Date, "its last session"),
-            "episode_return": ratio("of the name", nullable=False, ge=-1),
+            "last": Column(pl.Date, "last session of the episode"),
+            "episode_return": ratio("total return of the ticker from `first` to `last`", nullable=False, ge=-1),
             "sector_return": ratio(
-                "of the sector's members, equally weighted",
+                "equal-weight return of the sector's members from `first` to `last`",
                 nullable=False,
                 ge=-1,
             ),

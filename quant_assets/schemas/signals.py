@@ -18,9 +18,18 @@ SIGNALS = (
         {
             "ticker": ticker(),
             "as_of": as_of(),
-            "candidate_type": Column(pl.String, "side", isin=("long", "short")),
+            "candidate_type": Column(
+                pl.String,
+                "long: among the highest composite scores, to be bought; short: among the lowest, to be sold or "
+                "avoided",
+                isin=("long", "short"),
+            ),
             "selection_rank": Column(pl.Int32, "1 is the highest score among longs, the lowest among shorts", ge=1),
-            "composite_score": Column(pl.Float64, "weighted sum of the three parts", "standard deviations"),
+            "composite_score": Column(
+                pl.Float64,
+                "weighted sum of momentum_score, ma_slope_score and volatility_score (settings candidates.*_weight)",
+                "standard deviations",
+            ),
             "momentum_score": Column(pl.Float64, "momentum, standardised across the sector", "standard deviations"),
             "ma_slope_score": Column(
                 pl.Float64, "moving-average slope, standardised across the sector", "standard deviations"

@@ -21,7 +21,7 @@ SLEEVES = (
         {
             "ticker": Column(pl.String, "the provider's symbol"),
             "date": day("session at whose close the bar is the newest that had ended"),
-            "close": Column(pl.Float64, "its close", "quote currency", gt=0),
+            "close": Column(pl.Float64, "last price of the newest bar that had ended", "quote currency", gt=0),
             "bar": day("UTC day of the bar, which ended at the midnight after it"),
         },
         grain=MONTHLY,
@@ -36,17 +36,27 @@ SLEEVES = (
             "as_of": as_of(),
             "equities": _share("share of the total portfolio"),
             "crypto": _share("share of the coins, held in equal parts"),
-            "cash": _share("the rest"),
+            "cash": _share("share that is neither in equities nor in crypto"),
             "method": Column(pl.String, "how the risky sleeves are weighed", isin=("erc", "mvo_reg")),
             "multiplier": ratio("exposure that the market's regime asks for", nullable=False, ge=0),
-            "equity_volatility": ratio("of the equity sleeve, annualised; null where too little is known", ge=0),
-            "crypto_volatility": ratio("of the crypto sleeve, annualised; null where too little is known", ge=0),
-            "portfolio_volatility": ratio("of the whole, cash at 0; null where a held sleeve has none", ge=0),
+            "equity_volatility": ratio(
+                "annualised volatility of the equity sleeve; null where too little is known", ge=0
+            ),
+            "crypto_volatility": ratio(
+                "annualised volatility of the crypto sleeve; null where too little is known", ge=0
+            ),
+            "portfolio_volatility": ratio(
+                "annualised volatility of all sleeves together, cash at 0; null where a held sleeve has none", ge=0
+            ),
             "crypto_risk": ratio("crypto's share of the variance; null without any variance"),
-            "held_equities": ratio("share held before the decision, after its drift; null without one", ge=0, le=1),
-            "held_crypto": ratio("likewise of crypto", ge=0, le=1),
+            "held_equities": ratio(
+                "share of the total portfolio before the decision, after its drift; null without one", ge=0, le=1
+            ),
+            "held_crypto": ratio(
+                "share of the coins before the decision, after its drift; null without one", ge=0, le=1
+            ),
             "rebalanced": Column(pl.Boolean, "false where what is held is kept"),
-            "reason": Column(pl.String, "what decided"),
+            "reason": Column(pl.String, "why the shares are what they are, in words"),
             "since": day("first decision of those whose holdings are carried up to this one"),
         },
         grain=MONTHLY,

@@ -18,11 +18,11 @@ def order_columns() -> dict[str, Column]:
         "action": Column(pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")),
         "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
         "notional": Column(
-            pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
+            pl.Float64, "value of `quantity` at the close as traded; null without a close", "USD", nullable=True, ge=0
         ),
         "reason": Column(
             pl.String,
-            "why there is an order, or none",
+            "why there is an order, or why there is none",
             isin=(
                 "new position",
                 "increase",
@@ -51,7 +51,9 @@ def order_columns() -> dict[str, Column]:
         "target_quantity": Column(
             pl.Float64, "shares held after the order; null like those held", "shares", nullable=True
         ),
-        "target_weight": ratio("weight decided", nullable=False),
+        "target_weight": ratio(
+            "share of the capital that the decision gives the name; negative where short", nullable=False
+        ),
     }
 
 
@@ -79,7 +81,7 @@ TRADING = (
         {
             "date": day("session of the trade"),
             "ticker": ticker(),
-            "action": Column(pl.String, "side of the trade", isin=("buy", "sell")),
+            "action": Column(pl.String, "buy or sell", isin=("buy", "sell")),
             "held": ratio("share of equity held before; negative where sold short", nullable=False),
             "traded": ratio("share of equity traded; negative where sold", nullable=False),
             "price": Column(
@@ -175,12 +177,12 @@ TRADING = (
         "as_of",
         {
             "as_of": as_of(),
-            "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
+            "sector": Column(pl.String, "GICS sector, by its short name such as `it`", isin=tuple(SECTORS)),
             "weight": ratio("the sector's share at the decision that the month held", nullable=False),
             "benchmark_return": ratio("sum of the sector's daily equal-weight returns", nullable=False),
             "gain": ratio("sum of what its names gained by day, over equity", nullable=False),
             "allocation": ratio(
-                "its weight less an equal one, times its benchmark less the mean of the sectors'", nullable=False
+                "sector's weight less an equal one, times its benchmark less the mean of the sectors'", nullable=False
             ),
             "selection": ratio("gain less weight times benchmark", nullable=False),
         },

@@ -60,11 +60,13 @@ class DagsterSettings(SettingsGroup):
         storage: `postgres`, the embedded PostgreSQL (for long histories), or `sqlite` files.
         url: of a PostgreSQL that somebody else runs (`postgresql://user@host:5432/database`), in place of `storage`. A
             password belongs into the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
+        pages_port: loopback port on which `make ui` serves the HTML pages that the web UI links to.
 
     """
 
     storage: Literal["postgres", "sqlite"] = "postgres"
     url: SecretStr | None = None
+    pages_port: int = Field(default=3001, ge=1024, le=65535)
 
     @field_validator("url")
     @classmethod

@@ -140,7 +140,11 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         ("ticker", "date"),
         "date",
         "date",
-        {"ticker": ticker(), "date": day(), "close": replace(price("adjusted close"), anchored=FIRST_BAR)}
+        {
+            "ticker": ticker(),
+            "date": day(),
+            "close": replace(price("last price of the session, adjusted for splits and dividends"), anchored=FIRST_BAR),
+        }
         | columns
         | {"moving_average": replace(columns["moving_average"], anchored=FIRST_BAR)}
         | {

@@ -162,7 +162,7 @@ def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: 
     failed = checks(stale)["candidates_sql", "same_selection"]
     assert not failed.passed
     assert failed.description is not None
-    assert re.match(rf"{SECTOR} {FIRST}, \d+ names: \w+ (not chosen|long|short)", failed.description)
+    assert re.match(rf"{FIRST}\|{SECTOR}: \d+ names?: \w+ (not chosen|long|short)", failed.description)
     assert "Materialise candidates again" in failed.description
     both = run(other, ["candidates", "candidates_sql"], FIRST, LAST)
     assert both.success, "the settings reach both"

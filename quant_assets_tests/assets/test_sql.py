@@ -190,7 +190,7 @@ def test_the_selection_in_sql_is_that_of_the_domain(
             month=pl.col("as_of").dt.strftime("%Y-%m")
         )
         assert len(expected) > 10
-        assert selection_differences(expected, found) == []
+        assert selection_differences(expected, found) == {}
         both = expected.join(found, on=["sector", "as_of", "ticker"], suffix="_sql")
         for name in DATASETS["candidates"].columns:
             if name.endswith("_score"):
@@ -211,16 +211,16 @@ def test_differences_name_sector_month_and_tickers() -> None:
     ours = pl.DataFrame(
         [row, row | {"ticker": "B", "selection_rank": 2}, row | {"ticker": "C", "candidate_type": "short"}]
     )
-    assert selection_differences(ours, ours) == []
-    assert selection_differences(ours, ours.with_columns(pl.col("composite_score") + 1e-9)) == [], "rounding"
+    assert selection_differences(ours, ours) == {}
+    assert selection_differences(ours, ours.with_columns(pl.col("composite_score") + 1e-9)) == {}, "rounding"
     theirs = pl.DataFrame(
         [row | {"ticker": "B"}, row | {"selection_rank": 2}, row | {"ticker": "D", "candidate_type": "short"}]
     )
-    assert selection_differences(ours, theirs) == [
-        "it 2024-06, 4 names: A long 1 (+0.500000000), in SQL long 2 (+0.500000000); B long 2 (+0.500000000), "
+    assert selection_differences(ours, theirs) == {
+        "2024-06|it": "4 names: A long 1 (+0.500000000), in SQL long 2 (+0.500000000); B long 2 (+0.500000000), "
         "in SQL long 1 (+0.500000000); C short 1 (+0.500000000), in SQL not chosen; D not chosen, "
         "in SQL short 1 (+0.500000000)"
-    ]
+    }
     assert len(selection_differences(ours, ours.with_columns(pl.col("composite_score") + 1e-6))) == 1
     assert len(selection_differences(ours, ours.with_columns(month=pl.lit("2024-05")))) == 2
 

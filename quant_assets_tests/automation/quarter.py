@@ -39,9 +39,8 @@ from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.running.daily import TRAINED
 from quant_assets.running.instance import dagster_home, initialise_instance
-from quant_assets.running.launching import CODE_LOCATION
 from quant_assets.running.staging import Staged
-from quant_assets.running.work import REASONS
+from quant_assets.running.work import CODE_LOCATION, REASONS
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.automation.corrected_files import CorrectedFiles

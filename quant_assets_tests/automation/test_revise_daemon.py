@@ -17,8 +17,7 @@ import pytest
 from quant_assets.automation.freshness import CHECK
 from quant_assets.automation.revise import BACKFILL, LOOK, REVISION
 from quant_assets.running.instance import dagster_home, initialise_instance
-from quant_assets.running.launching import CODE_LOCATION
-from quant_assets.running.work import ORIGIN
+from quant_assets.running.work import CODE_LOCATION, ORIGIN
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT, Graph
 from quant_assets_tests.synthetic_automation import (

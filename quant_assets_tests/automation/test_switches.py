@@ -13,7 +13,7 @@ from quant_assets.automation.status import default_status
 from quant_assets.automation.switches import shown, turn, without_daemon
 from quant_assets.dagster_records import switch, switch_state
 from quant_assets.errors import SettingsError
-from quant_assets.running.launching import CODE_LOCATION
+from quant_assets.running.work import CODE_LOCATION
 from quant_assets.settings.loading import load_settings
 
 MODULE = """

@@ -18,8 +18,10 @@ import pytest
 from quant_assets.backtest.metrics import performance, sharpe, since_first_execution
 from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render, track_length
+from quant_assets.reporting.pages import counted, share
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
 from quant_assets.schemas import DATASETS
+from quant_assets.schemas.figures import FIGURES
 from quant_assets.settings.results import ReportSettings
 
 JUNE = date(2016, 6, 30)
@@ -164,6 +166,10 @@ def test_there_is_one_track_record_and_every_window_is_named(
     assert f"How far the ratios {shown} can be believed" in text
 
 
+def test_every_figure_is_explained(report: ReportData) -> None:
+    assert set(figures(report)["metric"]) == set(FIGURES)
+
+
 def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
     mean, error = report.rank_ic, report.rank_ic_standard_error
     assert mean is not None
@@ -208,7 +214,7 @@ def test_history_months_bound_what_is_read(frames: ReportFrames) -> None:
         backtest=frames.backtest.filter(start),
         predictions=frames.predictions.filter(start),
         labels=frames.labels.filter(start),
-        weights=frames.weights.filter(pl.col("as_of") == JUNE),
+        weights=frames.weights.filter(pl.col("as_of") >= date(2016, 5, 1)),
     )
     assert render(gather("it", JUNE, frames, settings, 20)) == render(gather("it", JUNE, cut, settings, 20))
     assert value(figures(gather("it", JUNE, frames, settings, 20)), "sessions", "history") == 64
@@ -306,8 +312,8 @@ def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> N
     parsed = outline(text)
     assert "script" not in parsed.tags
     assert (
-        html.unescape(text).count(HOSTILE) == 4 + 4 + 3
-    )  # four picks in the table and in the picture, three shorts in their table
+        html.unescape(text).count(HOSTILE) == 4 + 4 + 3 + 3
+    )  # four picks in the table and in the picture, three shorts in their table, and three names that were sold
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", text)
     assert sum(HOSTILE in html.unescape(label) for label in drawn) == 4  # whole, not as a formula
 
@@ -383,6 +389,52 @@ def _seconds(work: Callable[[ReportData], bytes], report: ReportData) -> float:
     return time.process_time() - start
 
 
+def test_what_was_traded_since_the_month_before_is_shown(frames: ReportFrames, report: ReportData, page: str) -> None:
+    before = dict(frames.weights.filter(as_of=date(2016, 5, 31)).select("ticker", "weight").iter_rows())
+    now = dict(frames.weights.filter(as_of=JUNE).select("ticker", "weight").iter_rows())
+    assert report.before == date(2016, 5, 31)
+    assert dict(report.picks.select("ticker", "before").iter_rows()) == {name: before.get(name) for name in now}
+    assert dict(report.left.iter_rows()) == {name: each for name, each in before.items() if name not in now}
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for name, weight in now.items():
+        word = "" if name in before else "new "
+        assert f"{name} {percent(weight)} {word}{percent(weight - before.get(name, 0.0), 1, True)}" in text
+    sold = ", ".join(f"{name} ({percent(weight)})" for name, weight in report.left.iter_rows())
+    assert f"Sold since the decision of 2016-05-31: {sold}." in text
+    alone = replace(frames, weights=frames.weights.filter(as_of=JUNE))
+    first = render(gather("it", JUNE, alone, ReportSettings(), 20)).decode()
+    assert "Nothing was held by the decision of the month before." in first
+
+
+def test_returns_of_months_and_years_are_those_of_the_track(report: ReportData, page: str) -> None:
+    months = report.monthly_returns
+    net = report.track.group_by(pl.col("date").dt.truncate("1mo"), maintain_order=True).agg(
+        (pl.col("net_return") + 1).product() - 1
+    )
+    assert [value for _, value in months] == pytest.approx(net["net_return"].to_list(), rel=1e-9)
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    shown = " ".join(percent(value, 1, True) for day, value in months if day.year == 2016)
+    year = percent(
+        report.track["growth"][-1] / report.track.filter(pl.col("date").dt.year() < 2016)["growth"][-1] - 1, 1, True
+    )
+    assert f"2016 {shown} {year}" in text
+
+
+def test_counts_and_shares_for_people() -> None:
+    assert [counted(each, "member") for each in (0, 1, 2, 1200, None)] == [
+        "0 members",
+        "1 member",
+        "2 members",
+        "1,200 members",
+        "–",
+    ]
+    assert counted(2, "strategy", "strategies") == "2 strategies"
+    shares = [
+        share(*each) for each in ((220, 221), (221, 221), (0, 221), (1, 900), (480, 500), (99_999, 100_000), (1, 0))
+    ]
+    assert shares == ["99.5%", "100%", "0%", "0.1%", "96%", "over 99.99%", "–"]
+
+
 def test_numbers_for_people() -> None:
     assert percent(-0.1234) == "−12.3%"
     assert percent(0.1234, 2, True) == "+12.34%"
@@ -396,7 +448,7 @@ def test_coverage_of_the_index_and_missing_bars_are_shown(report: ReportData, pa
     assert report.absent.rows() == [("halt", 3, 1)]  # May's is not counted
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "2015-06-01 500 10 300 250 480 96% 60 57" in text
-    assert "3 sessions of 1 members: halt" in text
+    assert "3 sessions of 1 member: halt" in text
 
 
 def test_every_model_that_forecast_is_named_the_followed_one_first(frames: ReportFrames) -> None:

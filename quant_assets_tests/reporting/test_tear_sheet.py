@@ -7,10 +7,11 @@ import json
 import re
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.backtest.factor_summary import Summary, market_rows
+from quant_assets.backtest.factor_summary import Summary, market_rows, spread_correlations
 from quant_assets.reporting.tear_sheet import render, render_market, strongest
 from quant_assets.reporting.tear_sheet_plot import strongest_png
 from quant_assets.schemas import DATASETS
@@ -53,7 +54,20 @@ def sheet() -> Summary:
             "ic": pl.Float64,
         },
     )
-    return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year)
+    return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year, by_month())
+
+
+def by_month() -> pl.DataFrame:
+    """Three factors over 24 months: `weak` and another one against it, and one with a spread of its own."""
+    spreads = np.random.default_rng(5).normal(0.0, 0.02, (2, 24))
+    rows = [
+        {"kind": "feature", "factor": factor, "horizon": 20, "as_of": date(2022 + month // 12, month % 12 + 1, 28)}
+        | {"ic": spread * 2}
+        | {f"quantile_{number}": spread * (number - 3) / 4 for number in range(1, 6)}
+        for factor, series in ((NAUGHTY, -spreads[0]), ("weak", spreads[0]), ("weak_sector_rank", spreads[1]))
+        for month, spread in enumerate(series)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"horizon": pl.Int32})
 
 
 def table(page: str) -> list[list[str]]:
@@ -82,6 +96,25 @@ def test_the_data_of_the_plots_is_what_the_sheet_says(sheet) -> None:
     assert data["years"] == ["2022", "2024"]
     assert weak["by_year"]["20"] == [0.123, -0.01]
     assert list(model["by_horizon"]) == ["60"]
+    assert (data["months"][0], data["months"][-1], data["months_horizon"]) == ("2022-01", "2023-12", 20)
+    march = sheet.by_month.filter(factor="weak", as_of=date(2022, 3, 28)).row(0, named=True)
+    assert weak["by_month"]["ic"][2] == round(march["ic"], 4)
+    assert weak["by_month"]["quantiles"][2] == [round(march[f"quantile_{number}"], 4) for number in range(1, 6)]
+    assert model["by_month"] is None, "no forecast at the horizon whose months are drawn"
+
+
+def test_factors_that_are_one_bet_are_shown_as_such(sheet) -> None:
+    names = [("feature", name) for name in (NAUGHTY, "weak", "weak_sector_rank", "none")]
+    found = spread_correlations(sheet.by_month, names, 20)
+    spread = sheet.by_month.sort("as_of").select("factor", spread=pl.col("quantile_5") - pl.col("quantile_1"))
+    series = [spread.filter(factor=name)["spread"].to_numpy() for _, name in names[:3]]
+    np.testing.assert_allclose(found[:3, :3], np.corrcoef(series), rtol=1e-12)
+    assert np.isnan(found[3]).all()
+    assert np.isnan(spread_correlations(sheet.by_month, names, 20, least=25)).all()
+    page = render(sheet, "Health Care", 20, 1).decode()
+    table = page[page.index('<table class="correlations">') :]
+    cells = re.findall(r"<td class=\"shaded \w+\"[^>]*>(.*?)</td>", table)
+    assert cells == ["1.00", "−1.00", "−1.00", "1.00"], "the model has no months, and weak_sector_rank the same figures"
 
 
 def test_nothing_comes_from_elsewhere_and_the_policy_allows_one_script(sheet) -> None:
@@ -100,7 +133,9 @@ def test_nothing_comes_from_elsewhere_and_the_policy_allows_one_script(sheet) ->
 
 
 def test_a_sheet_without_rows_says_so(sheet) -> None:
-    page = render(Summary(AS_OF, sheet.rows.clear(), sheet.by_year.clear()), "Health Care", 20, 1).decode()
+    page = render(
+        Summary(AS_OF, sheet.rows.clear(), sheet.by_year.clear(), sheet.by_month.clear()), "Health Care", 20, 1
+    ).decode()
     assert "No cross-section had enough names yet." in page
     rows = sheet.rows.clear().with_columns(sector=pl.lit("it"))
     assert "No sector has a tear sheet" in render_market(AS_OF, market_rows(rows), rows, 20).decode()
@@ -125,7 +160,7 @@ def test_only_figures_with_a_t_count_as_tried(sheet) -> None:
     untried = [row(f"new_{number}", 20, 0.01 + number / 1000, None) for number in range(60)]
     tried = [row(f"old_{number}", 20, 0.1 + number / 1000, 2.3) for number in range(18)]
     rows = pl.concat([sheet.rows, pl.DataFrame(untried + tried, schema=sheet.rows.schema)])
-    page = render(Summary(AS_OF, rows, sheet.by_year), "Health Care", 20, 1).decode()
+    page = render(Summary(AS_OF, rows, sheet.by_year, sheet.by_month), "Health Care", 20, 1).decode()
     assert tiles(page)["Beyond chance"] == "1; of 20 with a t; about 1 if all were worthless"
     assert tiles(page)["|t| beyond chance"] == "2.5; with 24 months"
     assert "of the 20 with a t at 20 sessions, about 1 would be beyond chance" in page

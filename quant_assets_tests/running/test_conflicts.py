@@ -124,7 +124,10 @@ def test_the_command_leaves_tags_that_the_queue_goes_by(runs: Runs) -> None:
     execute([[phase]], "demo", 1, lambda *_: None)
     (run,) = runs.instance.get_runs()
     assert run.status == Status.SUCCESS
+    told = {"quant/target": "fundamentals", "quant/sectors": "it, telecoms", "quant/months": f"2024-05 to {MONTH}"}
+    assert {tag: run.tags.get(tag) for tag in told} == told
     assert {tag for tag in run.tags if tag.startswith("quant/")} == {
+        *told,
         "quant/origin",
         "quant/process",
         "quant/writes/it",

@@ -94,6 +94,59 @@ if (source !== null) {
     place.replaceChildren(picture);
   }
 
+  // Lines over the months with a legend; null where a month has no value.
+  function lines(place, title, months, series, show) {
+    const width = 340, height = 190, top = 40, bottom = 22, left = 40, right = 6;
+    const all = series.flatMap(each => each.values).filter(value => !missing(value));
+    if (all.length < 2 || months.length < 2) { place.replaceChildren(); return; }
+    const high = Math.max(0, ...all), low = Math.min(0, ...all), scale = (height - top - bottom) / (high - low || 1);
+    const y = value => top + (high - value) * scale, x = i => left + i * (width - left - right) / (months.length - 1);
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}, ${months[0]} to ${months[months.length - 1]}` });
+    picture.append(svg("text", { x: 0, y: 13, class: "title" }, title));
+    let at = left;
+    for (const each of series) {
+      picture.append(svg("line", { x1: at, x2: at + 14, y1: 27, y2: 27, class: "line", style: `stroke: ${each.color}` }));
+      picture.append(svg("text", { x: at + 18, y: 30, class: "legend" }, each.label));
+      at += 26 + 5.4 * each.label.length;
+    }
+    for (const value of high > 0 && low < 0 ? [high, 0, low] : [high, low]) picture.append(svg("text", { x: left - 4, y: y(value) + 3, class: "right" }, show(value)));
+    picture.append(svg("line", { x1: left, x2: width - right, y1: y(0), y2: y(0), class: "zero" }));
+    for (const each of series) {
+      let path = "", pen = "M";
+      each.values.forEach((value, i) => {
+        if (missing(value)) { pen = "M"; return; }
+        path += `${pen}${x(i).toFixed(1)} ${y(value).toFixed(1)}`;
+        pen = "L";
+      });
+      picture.append(svg("path", { d: path, class: "line", style: `stroke: ${each.color}` }));
+    }
+    picture.append(svg("text", { x: left, y: height - 5, class: "legend" }, months[0]));
+    picture.append(svg("text", { x: width - right, y: height - 5, class: "right" }, months[months.length - 1]));
+    place.replaceChildren(picture);
+  }
+
+  const TRAILING = 12;
+  function trailing(values) {
+    return values.map((_, i) => {
+      const given = values.slice(Math.max(0, i + 1 - TRAILING), i + 1).filter(value => !missing(value));
+      return given.length < TRAILING / 2 ? null : given.reduce((sum, value) => sum + value, 0) / given.length;
+    });
+  }
+
+  function drawMonths(factor) {
+    const found = factor.by_month, horizon = data.months_horizon, places = [".months", ".growth"].map(name => detail.querySelector(name));
+    if (missing(found)) { for (const each of places) each.replaceChildren(); return; }
+    lines(places[0], `IC by month, ${horizon} sessions`, data.months, [
+      { label: "month", color: "color-mix(in srgb, var(--muted) 55%, transparent)", values: found.ic },
+      { label: `mean of ${TRAILING} months`, color: "var(--accent)", values: trailing(found.ic) },
+    ], value => fixed(value, 2, true));
+    const sums = [0, 0, 0, 0, 0], tones = ["var(--loss)", "color-mix(in srgb, var(--loss) 45%, transparent)", "var(--muted)",
+      "color-mix(in srgb, var(--accent) 45%, transparent)", "var(--accent)"];
+    const grown = found.quantiles.map(each => missing(each) ? null : each.map((value, q) => sums[q] += value * 21 / horizon));
+    lines(places[1], "Return by quantile, added up, less the mean", data.months, ["lowest", "2", "3", "4", "highest"].map((label, q) =>
+      ({ label, color: tones[q], values: grown.map(each => missing(each) ? null : each[q]) })), value => percent(value, 0, true));
+  }
+
   function cells(tag, texts) {
     const row = document.createElement("tr");
     for (const text of texts) {
@@ -119,6 +172,7 @@ if (source !== null) {
       ["lowest", "2", "3", "4", "highest"], quantiles, [], value => percent(value, 2, true));
     bars(detail.querySelector(".years"), `IC by year, ${own} sessions`, data.years.map(year => year.slice(2)),
       factor.by_year[own] ?? [], [], value => fixed(value, 2));
+    drawMonths(factor);
     const body = detail.querySelector("tbody");
     body.replaceChildren(...horizons.map(horizon => cells("td", [
       horizon, fixed(figure(factor, horizon, "ic"), 4, true), fixed(figure(factor, horizon, "ic_standard_error"), 4),

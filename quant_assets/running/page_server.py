@@ -1,0 +1,142 @@
+"""The pages of a storage over HTTP, for the links in Dagster's web UI: read-only, loopback, pages alone."""
+
+import errno
+import os
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.page_links import HOST, is_page, place
+from quant_assets.profile import Profile
+
+#: Names of this machine's loopback: another name in a request is a foreign site that was made to lead here.
+_HOSTS = {HOST, "localhost"}
+_INDEX = "index.html"
+#: What a browser may do with a page: it is shown alone, in no other site's frame, and has the rights of no site, so
+#: that its scripts (its own policy names them) reach nothing.
+_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": "sandbox allow-scripts allow-popups; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+#: Seconds between two looks at the parent process.
+_PERIOD = 1.0
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves `/<place>/<name of a page>`, and `/` as the list of pages where `quant report` has written one.
+
+    Args:
+        profile: whose storage is read.
+        port: of the loopback address; 0 takes a free one.
+
+    Raises:
+        SettingsError: the port is taken.
+
+    """
+
+    daemon_threads = True
+
+    def __init__(self, profile: Profile, port: int) -> None:
+        self.profile = profile
+        try:
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise SettingsError(
+                f"port {port} is in use, so pages are not served; end what uses it, or set QUANT__DAGSTER__PAGES_PORT "
+                "to another one (runs from then on link to that)"
+            ) from None
+
+    def page(self, path: str) -> bytes | None:
+        """Content of a page by the path of its address; None where there is none."""
+        first, _, name = path.lstrip("/").partition("/")
+        if first == "" and name == "":
+            first = place(self.profile.settings)
+        name = name or _INDEX
+        if first != place(self.profile.settings) or not is_page(name):
+            return None
+        store = self.profile.store
+        if store.local:  # a link in the folder may lead anywhere
+            root = (Path(store.url) / "artifacts").resolve()
+            if not (root / name).resolve().is_relative_to(root):
+                return None
+        try:
+            return store.read_artifact(name)
+        except DatasetError:
+            return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    server_version, sys_version = "quant-pages", ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def _answer(self, *, body: bool) -> None:
+        if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in _HOSTS:
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, b"Pages are served under 127.0.0.1 alone.", body)
+            return
+        if self._foreign():
+            self._send(HTTPStatus.FORBIDDEN, b"Pages are for people, not for other sites.", body)
+            return
+        content = self.server.page(unquote(urlsplit(self.path).path))
+        if content is None:
+            text = f"No such page in the storage of profile {self.server.profile.settings.profile}. "
+            text += "Links of another profile or storage are served by its own make ui or quant pages."
+            self._send(HTTPStatus.NOT_FOUND, text.encode(), body)
+            return
+        self._send(HTTPStatus.OK, content, body)
+
+    def _foreign(self) -> bool:
+        """Whether another site's page asks, and not a person who follows a link."""
+        document = self.headers.get("Sec-Fetch-Dest", "document") == "document"
+        return "Origin" in self.headers or (self.headers.get("Sec-Fetch-Site") == "cross-site" and not document)
+
+    def _send(self, status: HTTPStatus, content: bytes, body: bool) -> None:
+        self.send_response(status)
+        kind = {} if status == HTTPStatus.OK else {"Content-Type": "text/plain; charset=utf-8"}
+        for name, value in {**_HEADERS, **kind, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a line for each page would stand between those of the web UI."""
+
+
+def serve(profile: Profile, port: int | None = None, *, with_parent: bool = False) -> None:
+    """Serve a profile's pages until the process is told to end.
+
+    Args:
+        profile: whose storage is read.
+        port: of the loopback address; that of the settings where None.
+        with_parent: whether to end with the process that started this one.
+
+    """
+    with PageServer(profile, profile.settings.dagster.pages_port if port is None else port) as server:
+        if with_parent:
+            threading.Thread(target=_end_with_parent, args=(server, os.getppid()), daemon=True).start()
+        server.serve_forever()
+
+
+def _end_with_parent(server: PageServer, parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PERIOD)
+    server.shutdown()
