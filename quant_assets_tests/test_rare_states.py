@@ -317,6 +317,7 @@ EXEMPT: dict[str, str] = {
     "learning.ensemble.judged_by": "the chain has one model; its own tests give it the checkpoints of several",
     "learning.gate.against": _COMMANDS,
     "learning.inference.too_few_bars": _COMMANDS,
+    "learning.models.transformer.Transformer.compared": _OF_BARS,
     "learning.realised.realised_ics": "the sensor's alone; its own tests have labels that are not known yet, and none",
     "learning.targets.directions": "the chain fits returns; its own tests fit directions",
     "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
