@@ -188,10 +188,7 @@ def _drawdown(axes: Axes, track: pl.DataFrame) -> None:
 
 
 def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None:
-    axes.set_title(
-        f"Rank IC of the {horizon}-session forecast by month; line: {_TRAILING} months, dashes: all (labels known by "
-        f"now)",
-    )
+    axes.set_title(f"Rank IC of the {horizon}-session forecast by month (line: {_TRAILING} months, dashes: all)")
     if ic.is_empty():
         nothing(axes, "no forecast has matured yet")
         return
