@@ -192,7 +192,7 @@ def _drawdown(axes: Axes, track: pl.DataFrame) -> None:
 
 
 def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None:
-    axes.set_title(f"Rank IC of the {horizon}-session forecast, mean by month (labels known by now)")
+    axes.set_title(f"Rank IC of the {horizon}-session forecast by month (line: {_TRAILING} months, dashes: all)")
     if ic.is_empty():
         nothing(axes, "no forecast has matured yet")
         return
@@ -204,12 +204,11 @@ def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None
     middle = np.array([np.datetime64(month, "D").astype(np.int64) + 14 for month in months], dtype=float)
     axes.bar(middle, means, width=22, color=[ACCENT if mean >= 0 else LOSS for mean in means], alpha=0.85)
     axes.axhline(0, color=MUTED, linewidth=0.6)
-    axes.axhline(_mean(values), color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="Mean of all sessions")
+    axes.axhline(_mean(values), color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     if len(months) >= _TRAILING:
         trailing = np.convolve(means, np.full(_TRAILING, 1.0 / _TRAILING), "valid")
-        axes.plot(middle[_TRAILING - 1 :], trailing, color=BENCHMARK, label=f"Mean of {_TRAILING} months")
-    axes.legend(loc="upper left", ncols=2, labelcolor=MUTED, borderaxespad=0.1, fontsize=8)
-    reach = 1.4 * max(0.1, float(np.abs(means).max()))
+        axes.plot(middle[_TRAILING - 1 :], trailing, color=BENCHMARK)
+    reach = 1.15 * max(0.1, float(np.abs(means).max()))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     axes.yaxis.set_major_formatter(
