@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from quant_assets.errors import SettingsError
+from quant_assets.running.work import CODE_LOCATION
 
 _HOST = "127.0.0.1"
 
@@ -34,7 +35,7 @@ def start(profile: str, port: int) -> NoReturn:
     subprocess.Popen([sys.executable, "-m", "quant_assets.cli", "pages", "--with-parent", "--profile", profile])
     # A shell starts what runs in the background with SIGINT ignored, and Dagster takes SIGTERM for it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command = ["-m", "dagster", "dev", "-m", "quant_assets.definitions", "-h", _HOST, "-p", str(port)]
+    command = ["-m", "dagster", "dev", "-m", CODE_LOCATION, "-h", _HOST, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 (no shell is wanted)
 
 

@@ -27,6 +27,13 @@ FIGURES: dict[str, str] = {
     "average_turnover": "turnover per calendar month",
     "cost": "trading costs over equity, added up",
     "information_ratio": "mean over deviation of the daily return in excess of the benchmark, annualised",
+    "index_sessions": "sessions that both the book and the index or fund of `backtest.benchmark` have",
+    "index_return": "compound return of that index over them",
+    "index_alpha": "return per year that the index's beta does not explain",
+    "index_alpha_t": "alpha over its standard error, which allows for autocorrelation",
+    "index_beta": "slope of the book's daily returns on those of the index",
+    "index_tracking_error": "standard deviation of the daily return in excess of the index, annualised",
+    "index_information_ratio": "mean over deviation of the daily return in excess of the index, annualised",
     **{
         f"{name}_{method}_{end}": f"{side} end of the 95 % interval of {what}, {how}"
         for name, what in _INTERVAL.items()

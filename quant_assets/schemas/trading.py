@@ -67,7 +67,7 @@ TRADING = (
         {
             "date": day(),
             "ticker": Column(pl.String, "the provider's symbol"),
-            "close": Column(pl.Float64, "its close, as the provider has it", "quote currency", gt=0),
+            "close": Column(pl.Float64, "close of the index or fund, as the provider has it", "quote currency", gt=0),
             "index_return": ratio("return since the session before; null at the first of the series", gt=-1),
         },
         grain=MONTHLY,
