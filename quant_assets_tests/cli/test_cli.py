@@ -373,7 +373,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ),
         (
             "status --profile nosuch",
-            r"profile 'nosuch' does not exist; choose one of demo, files, live with --profile or QUANT_PROFILE, or",
+            r"profile 'nosuch' does not exist; choose one of demo, files, live, tutorial with --profile or QUANT_PROFILE, or",
         ),
         (
             "run --sector it --select nosuch",
@@ -529,6 +529,8 @@ def test_help_has_examples_that_work_and_fit_the_window(name: str, quant: Quant)
         sectors = given.get("sector") or ()
         assert ({sectors} if isinstance(sectors, str) else set(sectors)) <= set(SECTORS)
     for option in COMMANDS[name].params:
+        if getattr(option, "hidden", False):
+            continue
         assert option.opts[0] in outcome.out
         assert option.help or option.name == "help", f"{option.name} says nothing"
     assert name.split()[0] in quant("--help").out
