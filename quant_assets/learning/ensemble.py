@@ -61,7 +61,7 @@ def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float
 
 
 def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: PredictionSettings) -> pl.DataFrame:
-    r"""Forecasts of the ensemble, for horizons that several models forecast.
+    r"""Forecasts of the ensemble, for horizons with at least two models.
 
     The distribution is the models' mixture: its mean :math:`\sum_m w_m p_m`, its variance :math:`\sum_m w_m (s_m^2 +
     (p_m - p)^2)`, its probability of a rise the weighted mean of theirs (a linear opinion pool). It has no interval: no

@@ -154,7 +154,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
 def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quant, storage: Path) -> None:
     profile = profile_at(storage)
     unknown = quant("models", "promote", "lightgbm", "-s", SECTOR)
-    assert (unknown.status, "no linear baseline to hold it against" in unknown.err) == (1, True)
+    assert (unknown.status, "no linear baseline to compare with" in unknown.err) == (1, True)
     with_baseline(storage, 0.01)
     refused = quant("models", "promote", "lightgbm", "-s", SECTOR)
     assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
