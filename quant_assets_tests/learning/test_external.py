@@ -226,7 +226,7 @@ def test_a_truncated_or_foreign_file_is_named(format_: str, tmp_path: Path) -> N
             ExternalLearner("it", settings(path, format=format_)).fit(rows, rows, 1)
     learner = ExternalLearner("it", settings(path, format=format_))
     path.unlink()
-    with pytest.raises(DatasetError, match=r"theirs cannot be read \(No such file.*mend models\.it\.parameters\.path"):
+    with pytest.raises(DatasetError, match=r"theirs cannot be read \(No such file.*fix models\.it\.parameters\.path"):
         learner.fit(rows, rows, 1)
 
 
@@ -253,7 +253,7 @@ def test_layers_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         path.write_bytes(save({name: each for name, each in (good | changed).items() if each is not None}))
         refused(rows, path, "the tensors are .*; they must be pairs of weight", format="safetensors", activation="relu")
     path.write_bytes(save(good))
-    refused(rows, path, "the file has 2 layers, parameters.activation is None; name what", format="safetensors")
+    refused(rows, path, "the file has 2 layers, parameters.activation is None; set it", format="safetensors")
     model = ExternalLearner("it", settings(path, format="safetensors", activation="relu")).fit(rows, rows, 1)
     inner = np.maximum(inputs(rows) @ good["2.weight"].T + good["2.bias"], 0)
     expected = inner @ good["10.weight"].T + good["10.bias"]
@@ -351,14 +351,14 @@ def test_other_inputs_are_listed(tmp_path: Path) -> None:
     [
         ({"format": "joblib"}, r"parameters\.format is not valid"),
         ({"sha256": "abc"}, r"parameters\.sha256 is not valid"),
-        ({"trusted_types": ("sklearn.*",)}, "patterns trust what nobody has looked at"),
+        ({"trusted_types": ("sklearn.*",)}, "patterns are not allowed"),
     ],
 )
 def test_settings_that_trust_too_much_are_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "theirs").write_bytes(b"")
     with pytest.raises(SettingsError, match=message):
         ExternalLearner("it", settings(tmp_path / "theirs", **({"format": "pickle"} | changed)))
-    with pytest.raises(SettingsError, match="task_type is classification; kind external does regression"):
+    with pytest.raises(SettingsError, match="task_type is classification; kind external supports regression"):
         ExternalLearner("it", settings(tmp_path / "theirs", format="pickle"), "classification")
 
 

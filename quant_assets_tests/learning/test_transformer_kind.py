@@ -178,7 +178,7 @@ def test_what_became_known_last_is_the_last_session_that_it_knows(parts: tuple[R
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"), [({"stok": 1.0}, "stok"), ({"stock": -1.0}, "stock"), ({"stock": 0.0}, "no task has one")]
+    ("weights", "said"), [({"stok": 1.0}, "stok"), ({"stock": -1.0}, "stock"), ({"stock": 0.0}, "no task has a weight")]
 )
 def test_a_task_that_there_is_not_and_weights_that_are_none_are_settings_errors(
     weights: dict[str, float], said: str
@@ -265,7 +265,7 @@ def test_another_shape_or_a_changed_file_is_refused(
     Path(given.path).write_bytes(b"else")
     with pytest.raises(ModelFileError, match="nothing was read"):
         Transformer("t", SMALL).beginning_from(given).fit(parts[0], parts[1], 3)
-    with pytest.raises(SettingsError, match="no multiple of num_heads"):
+    with pytest.raises(SettingsError, match="not a multiple of num_heads"):
         Transformer("t", {"hidden_size": 30, "num_heads": 4})
 
 
