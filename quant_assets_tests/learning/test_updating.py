@@ -199,7 +199,7 @@ def test_a_setting_for_a_kind_without_updates_names_those_with_them() -> None:
     for kind in sorted(set(kinds()) - {"linear", "lightgbm"}):
         with pytest.raises(SettingsError, match=rf"models\.mine\.update .* {kind} .* lightgbm and linear do"):
             learner_of("mine", ModelSettings(kind=kind, update=True))
-    with pytest.raises(SettingsError, match=r"kind linear has no updates for classification, lightgbm do"):
+    with pytest.raises(SettingsError, match=r"kind linear offers no updates of a classification, lightgbm do"):
         learner_of("mine", ModelSettings(kind="linear", task_type="classification", update=True))
     for kind in ("linear", "lightgbm"):
         assert learner_of("mine", ModelSettings(kind=kind, update=True)).deciding()["update"] is True

@@ -185,8 +185,8 @@ def _other_columns(columns: tuple[str, ...], features: tuple[str, ...]) -> str:
         )
         if names
     ]
-    difference = " and ".join(parts) or "have them in another order"
-    return f"the rows do not have its {len(features)} features: they {difference}"
+    difference = " and ".join(parts) or "have the same features in another order"
+    return f"the columns of the rows differ from its {len(features)} features: they {difference}"
 
 
 P = TypeVar("P", bound=SettingsGroup)
