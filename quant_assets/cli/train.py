@@ -184,7 +184,7 @@ def training(
         "features": list(names),
         "horizons": [horizon],
         "last_known_at": str(rows["known_at"].max()),
-        **found.told,
+        **found.entries,
     }
     (folder / _MANIFEST).write_bytes(signed(manifest, signing_key()))
     metrics = {"overall_metrics": found.overall_metrics, "fold_metrics": found.fold_metrics, "config": config}
@@ -199,7 +199,7 @@ def training(
         table.add_row(*(_text(fold[name]) for name in (*shown, "direction_accuracy")))
     yield table
     what = f"{len(rows)} rows of {rows['ticker'].n_unique()} tickers"
-    held = found.told["measured_coverage"]
+    held = found.entries["measured_coverage"]
     if held["share"] is not None:
         stated = f"intervals of {settings.interval_coverage:.0%} held {held['share']:.1%} of {held['rows']} outcomes"
         yield f"{stated} of later windows than those that they follow from"

@@ -1,4 +1,4 @@
-"""The bars that rows of a model lie in, for kinds that read windows of them; what a kind makes of one is its own."""
+"""Price bars for kinds of model that read windows of bars."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """One panel for all rows; a row's place in it is its ticker and session, and nothing is copied for a row.
+    """One panel for all rows, addressed by ticker and session; nothing is copied for a row.
 
     Attributes:
-        panel: open, high, low, close, volume, as adjusted as the returns, and `unexplained`, 1 where a step that
-            nothing explains leads to the bar.
+        panel: open, high, low, close, volume, adjusted like the returns, and `unexplained`, 1 where the step to the bar
+            has no explanation.
 
     """
 
@@ -36,8 +36,8 @@ class Bars:
         """The bars of some sessions.
 
         Args:
-            prices: dataset prices of a sector; what was not known at the last session is left out.
-            days: sessions without a gap, up to the last one that any row is of, datetime64[D].
+            prices: dataset prices of a sector; rows not known at the last session are left out.
+            days: consecutive sessions up to the last one of any row, datetime64[D].
 
         """
         known = prices.filter(pl.col("panel_from") <= days[-1].item()) if len(days) else prices.clear()
@@ -48,28 +48,28 @@ class Bars:
         """The bars of rows from one day to another.
 
         Args:
-            prices: as of `of`.
+            prices: as in `of`.
             first: first day of the rows.
-            last: last day of them.
-            back: sessions up to a row's own that are there (`Learner.bar_sessions`).
+            last: last day of the rows.
+            back: length of a row's window in sessions, its own included (`Learner.bar_sessions`).
 
         """
         return cls.of(prices, sessions(first_session_back(first, back), last))
 
     def once(self, what: Hashable, make: Callable[[Panel], T]) -> T:
-        """What a kind makes of the panel, made when it is asked for the first time."""
+        """The result of `make` on the panel under the key `what`, computed at the first call."""
         if what not in self._made:
             self._made[what] = make(self.panel)
-        found: T = self._made[what]
-        return found
+        result: T = self._made[what]
+        return result
 
 
 def first_session_back(day: date, back: int) -> date:
-    """The first of the `back` sessions up to the first one from a day on, as far as the calendar reaches."""
+    """The first of the `back` sessions that end with the first session from a day on, within the calendar."""
     # A year has 250 sessions or more, and the longest closure took 4 of them.
     begin = max(FIRST_DAY, day - timedelta(days=back * 365 // 250 + 30))
     before = sessions(begin, day - timedelta(days=1)) if begin < day else np.empty(0, dtype="datetime64[D]")
     if back < 2 or not len(before):
         return day
-    found: date = before[-min(back - 1, len(before))].item()
-    return found
+    first: date = before[-min(back - 1, len(before))].item()
+    return first

@@ -1,4 +1,4 @@
-"""What out-of-fold forecasts say of later ones: probabilities of a rise, and intervals that hold as often as they say.
+"""Calibration on out-of-fold forecasts: probabilities of a rise, and prediction intervals with stated coverage.
 
 References:
     Platt (1999), Probabilistic outputs for support vector machines, Advances in Large Margin Classifiers.
@@ -16,24 +16,24 @@ import numpy as np
 
 from quant_assets.market.panel import FloatArray
 
-#: Probabilities nearer to 0 and 1 are taken for these: their log odds would outweigh all others.
+#: Probabilities are clipped to this distance from 0 and 1, so that single log odds do not outweigh all others.
 _LEAST = 1e-3
-#: Newton steps, and the change at which they end.
+#: Greatest number of Newton steps, and the step size at which they end.
 _STEPS, _TOLERANCE = 50, 1e-12
-#: Deviations of offset and slope from those that change nothing, before anything is seen.
+#: Prior standard deviations of offset and slope around the identity.
 _PRIOR = (0.25, 0.5)
-#: Fewer forecasts, or fewer of either direction, calibrate nothing.
+#: With fewer rises or fewer falls there is no calibration.
 _FEWEST = 20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Log odds of a rise as a line of the log odds that a model states: with offset 0 and slope 1 what it states.
+    """Log odds of a rise as a linear function of the model's log odds; offset 0 and slope 1 are the identity.
 
     Attributes:
         offset: of the line.
-        slope: of the line, never below 0: a forecast that is higher is never the less likely to rise.
-        rows: forecasts that it was fitted to; 0 where there were too few, so that it changes nothing.
+        slope: of the line, never below 0: a higher forecast never has a lower probability of a rise.
+        rows: number of forecasts in the fit; 0 if there were too few, which makes it the identity.
 
     """
 
@@ -43,16 +43,16 @@ class Calibration:
 
     @classmethod
     def fit(cls, stated: FloatArray, outcome: FloatArray, apart: float | None = None) -> "Calibration":
-        """The most likely line: Platt's, with his targets a little off 0 and 1, near the one that changes nothing.
+        """Platt scaling with his smoothed targets and a normal prior around the identity.
 
-        The names of a session share the market's move, and sessions nearer than the horizon share part of it. Rows that
-        count for as many as there are of them would fit the market of a few months, so together they count for the
-        periods that lie apart; the offset is 0 and the slope 1 give or take a quarter and one half.
+        The tickers of a session share the market's move, and sessions closer than the horizon share part of it. At full
+        weight the rows would fit the market of a few months, so their total weight is the number of independent
+        periods. The prior standard deviations of offset and slope are 0.25 and 0.5.
 
         Args:
             stated: probabilities of a rise, shape (n_rows,).
             outcome: realised returns of the same shape.
-            apart: periods among them that share nothing; as many as rows where None.
+            apart: number of independent periods; the number of rows where None.
 
         """
         risen = outcome > 0
@@ -64,13 +64,13 @@ class Calibration:
         weight = 1.0 if apart is None else min(1.0, apart / len(risen))
         offset, slope = _most_likely(odds, target, weight)
         if slope < 0:
-            # The most likely line that does not fall: flat, with the same weight of rows and the same prior.
+            # The best line with a slope of at least 0 is flat, with the same weight and prior.
             offset, slope = _most_likely(np.zeros_like(odds), target, weight)[0], 0.0
         return cls(offset, slope, len(risen))
 
     @classmethod
     def from_manifest(cls, entry: Mapping[str, Any] | None) -> "Calibration":
-        """Read back what `to_manifest` wrote; what changes nothing where nothing was written."""
+        """Read the entry of `to_manifest`; the identity without one."""
         return cls(**entry) if entry else cls()
 
     def to_manifest(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Calibration:
         return asdict(self)
 
     def of(self, stated: FloatArray) -> FloatArray:
-        """Calibrated probabilities of a rise, each by itself."""
+        """Calibrated probabilities of a rise, element by element."""
         return stated if self.rows == 0 else logistic(self.offset + self.slope * _log_odds(stated))
 
 
@@ -90,9 +90,9 @@ class Interval:
     """Split-conformal interval: the forecast plus and minus `width` of its standard deviations.
 
     Attributes:
-        coverage: share of the outcomes that it is made to hold.
-        width: quantile of the out-of-fold errors in standard deviations; None where there were too few of them.
-        rows: out-of-fold forecasts that it was fitted to.
+        coverage: share of the outcomes that the interval should contain.
+        width: quantile of the out-of-fold errors in standard deviations; None with too few of them.
+        rows: number of out-of-fold forecasts in the fit.
 
     """
 
@@ -102,11 +102,11 @@ class Interval:
 
     @classmethod
     def fit(cls, prediction: FloatArray, std: FloatArray, outcome: FloatArray, coverage: float) -> "Interval":
-        """The smallest width that holds ceil((n + 1) coverage) of the n outcomes.
+        """The smallest width that contains ceil((n + 1) coverage) of the n outcomes.
 
-        Of exchangeable errors, in deviations that do not follow from these outcomes, the next one is then inside with
-        at least that probability. Deviations of residual buckets are fitted to the same outcomes, and errors of
-        overlapping returns in a changing market are not exchangeable: how often it holds is measured (`judge`).
+        If the errors are exchangeable and `std` does not depend on these outcomes, the next outcome is inside with at
+        least that probability. Neither is exact: residual buckets are fitted to the same outcomes, and returns overlap
+        in a changing market. So the coverage is also measured (`judge`).
         """
         errors = np.sort(np.abs(outcome - prediction) / std)
         place = math.ceil((len(errors) + 1) * coverage)
@@ -114,7 +114,7 @@ class Interval:
 
     @classmethod
     def from_manifest(cls, entry: Mapping[str, Any] | None) -> "Interval | None":
-        """Read back what `to_manifest` wrote; None where nothing was written."""
+        """Read the entry of `to_manifest`; None without one."""
         return cls(**entry) if entry else None
 
     def to_manifest(self) -> dict[str, Any]:
@@ -129,25 +129,25 @@ class Interval:
 
 
 def stated_probability(prediction: FloatArray, std: FloatArray, prob_up: FloatArray | None) -> FloatArray:
-    """Probability of a rise before it is calibrated: the model's own, else of a normal forecast distribution."""
+    """Uncalibrated probability of a rise: the model's own, else that of a normal forecast distribution."""
     if prob_up is not None:
         return prob_up
-    from scipy.special import ndtr  # scipy is a third of a second that only those who ask pay
+    from scipy.special import ndtr  # scipy takes a third of a second to import
 
     return np.asarray(ndtr(prediction / std), dtype=np.float64)
 
 
 def reliability(stated: FloatArray, outcome: FloatArray, bins: int = 10) -> dict[str, Any]:
-    """How often forecasts rose for what was said of them, for a manifest and a plot.
+    """Observed share of rises by stated probability, for a manifest and a plot.
 
     Args:
         stated: probabilities of a rise, shape (n_rows,).
         outcome: realised returns of the same shape.
-        bins: into which the probabilities are cut at their quantiles; equal ones are merged.
+        bins: number of quantile bins of the probabilities; equal quantiles merge bins.
 
     Returns:
-        `bins`, each with `rows`, `stated` (mean probability) and `rose` (share); `brier` (mean squared difference of
-        probability and direction), and `brier_base`, that of the share of all that rose; None without rows.
+        `bins`, each with `rows`, `stated` (mean probability) and `rose` (share); the Brier score `brier`, and
+        `brier_base`, that of the overall share of rises as the only forecast; both None without rows.
 
     """
     if not len(stated):
@@ -168,32 +168,32 @@ def reliability(stated: FloatArray, outcome: FloatArray, bins: int = 10) -> dict
 
 
 def _log_odds(stated: FloatArray) -> FloatArray:
-    kept = np.clip(stated, _LEAST, 1 - _LEAST)
-    found: FloatArray = np.log(kept / (1 - kept))
-    return found
+    clipped = np.clip(stated, _LEAST, 1 - _LEAST)
+    log_odds: FloatArray = np.log(clipped / (1 - clipped))
+    return log_odds
 
 
 def logistic(log_odds: FloatArray) -> FloatArray:
-    """Probabilities of log odds of any size, each by itself."""
-    found: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * log_odds))
-    return found
+    """Probabilities of log odds of any size, element by element."""
+    probability: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * log_odds))
+    return probability
 
 
 def _most_likely(odds: FloatArray, target: FloatArray, weight: float) -> tuple[float, float]:
-    """Offset and slope of rows of a weight by Newton's method, halving steps that make it worse."""
-    inputs, line, near = np.column_stack([np.ones_like(odds), odds]), np.array([0.0, 1.0]), np.array([0.0, 1.0])
-    held = 1.0 / np.square(_PRIOR)
+    """Offset and slope by Newton's method, halving steps that increase the loss; `weight` is that of each row."""
+    inputs, line, identity = np.column_stack([np.ones_like(odds), odds]), np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    precision = 1.0 / np.square(_PRIOR)
 
     def loss(at: FloatArray) -> float:
-        found = inputs @ at
-        wrong = weight * (np.logaddexp(0.0, found) - target * found).sum()
-        return float(wrong + 0.5 * (held * (at - near) ** 2).sum())
+        fitted = inputs @ at
+        data_loss = weight * (np.logaddexp(0.0, fitted) - target * fitted).sum()
+        return float(data_loss + 0.5 * (precision * (at - identity) ** 2).sum())
 
     for _ in range(_STEPS):
-        found = logistic(inputs @ line)
-        down = weight * (inputs.T @ (target - found)) - held * (line - near)
-        curve = weight * ((inputs * (found * (1 - found))[:, None]).T @ inputs) + np.diag(held)
-        step = np.linalg.solve(curve, down)
+        probability = logistic(inputs @ line)
+        gradient = weight * (inputs.T @ (target - probability)) - precision * (line - identity)
+        hessian = weight * ((inputs * (probability * (1 - probability))[:, None]).T @ inputs) + np.diag(precision)
+        step = np.linalg.solve(hessian, gradient)
         while loss(line + step) > loss(line) and np.abs(step).max() > _TOLERANCE:
             step = step / 2
         line = line + step

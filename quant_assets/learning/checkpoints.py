@@ -1,4 +1,4 @@
-"""Which checkpoint a month uses: the training cadence and the choice by age. Loads no model library."""
+"""Choice of the checkpoint of a month: training cadence and age limit. Loads no model library."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -9,15 +9,15 @@ from quant_assets.errors import HistoryError
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import TrainingSettings
 
-#: Status of a checkpoint that has a model; the others found too little history.
+#: Status of a checkpoint with a model; the others had too little history.
 FORECASTING = ("trained", "updated")
 
 
 def is_training_month(month: date, cadence_months: int) -> bool:
     """Whether a checkpoint is trained at the end of the month of `month`.
 
-    Counted in calendar months, not from the profile's first one: a cadence of 3 is March, June, September and December,
-    12 is December.
+    Months are counted by the calendar, not from the profile's first one: a cadence of 3 means March, June, September
+    and December, 12 means December.
     """
     return _index(month) % cadence_months == 0
 
@@ -33,21 +33,20 @@ def newest_checkpoint(
     """Rows of the checkpoint that the predictions of a month use.
 
     Args:
-        checkpoints: rows of one model in the dataset of checkpoints, of one sector and from any months; those of
-            `month` and later are ignored.
+        checkpoints: rows of one model and sector in the checkpoint dataset, of any months; those of `month` and later
+            are ignored.
         month: any day of the month to predict.
         settings: cadence and greatest age.
         first_month: any day of the profile's first month; no checkpoint can be older.
-        sector: slug, and the model where there are several, for the message.
-        dataset: that the trainings of the model fill, for the message.
+        sector: slug, and the model if there are several, for the message.
+        dataset: checkpoint dataset of the model, for the message.
 
     Returns:
-        The horizons of the newest checkpoint of a month strictly before, trained or updated, sorted by horizon. None
-        where there is no model yet: no training month has passed, or every training that is young enough found too
-        little history.
+        The rows of the newest checkpoint of an earlier month, trained or updated, sorted by horizon. None if there is
+        no model yet: no training month has passed, or every training that is young enough had too little history.
 
     Raises:
-        HistoryError: a checkpoint should exist but there is none that is young enough; names the months to materialise.
+        HistoryError: a checkpoint should exist but none is young enough; names the months to materialise.
 
     """
     target = _index(month)
@@ -72,24 +71,24 @@ def newest_checkpoint(
 
 
 def usable_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> Iterator[pl.DataFrame]:
-    """The checkpoints of months strictly before that are young enough, newest first; arguments as of the newest one."""
+    """Checkpoints of earlier months that are young enough, newest first; arguments as in `newest_checkpoint`."""
     trained = young_checkpoints(checkpoints, month, settings).filter(pl.col("status").is_in(FORECASTING))
     for as_of in trained["as_of"].unique().sort(descending=True):
         yield trained.filter(pl.col("as_of") == as_of).sort("horizon")
 
 
 def young_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> pl.DataFrame:
-    """Rows of checkpoints of months strictly before that are young enough, trained or not."""
+    """Rows of checkpoints of earlier months that are young enough, trained or not."""
     target = _index(month)
     index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
     return checkpoints.filter(index.is_between(target - settings.max_checkpoint_age_months, target - 1))
 
 
 def used_checkpoints(young: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Of the checkpoints that the forecasts of a month are from, the row of each model's shortest horizon, by model.
+    """The checkpoints behind the forecasts of a month: one row per model, that of its shortest horizon.
 
     Args:
-        young: what `young_checkpoints` gives for the month.
+        young: `young_checkpoints` of the month.
         predictions: `model, horizon, model_version` of the forecasts.
 
     """

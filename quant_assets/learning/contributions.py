@@ -1,4 +1,4 @@
-"""What each feature adds to single forecasts (SHAP values), of a few rows that the model was tested on.
+"""Feature contributions (SHAP values) to the forecasts of a few test rows.
 
 References:
     Lundberg, Erion and Lee (2018), Consistent individualized feature attribution for tree ensembles, arXiv:1802.03888.
@@ -18,18 +18,18 @@ _SCHEMA = {"ticker": pl.String, "date": pl.Date, "feature": pl.String, "value": 
 
 
 def sampled_contributions(model: FittedModel, rows: Rows, count: int, seed: int) -> list[pl.DataFrame]:
-    """Contributions of the features to the forecasts of some rows, drawn by the seed, for each horizon of the model.
+    """Contributions of the features to the forecasts of a random sample of rows, for each horizon of the model.
 
     Args:
         model: fitted on other rows.
         rows: of a test fold.
-        count: rows that are drawn at most.
+        count: greatest number of drawn rows.
         seed: of the draw.
 
     Returns:
         `ticker, date, feature, value, contribution` of each drawn row and feature, in the units of
-        `FittedModel.contributions`; `value` is null where the feature is missing. Nothing where the model's kind states
-        no contributions, or `count` is 0.
+        `FittedModel.contributions`; `value` is null where the feature is missing. Empty where the model's kind has no
+        contributions, or `count` is 0.
 
     """
     if not count or not len(rows):
@@ -37,20 +37,22 @@ def sampled_contributions(model: FittedModel, rows: Rows, count: int, seed: int)
     drawn = np.zeros(len(rows), dtype=bool)
     drawn[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
     chosen = rows.where(drawn)
-    found = model.contributions(chosen)
-    if found is None:
+    contributions = model.contributions(chosen)
+    if contributions is None:
         return []
-    beside = {
+    columns = {
         "ticker": np.repeat(chosen.tickers, len(chosen.features)),
         "date": np.repeat(chosen.dates, len(chosen.features)),
         "feature": np.tile(np.array(chosen.features, dtype=object), len(chosen)),
         "value": pl.Series(chosen.matrix.ravel(), nan_to_null=True),
     }
-    return [pl.DataFrame(beside | {"contribution": each[:, :-1].ravel()}, schema=_SCHEMA) for each in found]
+    return [
+        pl.DataFrame(columns | {"contribution": values[:, :-1].ravel()}, schema=_SCHEMA) for values in contributions
+    ]
 
 
 def mean_contributions(parts: Sequence[pl.DataFrame]) -> dict[str, Any] | None:
-    """How many rows were drawn and each feature's mean absolute contribution, for the manifest; None of none."""
+    """Number of drawn rows and mean absolute contribution of each feature, for the manifest; None without rows."""
     if not parts:
         return None
     rows = pl.concat(parts)

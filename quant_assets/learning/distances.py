@@ -1,11 +1,11 @@
-"""The compiled loop over pairs of rows. What the distances mean is in `learning.drift`."""
+"""The compiled loop over pairs of rows, for the distances of `learning.reference`."""
 
 import numpy as np
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.windows.compiled import kernel
 
-#: Features are taken so many at a time; whoever calls fills up with features that are 0 everywhere.
+#: Number of features per step; the caller pads with features that are 0 everywhere.
 AT_ONCE = 4
 
 
@@ -15,16 +15,16 @@ def nearest_and_total(
 ) -> tuple[FloatArray, FloatArray]:
     """Distance of each row to the nearest of the others, and the sum of its distances to all of them.
 
-    The innermost loop goes over the others, so that it is vector code, and each sum is taken over the features in their
-    order: a row's bytes depend on no other row, which a matrix product does not promise. 32 bits take half of the time
-    of 64, and four features at once two thirds of that of one.
+    The innermost loop goes over the others, so that it is vectorised, and sums run over the features in order: unlike a
+    matrix product, a row's bytes do not depend on the other rows. 32 bits take half of the time of 64, and four
+    features at once two thirds of the time of one.
 
     Args:
         rows: float32 of shape (n_rows, n_features), without missing values.
-        others: float32 of shape (n_features, n_others), at least one of them; likewise.
-        own: what is added to every squared distance of a row, shape (n_rows,).
-        their: of one of the others, shape (n_others,).
-        total: whether the sums are asked for; else they are 0.
+        others: float32 of shape (n_features, n_others), without missing values, n_others > 0.
+        own: term added to every squared distance of a row, shape (n_rows,).
+        their: the same for the others, shape (n_others,).
+        total: whether to compute the sums; else they are 0.
 
     """
     count, many = len(rows), others.shape[1]

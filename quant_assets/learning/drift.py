@@ -1,4 +1,4 @@
-"""Where forecasts apply: rows that are unlike those of the training, checkpoints that expire, features that moved."""
+"""Applicability of forecasts: rows unlike the training rows, expired checkpoints, drifted features."""
 
 from calendar import monthrange
 from collections.abc import Hashable, Mapping
@@ -18,28 +18,28 @@ from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings
 
 @dataclass(frozen=True)
 class Distances:
-    """Dissimilarity of a frame's rows from several references, each reckoned once.
+    """Dissimilarity of a frame's rows from several references, cached by reference.
 
     Attributes:
         rows: dataset `features`.
-        bars: that they lie in, for models that read bars.
+        bars: bars of the rows, for models that read bars.
 
     """
 
     rows: pl.DataFrame
     bars: Bars | None = None
-    _found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def to(self, reference: Reference, learner: Learner[Any]) -> FloatArray:
-        """`Reference.dissimilarity` of the rows, by what a model reads of them."""
-        values = learner.bar_sessions, reference.features
-        if values not in self._found:
-            self._found[values] = learner.compared(self.rows, reference.features, self.bars)
+        """`Reference.dissimilarity` of the rows in the inputs of a model."""
+        inputs = learner.bar_sessions, reference.features
+        if inputs not in self._cache:
+            self._cache[inputs] = learner.compared(self.rows, reference.features, self.bars)
         key = id(reference)
-        if key not in self._found:  # the reference is kept, so that no number is given twice
-            self._found[key] = reference.dissimilarity(self._found[values]), reference
-        found: FloatArray = self._found[key][0]
-        return found
+        if key not in self._cache:  # the cache holds the reference, so that no id is reused
+            self._cache[key] = reference.dissimilarity(self._cache[inputs]), reference
+        dissimilarity: FloatArray = self._cache[key][0]
+        return dissimilarity
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Applicability:
     """Where a checkpoint's forecasts apply.
 
     Attributes:
-        max_dissimilarity: of a row.
-        expires_after_months: of a checkpoint, after the month of its training.
+        max_dissimilarity: greatest dissimilarity of a row.
+        expires_after_months: age limit of a checkpoint, from the month of its training.
 
     """
 
@@ -57,29 +57,29 @@ class Applicability:
 
     @classmethod
     def of(cls, settings: ApplicabilitySettings, cadence_months: int) -> Self:
-        """As the settings say it; a checkpoint whose expiry they leave open lasts until the next one is due."""
+        """From the settings; without an expiry, a checkpoint lasts until the next one is due."""
         return cls(settings.max_dissimilarity, settings.expires_after_months or cadence_months)
 
     def expiry(self, as_of: date) -> date:
-        """Last day of the last month in which a checkpoint of a session is used in time."""
+        """Last day on which a checkpoint trained at `as_of` has not expired."""
         year, month = divmod(as_of.year * 12 + as_of.month - 1 + self.expires_after_months, 12)
         return date(year, month + 1, monthrange(year, month + 1)[1])
 
     @property
     def in_range(self) -> pl.Expr:
-        """Of rows with `date`, `dissimilarity` and `expires`: whether neither is beyond its limit.
+        """Whether `dissimilarity` and `date` of a row are within their limits.
 
-        Null where one of them cannot be told and the other is not beyond.
+        Null where one is unknown and the other is within its limit.
         """
         return (pl.col("dissimilarity") <= self.max_dissimilarity) & (pl.col("date") <= pl.col("expires"))
 
 
 def feature_stability(found: Mapping[str, tuple[Reference, FloatArray]]) -> pl.DataFrame:
-    """Population stability of what each model reads against its training rows.
+    """Population stability of each model's inputs against its training rows.
 
     Args:
-        found: by model its reference, and the values of the rows of one sector and month, at least one row; what
-            several models share is reckoned once.
+        found: by model its reference and the input values of at least one row of one sector and month; models with the
+            same reference share the computation.
 
     Returns:
         `model, feature, psi, usual_psi` (`Reference.usual`), sorted.
@@ -88,29 +88,29 @@ def feature_stability(found: Mapping[str, tuple[Reference, FloatArray]]) -> pl.D
     schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi", "usual_psi")}
     stability = {id(reference): reference.stability(values) for reference, values in found.values()}
     parts = [
-        pl.DataFrame([[model] * len(each.features), each.features, stability[id(each)], each.usual], schema)
-        for model, (each, _) in found.items()
+        pl.DataFrame([[model] * len(ref.features), ref.features, stability[id(ref)], ref.usual], schema)
+        for model, (ref, _) in found.items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
 
 
 def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftSettings) -> pl.DataFrame:
-    """Whether the features of a month, or the rows that were forecast, are no longer those that a model knows.
+    """Whether the features of a month, or the rows that were forecast, have drifted from the training.
 
     A month has few names, and slow features hardly change within it: their index is above the usual limit in most
-    months, without anything being wrong. So a feature has drifted where its index is above the limit and above that of
-    every month of the training rows, too. And one feature that is the same for all names of a session, such as a rate
-    of interest, passes both sooner or later; so it is the share of the features that decides, not the greatest index.
+    months without a fault. So a feature has drifted if its index is above both the limit and the index of every month
+    of the training rows. A feature with one value for all names of a session, such as an interest rate, passes both
+    sooner or later; so the share of drifted features decides, not the greatest index.
 
     Args:
-        stability: rows of dataset `feature_drift` of one sector and month.
-        predictions: of dataset `predictions`, of the same sector and month.
+        stability: dataset `feature_drift` of one sector and month.
+        predictions: dataset `predictions` of the same sector and month.
         settings: the limits.
 
     Returns:
-        `model, greatest_psi, drifted_share` (of the features), `out_of_range` (share of the rows
-        of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of the shares
-        is above its limit. Sorted by model.
+        `model, greatest_psi, drifted_share` (of the features), `out_of_range` (share of rows with `in_range` false
+        among those where it is not null; null without any) and `drifted` (one of the shares is above its limit),
+        sorted by model.
 
     """
     above = (pl.col("psi") > pl.max_horizontal("usual_psi", pl.lit(settings.max_psi))).mean()

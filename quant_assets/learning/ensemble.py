@@ -1,4 +1,4 @@
-"""One forecast from those of several models, weighed by what each was worth on the test folds of earlier trainings."""
+"""Ensemble of several models' forecasts, weighted by rank IC on the test folds of earlier trainings."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,45 +14,45 @@ from quant_assets.settings.domain import ENSEMBLE, PredictionSettings
 _ON = ["ticker", "date", "horizon"]
 _OWN = (*_ON, "prediction", "prediction_std", "prob_up", "confidence", "model", "model_version")
 
-#: What several models' forecasts have together, beside the mixture.
+#: How other columns of the models' forecasts are combined.
 _JOINT = {"dissimilarity": pl.max_horizontal, "expires": pl.min_horizontal, "in_range": pl.all_horizontal}
 
 
 def ensemble_weights(judged: Mapping[str, Sequence[float | None]]) -> dict[str, float]:
-    """Weight of each model: in proportion to its mean rank IC on the test folds, as far as that is positive.
+    """Weight of each model, proportional to its mean rank IC on the test folds where that is positive.
 
-    Where none is, all weigh the same: what the folds say of models without skill is noise.
+    If no mean is positive, all weights are equal: differences between models without skill are noise.
 
     Args:
         judged: rank ICs of each model's trainings, all of earlier months; None where undefined.
 
     Returns:
-        Weights that sum to 1, in the order given; a model that weighs nothing is left out.
+        Weights that sum to 1, in the order of `judged`; a model with weight 0 is left out.
 
     """
     known = {name: [ic for ic in ics if ic is not None] for name, ics in judged.items()}
-    worth = {name: max(sum(ics) / len(ics), 0.0) if ics else 0.0 for name, ics in known.items()}
-    total = sum(worth.values())
+    mean_ics = {name: max(sum(ics) / len(ics), 0.0) if ics else 0.0 for name, ics in known.items()}
+    total = sum(mean_ics.values())
     if total <= 0.0:
-        return {name: 1.0 / len(worth) for name in worth}
-    return {name: each / total for name, each in worth.items() if each > 0.0}
+        return {name: 1.0 / len(mean_ics) for name in mean_ics}
+    return {name: mean_ic / total for name, mean_ic in mean_ics.items() if mean_ic > 0.0}
 
 
 def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float) -> pl.DataFrame:
-    """The trainings that models are weighed by.
+    """The trainings whose rank ICs decide the weights.
 
-    Updates are none: what their few rows say of a model is not what its test folds said. Those of a model after the one
-    that forecasts, because their files could not be read, say nothing of its forecasts. A daily IC that suggests a leak
-    says nothing of later months: such a training is not judged, and a model with no other weighs nothing beside one
-    with a positive IC.
+    Updates do not count: their few rows are not comparable with test folds. Trainings later than the checkpoint in use
+    (their files could not be read) do not count either. A daily IC so high that it suggests a leak does not predict
+    later months, so such a training does not count; a model without another one has no weight beside a model with a
+    positive IC.
 
     Args:
-        young: rows of the dataset of checkpoints that are of earlier months and young enough, of all models.
+        young: rows of the checkpoint dataset of all models, of earlier months and young enough.
         used: session of the checkpoint that each model forecasts with.
-        max_daily_ic: the greatest plausible one.
+        max_daily_ic: greatest plausible daily IC.
 
     Returns:
-        Those of the rows.
+        A subset of `young`.
 
     """
     newest = pl.col("model").replace_strict(used, default=None, return_dtype=pl.Date)
@@ -61,17 +61,17 @@ def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float
 
 
 def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: PredictionSettings) -> pl.DataFrame:
-    r"""Forecasts of the ensemble, for horizons that several models forecast.
+    r"""Forecasts of the ensemble, for horizons with at least two models.
 
     The distribution is the models' mixture: its mean :math:`\sum_m w_m p_m`, its variance :math:`\sum_m w_m (s_m^2 +
     (p_m - p)^2)`, its probability of a rise the weighted mean of theirs (a linear opinion pool). It has no interval: no
-    test fold says how often averaged ends would hold. It applies where each of those that weigh does (`in_range`), with
-    the greatest of their dissimilarities and the first of their expiries. A row's values do not depend on the other
-    rows, and only rows that every model of its horizon has are there.
+    test fold measures the coverage of averaged ends. It is `in_range` where all models with weight are, and has their
+    greatest dissimilarity and earliest expiry. A row's values do not depend on the other rows; rows that some model of
+    the horizon lacks are left out.
 
     Args:
         forecasts: dataset `predictions` of each model, without `sector`, of the same sessions.
-        judged: as `judged_by` gives them.
+        judged: result of `judged_by`.
         settings: clipping of probabilities.
 
     Returns:
@@ -82,11 +82,11 @@ def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: 
 
     """
     schema = DATASETS["predictions"].schema
-    by_model = {str(each["model"][0]): each for each in forecasts if len(each)}
+    by_model = {str(rows["model"][0]): rows for rows in forecasts if len(rows)}
     parts = [pl.DataFrame(schema=schema)]
-    horizons = sorted({horizon for each in by_model.values() for horizon in each["horizon"].unique()})
+    horizons = sorted({horizon for rows in by_model.values() for horizon in rows["horizon"].unique()})
     for horizon in horizons:
-        own = {name: part for name, each in by_model.items() if len(part := each.filter(pl.col("horizon") == horizon))}
+        own = {name: part for name, rows in by_model.items() if len(part := rows.filter(pl.col("horizon") == horizon))}
         if len(own) < 2:
             continue
         of_horizon = judged.filter(pl.col("horizon") == horizon).sort("as_of")
@@ -98,20 +98,22 @@ def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: 
 
 
 def _mixed(own: Mapping[str, pl.DataFrame], weights: Mapping[str, float], settings: PredictionSettings) -> pl.DataFrame:
-    (first, *others), found = own, pl.DataFrame()
+    (first, *others), mixed = own, pl.DataFrame()
     columns = [name for name in own[first].columns if name not in _ON]
-    found = own[first].rename({name: f"{name}|{first}" for name in columns})
+    mixed = own[first].rename({name: f"{name}|{first}" for name in columns})
     for name in others:
-        found = found.join(own[name].rename({each: f"{each}|{name}" for each in columns}), on=_ON, validate="1:1")
+        mixed = mixed.join(
+            own[name].rename({model_name: f"{model_name}|{name}" for model_name in columns}), on=_ON, validate="1:1"
+        )
 
     def mean(column: str) -> pl.Expr:
         terms = [pl.col(f"{column}|{name}") * weight for name, weight in weights.items()]
         total = terms[0]
-        for term in terms[1:]:  # one after the other, so that the bits do not depend on the rows beside
+        for term in terms[1:]:  # one by one: a row's bits must not depend on the other rows
             total = total + term
         return total
 
-    found = found.with_columns(prediction=mean("prediction"))
+    mixed = mixed.with_columns(prediction=mean("prediction"))
     second = [
         (pl.col(f"prediction_std|{name}").pow(2) + (pl.col(f"prediction|{name}") - pl.col("prediction")).pow(2)).alias(
             f"second|{name}"
@@ -119,20 +121,20 @@ def _mixed(own: Mapping[str, pl.DataFrame], weights: Mapping[str, float], settin
         for name in weights
     ]
     versions = {name: own[name].select("model_version").unique().sort("model_version") for name in weights}
-    said = "\n".join(
+    description = "\n".join(
         f"{name} {','.join(versions[name]['model_version'])} {weight!r}" for name, weight in weights.items()
     )
     least = settings.min_probability
-    beside = [name for name in columns if name not in _OWN and name not in _JOINT]
+    unset = [name for name in columns if name not in _OWN and name not in _JOINT]
     return (
-        found.with_columns(second)
+        mixed.with_columns(second)
         .with_columns(
             prediction_std=mean("second").sqrt(),
             prob_up=mean("prob_up").clip(least, 1 - least),
             model=pl.lit(ENSEMBLE),
-            model_version=pl.lit(hashlib.sha256(said.encode()).hexdigest()[:VERSION_LENGTH]),
-            **{name: joint(f"{name}|{each}" for each in weights) for name, joint in _JOINT.items()},
-            **{name: pl.lit(None, own[first].schema[name]) for name in beside},
+            model_version=pl.lit(hashlib.sha256(description.encode()).hexdigest()[:VERSION_LENGTH]),
+            **{name: joint(f"{name}|{model_name}" for model_name in weights) for name, joint in _JOINT.items()},
+            **{name: pl.lit(None, own[first].schema[name]) for name in unset},
         )
         .with_columns(confidence=(2 * pl.col("prob_up") - 1).abs())
     )

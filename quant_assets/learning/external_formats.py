@@ -1,7 +1,7 @@
-"""Formats of models that were trained elsewhere, and how each is asked about rows; none executes what nobody trusts.
+"""File formats of models that were trained elsewhere, and their forecasts; only trusted code is executed.
 
-A library is imported when a file of its format is opened. Where several rows at once could round otherwise than each by
-itself, they are asked about one by one.
+A library is imported when a file of its format is opened. Rows are forecast one by one where a batch could round
+differently.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy as np
 from quant_assets.errors import DatasetError
 from quant_assets.market.panel import FloatArray
 
-#: What stands between the layers of `safetensors` and `state_dict`.
+#: Activation between the layers of `safetensors` and `state_dict`.
 Activation = Literal["relu", "tanh", "sigmoid"]
 
 Predict = Callable[[FloatArray], FloatArray]
@@ -33,12 +33,12 @@ _ACTIVATIONS: dict[str, Predict] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What a file is opened with.
+    """Options for opening a file.
 
     Attributes:
         features: names of the model's inputs, in its order.
         trusted_types: classes and functions that a pickle or skops file may name.
-        activation: between the layers of tensors; None where there is but one.
+        activation: between the layers of tensors; None with one layer.
         origin: the model and its kind in words, for messages.
 
     """
@@ -55,7 +55,7 @@ def _lightgbm(content: bytes, asked: Asked) -> Predict:
     try:
         booster = lgb.Booster(model_str=content.decode("utf-8"))
     except (lgb.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
-        raise DatasetError(f"{asked.origin}: the file is no LightGBM text ({error})") from None
+        raise DatasetError(f"{asked.origin}: the file is not LightGBM text ({error})") from None
     _same_inputs(tuple(booster.feature_name()), asked, "Column_")
     return lambda matrix: np.asarray(booster.predict(matrix, num_threads=1))
 
@@ -68,7 +68,7 @@ def _xgboost(content: bytes, asked: Asked) -> Predict:
         json.loads(content)
         booster.load_model(bytearray(content))
     except (xgb.core.XGBoostError, ValueError) as error:
-        raise DatasetError(f"{asked.origin}: the file is no XGBoost JSON ({str(error).splitlines()[0]})") from None
+        raise DatasetError(f"{asked.origin}: the file is not XGBoost JSON ({str(error).splitlines()[0]})") from None
     _same_inputs(tuple(booster.feature_names or ()) or booster.num_features(), asked)
     names = booster.feature_names
     return lambda matrix: np.asarray(booster.predict(xgb.DMatrix(matrix, feature_names=names, nthread=1)))
@@ -76,13 +76,13 @@ def _xgboost(content: bytes, asked: Asked) -> Predict:
 
 def _pickle(content: bytes, asked: Asked) -> Predict:
     class Restricted(pickle.Unpickler):
-        """Finds what is trusted and nothing else."""
+        """Loads only trusted classes and functions."""
 
         def find_class(self, module: str, name: str) -> Any:
             if f"{module}.{name}" not in asked.trusted_types:
                 raise DatasetError(
-                    f"{asked.origin}: the pickle names {module}.{name}, which is none of trusted_types; nothing of it "
-                    "was called. Add it there only if you know who wrote the file"
+                    f"{asked.origin}: the pickle names {module}.{name}, which is not in trusted_types; nothing was "
+                    "called. Add it there only if you know who wrote the file"
                 )
             return super().find_class(module, name)
 
@@ -98,7 +98,7 @@ def _pickle(content: bytes, asked: Asked) -> Predict:
         TypeError,
         ValueError,
     ) as error:
-        raise DatasetError(f"{asked.origin}: the file is no pickle that can be read ({error})") from None
+        raise DatasetError(f"{asked.origin}: the file is not a readable pickle ({error})") from None
     return _estimator(estimator, "pickle", asked)
 
 
@@ -111,14 +111,14 @@ def _estimator(estimator: Any, how: str, asked: Asked) -> Predict:
 
 
 def _skops(content: bytes, asked: Asked) -> Predict:
-    """What skops does not know for harmless itself must be trusted by name."""
+    """Types that skops does not consider safe must be trusted by name."""
     io = _library("skops.io", asked)
     try:
         unknown = sorted(set(io.get_untrusted_types(data=content)) - set(asked.trusted_types))
         if unknown:
             raise DatasetError(
-                f"{asked.origin}: the skops file names {', '.join(unknown)}, which are none of trusted_types; nothing "
-                "of it was called. Add them there only if you know who wrote the file"
+                f"{asked.origin}: the skops file names {', '.join(unknown)}, which are not in trusted_types; nothing "
+                "was called. Add them there only if you know who wrote the file"
             )
         estimator = io.loads(content, trusted=list(asked.trusted_types))
     except DatasetError:
@@ -129,27 +129,27 @@ def _skops(content: bytes, asked: Asked) -> Predict:
 
 
 def _onnx(content: bytes, asked: Asked) -> Predict:
-    """A graph of one input, rows by features, and one output, a value for each row, by ONNX Runtime on the CPU."""
+    """A graph with one input (rows by features) and one output (a value per row), run by ONNX Runtime on the CPU."""
     ort = _library("onnxruntime", asked)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    with tempfile.TemporaryDirectory() as nothing:
-        # Tensors that the graph says are in other files: only the file whose hash was verified is read.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", nothing)
+    with tempfile.TemporaryDirectory() as empty:
+        # An empty folder for external tensors: only the file with the verified hash is read.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
         try:
             session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise _not_readable(asked, "ONNX model", error) from error
-    given, found = session.get_inputs(), session.get_outputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
     types = {"tensor(float)": np.float32, "tensor(double)": np.float64}
-    if len(given) != 1 or len(found) != 1 or given[0].type not in types or len(given[0].shape) != 2:
-        told = [f"{each.name} {each.type}{each.shape}" for each in (*given, *found)]
+    if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type not in types or len(inputs[0].shape) != 2:
+        described = [f"{node.name} {node.type}{node.shape}" for node in (*inputs, *outputs)]
         raise DatasetError(
-            f"{asked.origin}: the graph's inputs and outputs are {', '.join(told)}; it must have one input of float or "
-            "double, rows by features, and one output; export the regressor alone"
+            f"{asked.origin}: the graph's inputs and outputs are {', '.join(described)}; it must have one input of "
+            "float or double, rows by features, and one output; export the regressor alone"
         )
-    width, name, dtype = given[0].shape[1], given[0].name, types[given[0].type]
+    width, name, dtype = inputs[0].shape[1], inputs[0].name, types[inputs[0].type]
     if isinstance(width, int):
         _same_inputs(width, asked)
     return _one_by_one(lambda row: session.run(None, {name: row[None].astype(dtype)})[0], asked)
@@ -165,51 +165,51 @@ def _safetensors(content: bytes, asked: Asked) -> Predict:
 
 
 def _state_dict(content: bytes, asked: Asked) -> Predict:
-    """What `torch.save(model.state_dict(), …)` writes; read with `weights_only`, so that nothing of it is called."""
+    """A file of `torch.save(model.state_dict(), …)`; read with `weights_only`, so that nothing is executed."""
     torch = _library("torch", asked)
     try:
         tensors = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise _not_readable(asked, "state dict of torch that holds tensors alone", error) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
-        raise DatasetError(f"{asked.origin}: the file is no state dict of tensors; save model.state_dict()")
-    return _layers({str(name): each.double().numpy() for name, each in tensors.items()}, asked)
+        raise _not_readable(asked, "torch state dict with only tensors", error) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise DatasetError(f"{asked.origin}: the file is not a state dict of tensors; save model.state_dict()")
+    return _layers({str(name): tensor.double().numpy() for name, tensor in tensors.items()}, asked)
 
 
 def _layers(tensors: Mapping[str, Any], asked: Asked) -> Predict:
-    """Linear layers one after the other, in double precision, with the activation between them.
+    """A sequence of linear layers in double precision, with the activation between them.
 
-    Each layer has a `weight` of shape (outputs, inputs) and a `bias` of shape (outputs,) under the same prefix, as
-    torch's Linear names them (`0.weight`, `2.bias`, or without a prefix); layers are in the order of the numbers in
-    their names. The first takes the features, the last gives one value.
+    A layer has a `weight` of shape (outputs, inputs) and a `bias` of shape (outputs,) with the same prefix, named as in
+    torch's Linear (`0.weight`, `2.bias`, or without a prefix); layers are sorted by the numbers in their names. The
+    first layer takes the features, the last returns one value.
     """
-    shapes = ", ".join(f"{name} {tuple(np.shape(each))}" for name, each in sorted(tensors.items()))
+    shapes = ", ".join(f"{name} {tuple(np.shape(tensor))}" for name, tensor in sorted(tensors.items()))
     layout = (
         f"{asked.origin}: the tensors are {shapes or 'none'}; they must be pairs of weight (outputs, inputs) and bias "
-        f"(outputs,) of linear layers that lead from {len(asked.features)} inputs to 1"
+        f"(outputs,) of linear layers from {len(asked.features)} inputs to 1 output"
     )
     prefixes = sorted({re.sub("(weight|bias)$", "", name) for name in tensors}, key=_natural)
-    if set(tensors) != {f"{each}{part}" for each in prefixes for part in ("weight", "bias")} or not prefixes:
+    if set(tensors) != {f"{prefix}{part}" for prefix in prefixes for part in ("weight", "bias")} or not prefixes:
         raise DatasetError(layout)
-    found: list[tuple[FloatArray, FloatArray]] = [
-        (np.asarray(tensors[f"{each}weight"], np.float64), np.asarray(tensors[f"{each}bias"], np.float64))
-        for each in prefixes
+    layers: list[tuple[FloatArray, FloatArray]] = [
+        (np.asarray(tensors[f"{prefix}weight"], np.float64), np.asarray(tensors[f"{prefix}bias"], np.float64))
+        for prefix in prefixes
     ]
     width = len(asked.features)
-    for weight, bias in found:
+    for weight, bias in layers:
         if weight.ndim != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
             raise DatasetError(layout)
         width = len(bias)
     if width != 1:
         raise DatasetError(layout)
-    if (asked.activation is None) != (len(found) == 1):
+    if (asked.activation is None) != (len(layers) == 1):
         raise DatasetError(
-            f"{asked.origin}: the file has {len(found)} layers, parameters.activation is {asked.activation}; name what "
-            f"stands between layers ({', '.join(_ACTIVATIONS)}), and nothing where there is but one"
+            f"{asked.origin}: the file has {len(layers)} layers, parameters.activation is {asked.activation}; set "
+            f"it to {', '.join(_ACTIVATIONS)} for several layers, and leave it out for one"
         )
 
     def ask(row: FloatArray) -> FloatArray:
-        for number, (weight, bias) in enumerate(found):
+        for number, (weight, bias) in enumerate(layers):
             row = weight @ (row if number == 0 else _ACTIVATIONS[str(asked.activation)](row)) + bias
         return row
 
@@ -217,18 +217,18 @@ def _layers(tensors: Mapping[str, Any], asked: Asked) -> Predict:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """For sorting names by the numbers in them: `2.` before `10.`."""
+    """Sort key by the numbers in a name: `2.` before `10.`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _one_by_one(ask: Callable[[FloatArray], Any], asked: Asked) -> Predict:
-    """A row at a time: of several at once the products' rounding would depend on their number."""
+    """Forecast one row at a time: in a batch, the rounding of products depends on its size."""
 
     def of(row: FloatArray) -> float:
-        found = np.ravel(ask(row))
-        if len(found) != 1:
-            raise DatasetError(f"{asked.origin}: it gave {len(found)} values for a row; it must give one")
-        return float(found[0])
+        values = np.ravel(ask(row))
+        if len(values) != 1:
+            raise DatasetError(f"{asked.origin}: it returned {len(values)} values for a row; it must return one")
+        return float(values[0])
 
     return lambda matrix: np.array([of(row) for row in matrix], dtype=np.float64)
 
@@ -246,19 +246,19 @@ def _library(name: str, asked: Asked) -> Any:
 
 def _not_readable(asked: Asked, what: str, error: Exception) -> DatasetError:
     lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
-    return DatasetError(f"{asked.origin}: the file is no {what} that can be read ({lines[0][:200]})")
+    return DatasetError(f"{asked.origin}: the file is not a readable {what} ({lines[0][:200]})")
 
 
 def _same_inputs(of_the_file: tuple[str, ...] | int, asked: Asked, unnamed: str = "") -> None:
-    """Refuse a file whose inputs are not those that the settings list.
+    """Refuse a file whose inputs differ from the settings.
 
     Args:
-        of_the_file: names of its inputs in order, or how many there are where it has none.
-        asked: with those of the settings.
-        unnamed: what begins the names that its library gives inputs without names.
+        of_the_file: names of its inputs in order, or their number if they have no names.
+        asked: options with the inputs of the settings.
+        unnamed: prefix of the library's names for inputs without names.
 
     Raises:
-        DatasetError: they are others; lists them.
+        DatasetError: the inputs differ; lists them.
 
     """
     if isinstance(of_the_file, tuple) and not all(unnamed and name.startswith(unnamed) for name in of_the_file):
@@ -275,7 +275,7 @@ def _same_inputs(of_the_file: tuple[str, ...] | int, asked: Asked, unnamed: str 
         )
 
 
-#: Suffix under which a checkpoint keeps a file of each format, and how its content is opened.
+#: File suffix in a checkpoint, and the function that opens the content, by format.
 FORMATS: dict[str, tuple[str, Callable[[bytes, Asked], Predict]]] = {
     "lightgbm": (".txt", _lightgbm),
     "xgboost": (".json", _xgboost),

@@ -1,4 +1,4 @@
-"""Forecasts from stored checkpoints: checked loading of models, and their output as a forecast distribution."""
+"""Forecasts from stored checkpoints: verified loading of models, and forecast distributions."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,15 +29,15 @@ class LoadedModel:
     """A model that passed the checks of `load_models`, for one horizon.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         fitted: the model; the horizons of one fit share it.
         version: first characters of the model's SHA-256.
-        residuals: standard deviation of the forecast error, where the model states none.
-        calibration: of the probability of a rise.
-        interval: around a prediction; None of a checkpoint from before there were any.
+        residuals: standard deviation of the forecast error, for models without their own.
+        calibration: calibration of the probability of a rise.
+        interval: interval around a prediction; None for a checkpoint without one.
         as_of: session of its training; an update does not make it younger.
-        reference: what rows are held against; None where `kept_reference` finds none.
-        learner: that trained it; None of one that was made elsewhere, which has no reference.
+        reference: summary of its training rows; None without one (`kept_reference`).
+        learner: learner that trained it; None for a model trained elsewhere, which has no reference.
 
     """
 
@@ -59,14 +59,14 @@ def load_models(
     read: Callable[[str], bytes],
     folder: Path,
 ) -> dict[int, LoadedModel]:
-    """Load a model's checkpoints after verifying that their files are the ones that the dataset names.
+    """Verify and load the files of a model's checkpoints.
 
     Args:
-        rows: of the dataset of checkpoints: those of one model and training, one for each horizon.
-        learner: that trained them.
-        features: of the profile, in order; the kind says which of them it reads.
-        read: gives the content of a file by its name.
-        folder: an empty one, where the files are put; not needed afterwards.
+        rows: rows of the checkpoint dataset for one model and training, one for each horizon.
+        learner: learner that trained them.
+        features: features of the profile, in order; the kind selects its inputs.
+        read: returns the content of a file by its name.
+        folder: an empty folder for the files; not needed afterwards.
 
     Returns:
         The model of each horizon.
@@ -95,17 +95,17 @@ def load_models(
                 f"{learner.kind}; {again}, or give the new model a name of its own"
             )
         manifest = verified(f"manifest of checkpoint {shown}", content(row["manifest_file"]), row["manifest_sha256"])
-        described = json.loads(manifest)
-        if described["model_sha256"] != row["model_sha256"]:
+        entries = json.loads(manifest)
+        if entries["model_sha256"] != row["model_sha256"]:
             raise ModelFileError(f"the manifest of checkpoint {shown} describes another model; {again}")
         if name not in fitted:
             place = folder / str(len(fitted))
             place.mkdir()
             fetch(name, row["model_sha256"], content, place)
-            horizons = described.get("horizons", [described["horizon"]])
+            horizons = entries.get("horizons", [entries["horizon"]])
             fitted[name] = learner.read(place, tuple(horizons))
         trained = fitted[name].features
-        if not tuple(features) == tuple(described["features"]) == trained:
+        if not tuple(features) == tuple(entries["features"]) == trained:
             raise DatasetError(
                 f"checkpoint {shown} was trained on {_listed(trained, features)}, the features are "
                 f"{_listed(features, trained)}; {again}, or set features.sets and features.modules as they were"
@@ -114,18 +114,18 @@ def load_models(
             learner.name,
             fitted[name],
             row["model_sha256"][:VERSION_LENGTH],
-            ResidualBuckets.from_manifest(described["residuals"]),
-            Calibration.from_manifest(described.get("calibration")),
-            Interval.from_manifest(described.get("interval")),
-            date.fromisoformat(updated["training"]["as_of"]) if (updated := described.get("updated")) else row["as_of"],
-            kept_reference(described, row["manifest_file"], content),
+            ResidualBuckets.from_manifest(entries["residuals"]),
+            Calibration.from_manifest(entries.get("calibration")),
+            Interval.from_manifest(entries.get("interval")),
+            date.fromisoformat(updated["training"]["as_of"]) if (updated := entries.get("updated")) else row["as_of"],
+            kept_reference(entries, row["manifest_file"], content),
             learner,
         )
     return loaded
 
 
 def _listed(names: Sequence[str], others: Sequence[str]) -> str:
-    """How many features there are, and which of them the others do not have."""
+    """Number of features, and those that the others do not have."""
     own = [name for name in names if name not in set(others)]
     shown = ", ".join(own[:5]) + (f" … and {len(own) - 5} more" if len(own) > 5 else "")
     return f"{len(names)} ({shown or ('none of its own' if len(names) != len(others) else 'in another order')})"
@@ -141,20 +141,20 @@ def forecast(
 ) -> pl.DataFrame:
     """Forecast the forward return of every row and horizon.
 
-    The forecast distribution is normal around the prediction, with the model's own standard deviation, or where it
-    states none with that of the out-of-fold residuals of the prediction's bucket. prob_up is Phi(prediction /
-    prediction_std), or the model's own probability, calibrated by the test folds of the training and clipped to
-    min_probability and 1 - min_probability. A row's values do not depend on the other rows. A row that is unlike those
-    of the training is marked and not left out.
+    The forecast distribution is normal around the prediction, with the model's own standard deviation, or else that of
+    the out-of-fold residuals in the prediction's bucket. prob_up is Phi(prediction / prediction_std), or the model's
+    own probability, calibrated on the test folds of the training and clipped to min_probability and 1 -
+    min_probability. A row's values do not depend on the other rows. A row unlike the training rows is marked, not left
+    out.
 
     Args:
         features: dataset `features` of one sector.
         models: checkpoint of each horizon; a horizon without one gets no rows.
         settings: clipping.
-        applicability: where the forecasts apply; without it, that is not told: null.
-        distances: of the same rows, where other models are asked about them, too.
-        bars: that the rows lie in, for models that read windows of them; a row whose window they do not fill gets no
-            forecast of those.
+        applicability: where the forecasts apply; without it these columns are null.
+        distances: cache of distances of the same rows, shared between models.
+        bars: bars of the rows, for models that read windows of bars; a row without a full window gets no forecast from
+            such a model.
 
     Returns:
         Dataset `predictions` (without `sector`) of one model, sorted by ticker, date and horizon.
@@ -165,8 +165,8 @@ def forecast(
     """
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
-    asked: dict[int, tuple[BoolArray, Distribution]] = {}
-    columns = set(features.columns)  # asked for once: the frame makes a new list each time
+    forecasts: dict[int, tuple[BoolArray, Distribution]] = {}
+    columns = set(features.columns)  # once: the property builds a new list at every access
     rows: dict[tuple[str, ...], Rows] = {}
     distances = distances or Distances(features, bars)
     for horizon, model in sorted(models.items()):
@@ -176,18 +176,22 @@ def forecast(
                 f"features lack the columns {', '.join(missing[:5])} of model {model.version}; "
                 "materialise features again"
             )
-        if id(model.fitted) not in asked:
+        if id(model.fitted) not in forecasts:
             names = model.fitted.features
             if names not in rows:
                 rows[names] = Rows.of(features, names, bars=bars)
             usable = model.fitted.usable(rows[names])
-            given = rows[names] if usable.all() else rows[names].where(usable)
-            asked[id(model.fitted)] = usable, model.fitted.predict(given)
-        (usable, found), column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
+            usable_rows = rows[names] if usable.all() else rows[names].where(usable)
+            forecasts[id(model.fitted)] = usable, model.fitted.predict(usable_rows)
+        (usable, distribution), column = forecasts[id(model.fitted)], model.fitted.horizons.index(horizon)
         of_model = features.select("ticker", "date").filter(pl.Series(usable, dtype=pl.Boolean))
-        prediction = np.ascontiguousarray(found.mean[:, column])
-        std = model.residuals.std_of(prediction) if found.std is None else np.ascontiguousarray(found.std[:, column])
-        own = None if found.prob_up is None else np.ascontiguousarray(found.prob_up[:, column])
+        prediction = np.ascontiguousarray(distribution.mean[:, column])
+        std = (
+            model.residuals.std_of(prediction)
+            if distribution.std is None
+            else np.ascontiguousarray(distribution.std[:, column])
+        )
+        own = None if distribution.prob_up is None else np.ascontiguousarray(distribution.prob_up[:, column])
         rises = model.calibration.of(stated_probability(prediction, std, own))
         prob_up = np.clip(rises, settings.min_probability, 1 - settings.min_probability)
         width = model.interval.width if model.interval else None

@@ -1,4 +1,4 @@
-"""From forecasts of one session to the names that are picked: who may be picked, in which order, with which weights."""
+"""Picks of one session from its forecasts: eligible names, their order and their weights."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -12,28 +12,29 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 
-#: Sessions of the window that a name must have bars in, the share of them that is enough, and the fewest names.
+#: Sessions of the window, share of them in which a name needs bars, and least number of names.
 WINDOW, COVERAGE, FEWEST = 32, 0.9, 5
 
-#: `model_version` of picks that no model made.
+#: `model_version` of picks by the composite score, without a model.
 COMPOSITE = "composite"
 
-#: From which end of the scores names are picked.
+#: Which end of the scores is picked.
 Side = Literal["long", "short"]
 
 
 @dataclass(frozen=True)
 class Picks:
-    """What a session's scores amount to.
+    """The picks of a session.
 
     Attributes:
         as_of: the session.
-        scores: of each valid name, the best of its side first; equal ones by ticker.
-        weights: of the picked names, in that order.
-        excluded: why each of the others is left out, by ticker.
-        model: that scored them; None where it was the composite score.
-        model_version: of the model, or `COMPOSITE`.
-        notes: what was not as it should be, such as a model that could not be read.
+        scores: score of each valid name, best of the side first; ties by ticker.
+        weights: weights of the picked names, in that order.
+        excluded: reason of exclusion of each other name, by ticker.
+        picked: the picked names, best first.
+        model: model of the scores; None for the composite score.
+        model_version: version of the model, or `COMPOSITE`.
+        notes: problems, such as a model that could not be read.
 
     """
 
@@ -47,7 +48,7 @@ class Picks:
     notes: tuple[str, ...] = ()
 
     def document(self, **beside: Any) -> dict[str, Any]:
-        """As a dictionary for strict JSON, in a fixed order; `beside` goes into the metadata, before what is there."""
+        """As a dictionary for strict JSON, in a fixed order; `beside` is put at the start of the metadata."""
         return {
             "selected_stocks": list(self.picked),
             "predicted_scores": {name: self.scores[name] for name in self.picked},
@@ -70,23 +71,23 @@ class Picks:
 def too_few_bars(
     bars: pl.DataFrame, tickers: Collection[str], days: NDArray[np.datetime64], coverage: float = COVERAGE
 ) -> dict[str, str]:
-    """Names that have bars in less than a share of the sessions of their window, with the count in words.
+    """Names with bars in too few sessions of the window, and a message with the count for each.
 
-    A session without a bar is missing, whatever stands before or after it: nothing is filled or padded.
+    Missing sessions are not filled or padded.
 
     Args:
         bars: `ticker`, `date`, `close`; a row without a close is no bar.
-        tickers: names that are asked for.
+        tickers: names to check.
         days: sessions of the window, datetime64[D] of shape (n_sessions,).
-        coverage: the share.
+        coverage: least share of the sessions.
 
     """
     inside = bars.filter(pl.col("close").is_not_null() & pl.col("date").is_in(pl.Series(days, dtype=pl.Date).implode()))
-    found: dict[str, int] = dict(inside.group_by("ticker").agg(pl.col("date").n_unique()).iter_rows())
+    counts: dict[str, int] = dict(inside.group_by("ticker").agg(pl.col("date").n_unique()).iter_rows())
     return {
-        name: f"bars on {found.get(name, 0)} of {len(days)} sessions, {coverage:.0%} are needed"
+        name: f"bars on {counts.get(name, 0)} of {len(days)} sessions, {coverage:.0%} are needed"
         for name in sorted(tickers)
-        if found.get(name, 0) < coverage * len(days)
+        if counts.get(name, 0) < coverage * len(days)
     }
 
 
@@ -100,20 +101,20 @@ def picks(
     model_version: str,
     notes: Sequence[str] = (),
 ) -> Picks:
-    """Order names by their scores and weigh the best.
+    """Order names by their scores and weight the best.
 
     Args:
-        scores: of each valid name; a forecast return, or the composite score.
-        excluded: why each of the others is left out.
+        scores: score of each valid name: a forecast return, or the composite score.
+        excluded: reason of exclusion of each other name.
         as_of: session of the scores.
-        top_n: names that are picked at most.
+        top_n: greatest number of picks.
         side: `long` picks the highest, `short` the lowest.
-        model: that scored.
-        model_version: of it.
-        notes: for the result.
+        model: model of the scores.
+        model_version: its version.
+        notes: notes for the result.
 
     Raises:
-        HistoryError: fewer than `FEWEST` names have a score; says why the others have none.
+        HistoryError: fewer than `FEWEST` names have a score; gives the reasons of exclusion.
 
     """
     usable = {name: score for name, score in scores.items() if math.isfinite(score)}
@@ -124,10 +125,10 @@ def picks(
         raise HistoryError(
             f"{as_of}: {len(usable)} of {len(usable) + len(excluded)} names are valid, {FEWEST} are needed"
             + (f" ({'; '.join(shown)}{more})" if shown else "")
-            + "; ask for more names, or another month"
+            + "; choose more names, or another month"
         )
     sign = 1.0 if side == "long" else -1.0
-    ordered = dict(sorted(usable.items(), key=lambda each: (-sign * each[1], each[0])))
+    ordered = dict(sorted(usable.items(), key=lambda item: (-sign * item[1], item[0])))
     picked = tuple(ordered)[:top_n]
     weights = proportional({name: sign * ordered[name] for name in picked})
     if not weights:
@@ -136,7 +137,7 @@ def picks(
 
 
 def proportional(scores: Mapping[str, float]) -> dict[str, float]:
-    """Weights in proportion to the positive scores, which sum to 1; those without one are left out, maybe all."""
+    """Weights proportional to the positive scores, with sum 1; other names are left out; empty without any."""
     positive = {name: score for name, score in scores.items() if score > 0.0}
     largest = max(positive.values(), default=1.0)  # so that the sum of tiny or huge scores is finite and not 0
     scaled = {name: score / largest for name, score in positive.items()}

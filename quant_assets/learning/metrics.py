@@ -1,7 +1,4 @@
-"""How good a forecast was: errors, direction, and information coefficients with standard errors.
-
-Null where undefined.
-"""
+"""Metrics of forecasts: errors, direction, and information coefficients with standard errors; null where undefined."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +11,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.market.calendar import session_number
 from quant_assets.market.panel import FloatArray
 
-#: A correlation across fewer names than this says nothing.
+#: Least number of names for a correlation.
 MIN_NAMES = 3
 
 #: Share of the names that `best_returns` holds.
@@ -29,17 +26,16 @@ class Metrics:
         rows: forecasts judged.
         rmse: root mean squared error.
         mae: mean absolute error.
-        r2: 1 - residual over total sum of squares about the mean outcome; below 0 where that mean would have been
-            better.
-        direction_accuracy: share of rows with a non-zero outcome where the forecast has its sign.
+        r2: 1 - residual over total sum of squares about the mean outcome; below 0 where that mean is a better forecast.
+        direction_accuracy: share of rows with a non-zero outcome whose forecast has the same sign.
         ic_dates: dates on which a correlation is defined.
-        ic: mean over those dates of the Pearson correlation across names.
+        ic: mean over these dates of the Pearson correlation across names.
         ic_standard_error: its standard error, see `standard_error`.
         rank_ic: the same with Spearman's correlation.
         rank_ic_standard_error: its standard error.
         quantile_spread: mean over the dates of the best fifth's mean outcome less the worst fifth's (`spreads`).
         quantile_spread_standard_error: its standard error.
-        turnover: mean share of the best fifth's names that were not in it on the date judged before.
+        turnover: mean share of the best fifth's names that were not in it on the previous date.
 
     """
 
@@ -73,7 +69,7 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
 
 
 def measured(frame: pl.DataFrame, overlap_sessions: int = 1) -> tuple[Metrics, pl.DataFrame, pl.DataFrame]:
-    """What `evaluate` gives, and what `daily_ic` and `spreads` give on the way to it; arguments and errors as there."""
+    """The results of `evaluate`, `daily_ic` and `spreads` at once; arguments and errors as in `evaluate`."""
     frame = _checked(frame)
     prediction, outcome = frame["prediction"].to_numpy(), frame["forward_return"].to_numpy()
     residual = outcome - prediction
@@ -130,14 +126,14 @@ def _daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
     columns = [frame[name].to_numpy() for name in ("prediction", "forward_return", "prediction_rank", "outcome_rank")]
     ic, rank_ic = np.full(len(days), np.nan), np.full(len(days), np.nan)
     for count in np.unique(counts[counts >= MIN_NAMES]).tolist():
-        # Dates with as many names at once, a row each, whose sums are those of the row alone.
+        # All dates with the same number of names at once, one row per date; each row is summed by itself.
         at = np.flatnonzero(counts == count)
         places = first[at][:, None] + np.arange(count)
         prediction, outcome, prediction_rank, outcome_rank = (column[places] for column in columns)
         ic[at], rank_ic[at] = _correlations(prediction, outcome), _correlations(prediction_rank, outcome_rank)
-    told = ~np.isnan(ic)
+    defined = ~np.isnan(ic)
     return pl.DataFrame(
-        {"date": days[told], "names": counts[told], "ic": ic[told], "rank_ic": rank_ic[told]},
+        {"date": days[defined], "names": counts[defined], "ic": ic[defined], "rank_ic": rank_ic[defined]},
         schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64},
     )
 
@@ -156,17 +152,17 @@ def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def spreads(frame: pl.DataFrame) -> pl.DataFrame:
-    """The fifth of the names (at least one) with the highest predictions on each date, and that with the lowest.
+    """Returns of the fifth of the names (at least one) with the highest predictions on each date, and of the lowest.
 
-    Equal predictions are taken by ticker.
+    Ties are broken by ticker.
 
     Args:
         frame: as in `evaluate`.
 
     Returns:
-        `date`, `best_return` and `worst_return` (mean outcomes), `spread` (the former less the latter), `turnover`
-        (share of the best names that were not among them on the date before; null on the first), sorted by date; a date
-        with fewer than three names is left out.
+        `date`, `best_return` and `worst_return` (mean outcomes), `spread` (best less worst), `turnover` (share of the
+        best names that were not among them on the previous date; null on the first), sorted by date; a date with fewer
+        than three names is left out.
 
     """
     return _spreads(_checked(frame))
@@ -213,16 +209,15 @@ def _spreads(frame: pl.DataFrame) -> pl.DataFrame:
 def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:
     r"""Standard error of the mean of a series whose neighbours may share part of their outcome.
 
-    Two outcomes that lie d sessions apart share :math:`w = \max(0, 1 - d / h)` of their returns, h being
-    `overlap_sessions`, so the mean has the variance :math:`s^2 / n^2 \sum_{ij} w_{ij}`. Newey-West with these weights
-    would weigh the overlap a second time, by the series' own autocorrelation, and is 20 to 30 % too small. Distances
-    are in sessions rather than observations, so that gaps and sampling need no care. With an overlap of 1 it is the
-    usual s / sqrt(n).
+    Two outcomes d sessions apart share :math:`w = \max(0, 1 - d / h)` of their returns, where h is `overlap_sessions`,
+    so the mean has the variance :math:`s^2 / n^2 \sum_{ij} w_{ij}`. Newey-West with these weights would count the
+    overlap twice, the second time by the series' own autocorrelation, and is 20 to 30 % too small. Distances are in
+    sessions, not observations, so gaps and sampling are handled. With an overlap of 1 it is the usual s / sqrt(n).
 
     Args:
         values: shape (n_dates,).
         dates: datetime64[D] of shape (n_dates,), ascending.
-        overlap_sessions: distance from which on two values share nothing.
+        overlap_sessions: distance in sessions from which two values share nothing.
 
     Returns:
         The standard error; None with fewer than two values.
@@ -259,10 +254,10 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _correlations(left: FloatArray, right: FloatArray) -> FloatArray:
-    """Correlation of each row of two arrays of shape (n_dates, n_names); NaN where one of the two does not vary."""
-    left, right = (each - each.mean(axis=1, keepdims=True) for each in (left, right))
+    """Correlation of each row of two arrays of shape (n_dates, n_names); NaN where one of them is constant."""
+    left, right = (values - values.mean(axis=1, keepdims=True) for values in (left, right))
     scale = np.sqrt((left**2).sum(axis=1)) * np.sqrt((right**2).sum(axis=1))
     varies = (np.ptp(left, axis=1) > 0) & (np.ptp(right, axis=1) > 0) & (scale > 0)
-    found = np.divide((left * right).sum(axis=1), scale, out=np.full(len(left), np.nan), where=varies)
-    clipped: FloatArray = np.clip(found, -1.0, 1.0)
+    correlation = np.divide((left * right).sum(axis=1), scale, out=np.full(len(left), np.nan), where=varies)
+    clipped: FloatArray = np.clip(correlation, -1.0, 1.0)
     return clipped

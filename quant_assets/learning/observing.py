@@ -1,4 +1,4 @@
-"""Who looks on at the fits and forecasts of this process, such as the audit."""
+"""Observers of the fits and forecasts of this process, such as the audit."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Is told of every fit and forecast of this process."""
+    """Receives every fit and forecast of this process."""
 
     def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
-        """Model `name` has been fitted."""
+        """Called after model `name` was fitted."""
 
     def predicted(self, model: FittedModel, rows: Rows, found: Distribution) -> None:
-        """Forecasts have been made."""
+        """Called after a forecast."""
 
 
-#: Those who look on now.
+#: Active observers.
 OBSERVERS: list[Observer] = []
 
 
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
-    """Tell an observer of every fit and forecast until the end of the block."""
+    """Report every fit and forecast to an observer until the end of the block."""
     OBSERVERS.append(observer)
     try:
         yield
@@ -37,5 +37,5 @@ def observed_by(observer: Observer) -> Iterator[None]:
 
 
 def is_observed() -> bool:
-    """Whether somebody looks at the fits of this process, so that they must not happen in another."""
+    """Whether there are observers: fits must then run in this process."""
     return bool(OBSERVERS)

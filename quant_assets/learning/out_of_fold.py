@@ -1,9 +1,9 @@
-"""What its test folds say of a model: metrics, residuals, calibration and intervals, and how the latter two held.
+"""Evaluation on the test folds: metrics, residuals, calibration and intervals, and how well the latter two held.
 
-What is stored for later forecasts is fitted to all test folds. Where a model states no deviation of its own, the width
-of its interval is fitted to the rows that gave the buckets their deviations, so that the conformal bound does not apply
-to it; the measured coverage is what is known of it. How well it holds is measured as it will be used: on
-each fold by what the folds before it say, as far as it was known when that fold began.
+The values stored for later forecasts are fitted to all test folds. If a model has no standard deviation of its own, its
+interval is fitted to the same rows as the residual buckets, so the conformal bound does not apply; only the measured
+coverage does. It is measured as in use: each fold is checked with values fitted to earlier folds, as far as those were
+known when that fold began.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.settings.domain import PredictionSettings
 
 #: Columns of a fold's forecasts beside `ticker`, `date`, `known_at` and `forward_return`; the last two are null where a
-#: kind states none.
+#: kind has none.
 _FORECAST = {"prediction": pl.Float64, "std": pl.Float64, "prob_up": pl.Float64}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the test folds of one horizon gave.
+    """Results of the test folds of one horizon.
 
     Attributes:
         series: `date, rank_ic, best_return` of each test date of all folds (`daily_ic`, `best_returns`).
-        metrics: over all of them.
-        folds: of each.
-        entries: plain values for the manifest, beside the metrics.
+        metrics: metrics over all folds.
+        folds: metrics of each fold.
+        entries: other plain values for the manifest.
 
     """
 
@@ -48,42 +48,42 @@ def fold_forecasts(tested: pl.DataFrame, outcome: str, found: Distribution, colu
     """The forecasts of a fold's test rows for one horizon.
 
     Args:
-        tested: the rows, with `ticker`, `date`, `known_at` and the outcome.
+        tested: rows with `ticker`, `date`, `known_at` and the outcome.
         outcome: column of the forward returns.
         found: forecasts of these rows.
-        column: of the horizon.
+        column: column of the horizon in `found`.
 
     """
     values = (found.mean, found.std, found.prob_up)
     return tested.select("ticker", "date", "known_at", pl.col(outcome).alias("forward_return")).with_columns(
         pl.lit(None, pl.Float64).alias(name)
-        if each is None
-        else pl.Series(name, np.ascontiguousarray(each[:, column]), dtype=pl.Float64)
-        for name, each in zip(_FORECAST, values, strict=True)
+        if forecasts is None
+        else pl.Series(name, np.ascontiguousarray(forecasts[:, column]), dtype=pl.Float64)
+        for name, forecasts in zip(_FORECAST, values, strict=True)
     )
 
 
 def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSettings, embargo_sessions: int) -> Judged:
-    """Judge a model by the forecasts of its test folds.
+    """Evaluate a model by the forecasts of its test folds.
 
     Args:
-        tests: of each fold, as `fold_forecasts` gives them, in the order of time.
+        tests: `fold_forecasts` of each fold, in time order.
         horizon: sessions ahead.
         settings: buckets, calibration and coverage.
-        embargo_sessions: sessions left free between the last outcome used and the fold that it is used for.
+        embargo_sessions: sessions between the last outcome used and the fold it is used for.
 
     Raises:
         DatasetError: the residuals do not vary.
 
     """
     rows = pl.concat(tests)
-    all_of_them = _Fitted.to(rows, horizon, settings)
-    said = [
+    fitted_to_all = _Fitted.to(rows, horizon, settings)
+    checked = [
         (fold, _Fitted.to(earlier, horizon, settings))
         for fold, earlier in _with_earlier(tests, embargo_sessions, settings)
     ]
-    outcomes = _joined([_outcomes(fold) for fold, _ in said])
-    held = [(len(fold), fitted.interval.holds(*fitted.spread_of(fold), _outcomes(fold))) for fold, fitted in said]
+    outcomes = _joined([_outcomes(fold) for fold, _ in checked])
+    held = [(len(fold), fitted.interval.holds(*fitted.spread_of(fold), _outcomes(fold))) for fold, fitted in checked]
     counted = [(count, share) for count, share in held if share is not None]
     metrics, daily, spread = measured(rows, horizon)
     return Judged(
@@ -91,14 +91,14 @@ def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSetti
         metrics,
         [evaluate(test, horizon) for test in tests],
         {
-            "residuals": all_of_them.residuals.to_manifest(),
-            "calibration": all_of_them.calibration.to_manifest(),
-            "interval": all_of_them.interval.to_manifest(),
-            # Of the folds after the first, each by those before it.
+            "residuals": fitted_to_all.residuals.to_manifest(),
+            "calibration": fitted_to_all.calibration.to_manifest(),
+            "interval": fitted_to_all.interval.to_manifest(),
+            # Of the folds after the first, with values fitted to the earlier folds.
             "reliability": {
-                "stated": reliability(_joined([fitted.stated(fold) for fold, fitted in said]), outcomes),
+                "stated": reliability(_joined([fitted.stated(fold) for fold, fitted in checked]), outcomes),
                 "calibrated": reliability(
-                    _joined([fitted.calibration.of(fitted.stated(fold)) for fold, fitted in said]), outcomes
+                    _joined([fitted.calibration.of(fitted.stated(fold)) for fold, fitted in checked]), outcomes
                 ),
             },
             "measured_coverage": {
@@ -113,7 +113,7 @@ def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSetti
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What some test folds say of the forecasts of later ones."""
+    """Residuals, calibration and interval fitted to some test folds."""
 
     residuals: ResidualBuckets
     calibration: Calibration
@@ -123,17 +123,17 @@ class _Fitted:
     def to(cls, rows: pl.DataFrame, horizon: int, settings: PredictionSettings) -> "_Fitted":
         prediction, outcome = rows["prediction"].to_numpy(), _outcomes(rows)
         residuals = ResidualBuckets.fit(prediction, outcome, settings.buckets, settings.min_bucket_rows)
-        of = cls(residuals, Calibration(), Interval(settings.interval_coverage, None, 0))
+        uncalibrated = cls(residuals, Calibration(), Interval(settings.interval_coverage, None, 0))
         platt, sessions = settings.calibration == "platt", session_number(rows["date"].to_numpy())
         apart = min(len(np.unique(sessions)), float(np.ptp(sessions) + 1) / horizon)
         return cls(
             residuals,
-            Calibration.fit(of.stated(rows), outcome, apart) if platt else Calibration(),
-            Interval.fit(*of.spread_of(rows), outcome, settings.interval_coverage),
+            Calibration.fit(uncalibrated.stated(rows), outcome, apart) if platt else Calibration(),
+            Interval.fit(*uncalibrated.spread_of(rows), outcome, settings.interval_coverage),
         )
 
     def spread_of(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
-        """Predictions and their standard deviations: the model's own, else of the residuals."""
+        """Predictions and their standard deviations: the model's own, else those of the residuals."""
         prediction = rows["prediction"].to_numpy()
         own = rows["std"]
         return prediction, self.residuals.std_of(prediction) if own.null_count() else own.to_numpy()
@@ -147,20 +147,20 @@ class _Fitted:
 def _with_earlier(
     tests: Sequence[pl.DataFrame], embargo_sessions: int, settings: PredictionSettings
 ) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Each fold with the rows of those before it that were known when it began, where these are enough for a bucket."""
-    found = []
+    """Each fold with the earlier rows known when it began; folds with fewer rows than a bucket needs are left out."""
+    pairs = []
     for number, fold in enumerate(tests[1:], start=1):
         before = pl.concat(tests[:number])
         begins = session_number(fold["date"].to_numpy()).min() - embargo_sessions
         earlier = before.filter(pl.Series(session_number(before["known_at"].to_numpy()) < begins))
         if len(earlier) >= settings.min_bucket_rows:
-            found.append((fold, earlier))
-    return found
+            pairs.append((fold, earlier))
+    return pairs
 
 
 def _outcomes(rows: pl.DataFrame) -> FloatArray:
-    found: FloatArray = rows["forward_return"].to_numpy()
-    return found
+    outcomes: FloatArray = rows["forward_return"].to_numpy()
+    return outcomes
 
 
 def _joined(parts: Sequence[FloatArray]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Whether the forecasts of a checkpoint deliver the rank IC that its test folds promised, by what is known so far."""
+"""Realised rank IC of a checkpoint's forecasts compared with the rank IC on its test folds."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Realised(NamedTuple):
         sessions: with known outcomes.
         expected: mean over the test folds of its training.
         realised: mean over these sessions.
-        least: lower end of the one-sided interval of what is realised, were it as good as expected.
+        least: lower end of the one-sided confidence interval of `realised` if `expected` is right.
 
     """
 
@@ -32,15 +32,15 @@ class Realised(NamedTuple):
 
     @property
     def low(self) -> bool:
-        """Whether it lies below the interval."""
+        """Whether `realised` is below the interval."""
         return self.realised < self.least
 
     @property
     def said(self) -> str:
-        """In words."""
+        """One line for messages."""
         return (
             f"rank IC {self.realised:.3f} of {self.sessions} sessions at horizon {self.horizon}, at least "
-            f"{self.least:.3f} was to be expected ({self.expected:.3f} over the test folds)"
+            f"{self.least:.3f} was expected ({self.expected:.3f} over the test folds)"
         )
 
 
@@ -52,22 +52,22 @@ def realised_ics(
     confidence: float,
     min_sessions: int,
 ) -> list[Realised]:
-    r"""Hold the forecasts of one checkpoint against its test folds, at each horizon of which enough is known.
+    r"""Compare the forecasts of one checkpoint with its test folds, at each horizon with enough known outcomes.
 
-    The difference of two means has the error :math:`\sqrt{e^2 + r^2}` of theirs; each allows for outcomes that overlap
-    (`metrics.standard_error`). The confidence is shared among the horizons (Bonferroni).
+    The difference of the two means has the standard error :math:`\sqrt{e^2 + r^2}`; both terms allow for overlapping
+    outcomes (`metrics.standard_error`). The confidence is corrected for the number of horizons (Bonferroni).
 
     Args:
         predictions: `ticker, date, horizon, prediction` of one checkpoint.
-        labels: dataset `labels`, of any dates; those known after `as_of` count for nothing.
+        labels: dataset `labels`, of any dates; labels known after `as_of` are ignored.
         expected: mean rank IC over the test folds and its standard error, by horizon.
-        as_of: session of the judgement.
-        confidence: that a sound checkpoint passes.
-        min_sessions: with known outcomes; at least two horizons, before which the scatter of outcomes that overlap is
-            not known.
+        as_of: session of the comparison.
+        confidence: probability that a sound checkpoint passes.
+        min_sessions: least number of sessions with known outcomes; at least twice the horizon, below which the scatter
+            of overlapping outcomes is unknown.
 
     Returns:
-        One for each horizon that is judged, in order.
+        One result for each horizon with enough sessions, in order.
 
     """
     outcomes = known(labels).filter(pl.col("known_at") <= as_of).drop_nulls("forward_return")
@@ -88,6 +88,6 @@ def realised_ics(
         return []
     quantile = NormalDist().inv_cdf(1 - (1 - confidence) / len(judged))
     return [
-        Realised(horizon, sessions, mean, found, mean - quantile * error)
-        for horizon, sessions, mean, found, error in judged
+        Realised(horizon, sessions, mean, realised, mean - quantile * error)
+        for horizon, sessions, mean, realised, error in judged
     ]

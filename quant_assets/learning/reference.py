@@ -1,6 +1,6 @@
-"""What is kept of the training rows of a checkpoint, so that later rows can be held against them.
+"""A summary of a checkpoint's training rows, with which later rows are compared.
 
-It is taken from the training rows alone when a checkpoint is trained, and stored with it.
+It is computed from the training rows alone when a checkpoint is trained, and stored with it.
 
 References:
     Meyer and Pebesma (2021), Predicting into unknown space? Estimating the area of applicability of spatial prediction
@@ -27,48 +27,48 @@ from quant_assets.learning.registry import Loaded
 from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.settings.domain import TrainingSettings
 
-#: References of the last trainings.
+#: References of recent trainings.
 _MADE: Loaded["KeptReference"] = Loaded(16)
 
-#: References that stay loaded: several models of a training have the same one.
+#: Loaded references: several models of a training share one.
 _LOADED: Loaded["Reference"] = Loaded(16)
 
-#: Share of the features that a row must have, so that something can be said of its distance.
+#: Share of the features that a row must have for its distance to be defined.
 _LEAST_KNOWN = 0.5
 
 #: Attributes of a reference that are arrays.
 _ARRAYS = ("centre", "scale", "sample", "edges", "counts", "usual")
 
-#: Deviation of a feature, as a share of its mean, that rounding alone explains.
+#: A standard deviation below this share of the mean is rounding error.
 _ROUNDING = 1e-12
 
-#: Deviations from the mean beyond which all values are alike, so that no square is infinite.
+#: Standardised values are clipped to this size, so that no square is infinite.
 _FARTHEST = 1e6
 
-#: Added to every count of a bin, so that an empty one has a logarithm (Jeffreys' prior).
+#: Added to the count of every bin, so that an empty bin has a logarithm (Jeffreys' prior).
 _PRIOR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What is kept of the training rows of a checkpoint.
+    """Summary of the training rows of a checkpoint.
 
-    With z a row's features, standardised by the training rows and 0 where missing, and m how many are missing, the
-    squared distance of two rows is |z - z'|^2 + m + m': what it is expected to be, a missing value having the training
-    rows' mean and variance.
+    With z a row's features, standardised by the training rows and 0 where missing, and m the number of missing ones,
+    the squared distance of two rows is |z - z'|^2 + m + m': its expectation if a missing value has the training rows'
+    mean and variance.
 
     Attributes:
         features: names of the columns, in order.
-        rows: training rows that it stands for.
+        rows: number of training rows.
         centre: mean of each feature, shape (n_features,).
-        scale: standard deviation; 0 of a feature that is left out of distances, because it never varies or is never
-            there.
+        scale: standard deviation of each feature; 0 for a feature that distances leave out, because it is constant or
+            always missing.
         sample: some training rows, standardised, NaN where missing, float32 of shape (n_sampled, n_features).
-        distance: mean distance between two of them; 0 where there is none.
-        edges: upper ends of a feature's bins but the last, ascending, shape (n_features, n_bins - 1); infinite where it
-            has fewer values than bins.
-        counts: training rows in each bin, the last being that of missing values, shape (n_features, n_bins + 1).
-        usual: greatest stability index that a month of the training rows has against all of them, shape (n_features,).
+        distance: mean distance between two sampled rows; 0 with fewer than two.
+        edges: upper edges of the bins except the last, ascending, shape (n_features, n_bins - 1); infinite where a
+            feature has fewer values than bins.
+        counts: training rows in each bin, missing values in the last one, shape (n_features, n_bins + 1).
+        usual: greatest stability index of a single training month against all training rows, shape (n_features,).
 
     """
 
@@ -86,48 +86,48 @@ class Reference:
     def of(
         cls, features: Sequence[str], matrix: FloatArray, months: IntArray, sampled: int, bins: int, seed: int
     ) -> Self:
-        """What is kept of training rows.
+        """Summarise training rows.
 
         Args:
             features: names of the columns.
             matrix: of shape (n_rows, n_features), NaN where missing; an infinite value counts as missing.
             months: number of each row's month, shape (n_rows,).
-            sampled: rows that distances are taken to, at most.
-            bins: of each feature, of as many training rows each as ties let.
-            seed: of the choice of the rows.
+            sampled: greatest number of rows to sample for distances.
+            bins: bins of each feature, with equally many training rows as far as ties allow.
+            seed: of the sampling.
 
         """
         values = _finite(matrix)
         known = ~np.isnan(values)
-        many, ordered = known.sum(axis=0), np.sort(values, axis=0)  # NaN last
+        known_counts, ordered = known.sum(axis=0), np.sort(values, axis=0)  # NaN last
         edges = np.full((values.shape[1], bins - 1), np.inf)
         counts = np.zeros((values.shape[1], bins + 1), dtype=np.int64)
         shares = np.arange(1, bins) / bins
-        for column, count in enumerate(many.tolist()):
+        for column, count in enumerate(known_counts.tolist()):
             if count:
-                # Values that are there, not between two of them: a feature of few values has a bin of each.
-                own = ordered[:count, column]
-                found = np.unique(own[np.ceil(shares * count).astype(np.int64) - 1])
-                edges[column, : len(found)] = found
-                below = np.searchsorted(own, edges[column], side="right")
+                # Edges are observed values, not midpoints: each value of a feature with few values has its own bin.
+                present = ordered[:count, column]
+                inner = np.unique(present[np.ceil(shares * count).astype(np.int64) - 1])
+                edges[column, : len(inner)] = inner
+                below = np.searchsorted(present, edges[column], side="right")
                 counts[column, :bins] = np.diff(below, prepend=0, append=count)
             counts[column, bins] = len(values) - count
         with np.errstate(over="ignore", invalid="ignore"):
-            centre = np.where(known, values, 0.0).sum(axis=0) / np.maximum(many, 1)
-            apart = np.where(known, values - centre, 0.0)
-            scale = np.sqrt((apart * apart).sum(axis=0) / np.maximum(many, 1))
-            # What rounding alone makes vary does not vary.
+            centre = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known_counts, 1)
+            deviation = np.where(known, values - centre, 0.0)
+            scale = np.sqrt((deviation * deviation).sum(axis=0) / np.maximum(known_counts, 1))
+            # A feature that varies by rounding error only counts as constant.
             scale[~(np.isfinite(scale) & (scale > _ROUNDING * np.abs(centre)))] = 0.0
         chosen = np.arange(len(values))
         if len(values) > sampled:
             chosen = np.sort(np.random.default_rng(seed).choice(len(values), sampled, replace=False))
         usual = _greatest(values, months, edges, counts)
-        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, edges, counts, usual)
-        sample = few._standardised(values[chosen])
-        return replace(few, sample=sample, distance=_mean_distance(sample[:, scale > 0]))
+        unsampled = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, edges, counts, usual)
+        sample = unsampled._standardised(values[chosen])
+        return replace(unsampled, sample=sample, distance=_mean_distance(sample[:, scale > 0]))
 
     def to_bytes(self) -> bytes:
-        """NumPy's archive of arrays, none of them of objects; the same content has the same bytes."""
+        """A NumPy archive without object arrays; the same content has the same bytes."""
         content = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         names = np.frombuffer(json.dumps(self.features).encode(), dtype=np.uint8)
@@ -136,23 +136,23 @@ class Reference:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """What `to_bytes` gave; pickled objects in it are refused."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in _ARRAYS}
-            names, rows, distance = kept["features"], int(kept["rows"]), float(kept["distance"])
+        """Read the bytes of `to_bytes`; refuses pickled objects."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _ARRAYS}
+            names, rows, distance = archive["features"], int(archive["rows"]), float(archive["distance"])
         return cls(tuple(json.loads(names.tobytes())), rows=rows, distance=distance, **arrays)
 
     def dissimilarity(self, matrix: FloatArray) -> FloatArray:
-        """Distance of each row to the nearest of the sampled training rows, in units of their mean distance.
+        """Distance of each row to the nearest sampled training row, in units of their mean distance.
 
-        1 is as far as two training rows are from each other on average. A row's value depends on no other row.
+        1 is the average distance of two training rows. A row's value does not depend on the other rows.
 
         Args:
             matrix: of shape (n_rows, n_features), NaN where missing.
 
         Returns:
-            float64 of shape (n_rows,); NaN where less than half of the features that vary among the training rows are
-            there, or no two training rows differ.
+            float64 of shape (n_rows,); NaN where a row lacks more than half of the features that vary in training, or
+            all training rows are equal.
 
         """
         used = self.scale > 0
@@ -160,15 +160,15 @@ class Reference:
         if not len(rows) or not self.distance > 0:
             return np.full(len(rows), np.nan)
         nearest, _ = _distances(rows, self.sample[:, used])
-        told = np.isfinite(rows).sum(axis=1) >= _LEAST_KNOWN * used.sum()
-        found: FloatArray = np.where(told, nearest / self.distance, np.nan)
-        return found
+        defined = np.isfinite(rows).sum(axis=1) >= _LEAST_KNOWN * used.sum()
+        relative: FloatArray = np.where(defined, nearest / self.distance, np.nan)
+        return relative
 
     def stability(self, matrix: FloatArray) -> FloatArray:
         r"""Population stability index of each feature: :math:`\sum_b (p_b - q_b) \ln(p_b / q_b)` over its bins.
 
-        p is the share of these rows in a bin and q that of the training rows, half a row being added to every count.
-        Missing values have a bin of their own.
+        p is the share of these rows in a bin and q that of the training rows, with half a row added to every count.
+        Missing values have their own bin.
 
         Args:
             matrix: at least one row, shape (n_rows, n_features).
@@ -178,23 +178,23 @@ class Reference:
 
         """
         months = np.zeros(len(matrix), dtype=np.int64)
-        found: FloatArray = _indices(_counts(_finite(matrix), months, self.edges), self.counts, self.edges)[:, 0]
-        return found
+        indices: FloatArray = _indices(_counts(_finite(matrix), months, self.edges), self.counts, self.edges)[:, 0]
+        return indices
 
     def _standardised(self, values: FloatArray) -> FloatArray:
         used = self.scale > 0
         with np.errstate(over="ignore"):
-            apart = np.where(used, (values - self.centre) / np.where(used, self.scale, 1.0), np.nan)
-        return np.clip(apart, -_FARTHEST, _FARTHEST).astype(np.float32)
+            scaled = np.where(used, (values - self.centre) / np.where(used, self.scale, 1.0), np.nan)
+        return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class KeptReference:
-    """The file of a reference, and what a manifest says of it.
+    """The file of a reference and its entry in the manifest.
 
     Attributes:
         content: of the file.
-        entry: its name beside the manifest, its SHA-256, and plain figures.
+        entry: the file's name in the manifest's folder, its SHA-256, and plain figures.
 
     """
 
@@ -203,15 +203,15 @@ class KeptReference:
 
     @classmethod
     def of(cls, reference: Reference) -> Self:
-        """A reference under its version: the same content has the same name."""
+        """Name a reference by its content: the same content has the same name."""
         content = reference.to_bytes()
-        found = sha256(content)
+        digest = sha256(content)
         figures = {"rows": reference.rows, "sampled": len(reference.sample), "mean_distance": reference.distance}
-        return cls(content, {"file": f"reference-{found[:VERSION_LENGTH]}.npz", "sha256": found} | figures)
+        return cls(content, {"file": f"reference-{digest[:VERSION_LENGTH]}.npz", "sha256": digest} | figures)
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the file."""
         return str(self.entry["file"])
 
 
@@ -225,15 +225,15 @@ def kept_reference(
 
     Args:
         manifest: of a checkpoint.
-        manifest_file: its name; the file of the reference lies beside it.
-        read: gives the content of a file by its name.
-        loaded: references that need not be read again.
+        manifest_file: its name; the file of the reference is in the same folder.
+        read: returns the content of a file by its name.
+        loaded: cache of references.
 
     Returns:
-        None of a model that was not trained here, or before there were references.
+        None for a model that was trained elsewhere, or before references existed.
 
     Raises:
-        ModelFileError: the file is not the one that was written.
+        ModelFileError: the file has changed.
 
     """
     entry = manifest.get("reference")
@@ -249,7 +249,7 @@ def kept_reference(
 def stored_reference(
     row: Mapping[str, Any], read: Callable[[str], bytes], loaded: Loaded[Reference] = _LOADED
 ) -> Reference | None:
-    """The reference of a row of the dataset of checkpoints; arguments, result and errors as of `kept_reference`."""
+    """The reference of a row of the checkpoint dataset; arguments, result and errors as in `kept_reference`."""
     content = verified("manifest", read(row["manifest_file"]), row["manifest_sha256"])
     return kept_reference(json.loads(content), row["manifest_file"], read, loaded)
 
@@ -257,81 +257,85 @@ def stored_reference(
 def reference_of(
     dates: pl.Series, names: Sequence[str], matrix: FloatArray, settings: TrainingSettings, seed: int
 ) -> KeptReference:
-    """The reference of training rows; several models of a training have mostly the same rows, and it is made once.
+    """The reference of training rows; computed once for the models of a training that share their rows.
 
     Args:
         dates: session of each row.
-        names: of the columns, in order.
+        names: names of the columns, in order.
         matrix: of shape (n_rows, n_names), C-contiguous, NaN where missing.
-        settings: how many rows are sampled, and how many bins there are.
+        settings: numbers of sampled rows and of bins.
         seed: of the sample.
 
     """
     months = (12 * dates.dt.year() + dates.dt.month()).to_numpy()
-    made_of = settings.reference_rows, settings.reference_bins, seed
+    options = settings.reference_rows, settings.reference_bins, seed
     content = hashlib.sha256(np.ascontiguousarray(matrix).data)
     content.update(np.ascontiguousarray(months).data)
     return _MADE.get(
-        (content.digest(), matrix.shape, tuple(names), *made_of),
-        lambda: KeptReference.of(Reference.of(names, matrix, months, *made_of)),
+        (content.digest(), matrix.shape, tuple(names), *options),
+        lambda: KeptReference.of(Reference.of(names, matrix, months, *options)),
     )
 
 
 def _finite(matrix: FloatArray) -> FloatArray:
-    found: FloatArray = np.where(np.isfinite(matrix), matrix, np.nan)
-    return found
+    finite: FloatArray = np.where(np.isfinite(matrix), matrix, np.nan)
+    return finite
 
 
 def _counts(values: FloatArray, groups: IntArray, edges: FloatArray) -> IntArray:
     """Rows of each group (numbered from 0) in each bin of each feature, shape (n_features, n_groups, n_bins + 1).
 
-    A value at an edge lies below it; missing ones come last.
+    A value at an edge belongs to the bin below it; missing values come last.
     """
-    bins, many = edges.shape[1] + 1, int(groups.max(initial=0)) + 1
-    found = np.empty((len(edges), many, bins + 1), dtype=np.int64)
+    bins, group_count = edges.shape[1] + 1, int(groups.max(initial=0)) + 1
+    counts = np.empty((len(edges), group_count, bins + 1), dtype=np.int64)
     for column, ends in enumerate(edges):
-        own = values[:, column]
-        place = np.where(np.isnan(own), bins, np.searchsorted(ends, own, side="left"))
-        found[column] = np.bincount(groups * (bins + 1) + place, minlength=many * (bins + 1)).reshape(many, bins + 1)
-    return found
+        column_values = values[:, column]
+        bin_of = np.where(np.isnan(column_values), bins, np.searchsorted(ends, column_values, side="left"))
+        counts[column] = np.bincount(groups * (bins + 1) + bin_of, minlength=group_count * (bins + 1)).reshape(
+            group_count, bins + 1
+        )
+    return counts
 
 
 def _indices(counts: IntArray, reference: IntArray, edges: FloatArray) -> FloatArray:
     """Stability index of each feature and group, shape (n_features, n_groups)."""
-    # The bins that a feature has: one more than edges, and that of missing values.
+    # Bins in use: one more than finite edges, and the one of missing values.
     real = np.pad(np.isfinite(edges), ((0, 0), (1, 1)), constant_values=True)[:, None, :]
     p, q = (
-        np.where(real, (each + _PRIOR) / (each.sum(axis=-1, keepdims=True) + _PRIOR * real.sum(axis=-1)[:, None]), 1.0)
-        for each in (counts, reference[:, None, :])
+        np.where(real, (part + _PRIOR) / (part.sum(axis=-1, keepdims=True) + _PRIOR * real.sum(axis=-1)[:, None]), 1.0)
+        for part in (counts, reference[:, None, :])
     )
-    found: FloatArray = ((p - q) * np.log(p / q)).sum(axis=-1)
-    return found
+    indices: FloatArray = ((p - q) * np.log(p / q)).sum(axis=-1)
+    return indices
 
 
 def _greatest(values: FloatArray, months: IntArray, edges: FloatArray, counts: IntArray) -> FloatArray:
-    """Greatest index of a month among those that have at least half as many rows as they have on average."""
+    """Greatest index of a month; months with less than half the average number of rows do not count."""
     names, groups = np.unique(months, return_inverse=True)
     if not len(names):
         return np.zeros(len(edges))
     rows = np.bincount(groups)
-    whole = rows >= 0.5 * rows.mean()
-    found: FloatArray = _indices(_counts(values, groups, edges), counts, edges)[:, whole].max(axis=1)
-    return found
+    large = rows >= 0.5 * rows.mean()
+    greatest: FloatArray = _indices(_counts(values, groups, edges), counts, edges)[:, large].max(axis=1)
+    return greatest
 
 
 def _distances(rows: FloatArray, others: FloatArray, *, total: bool = False) -> tuple[FloatArray, FloatArray]:
-    """Distance of each row to the nearest of the others, and the sum of its distances to all of them where asked."""
-    beside = -rows.shape[1] % AT_ONCE
-    own, theirs = (np.isnan(each).sum(axis=1, dtype=np.float32) for each in (rows, others))
-    filled = [np.pad(np.where(np.isnan(each), np.float32(0), each), ((0, 0), (0, beside))) for each in (rows, others)]
+    """Distance of each row to the nearest of the others, and with `total` the sum of its distances to all of them."""
+    padding = -rows.shape[1] % AT_ONCE
+    own, theirs = (np.isnan(values).sum(axis=1, dtype=np.float32) for values in (rows, others))
+    filled = [
+        np.pad(np.where(np.isnan(values), np.float32(0), values), ((0, 0), (0, padding))) for values in (rows, others)
+    ]
     return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), own, theirs, total)
 
 
 def _mean_distance(sample: FloatArray) -> float:
-    """Mean distance of two rows of a standardised sample; 0 where there are none."""
+    """Mean distance of two rows of a standardised sample; 0 with fewer than two."""
     count = len(sample)
     if count < 2 or not sample.shape[1]:
         return 0.0
-    itself = np.sqrt(2.0 * np.isnan(sample).sum(axis=1))  # a row with missing values is no copy of itself
+    itself = np.sqrt(2.0 * np.isnan(sample).sum(axis=1))  # not 0 for a row with missing values
     _, totals = _distances(sample, sample, total=True)
     return max(float((totals - itself).sum() / (count * (count - 1))), 0.0)

@@ -1,4 +1,4 @@
-"""How a model file becomes a model: verified before it is opened, and loaded once. No storage here."""
+"""Loading of model files: verified before they are opened, and cached. No storage here."""
 
 import hashlib
 import hmac
@@ -17,13 +17,13 @@ from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, li
 from quant_assets.learning.models import kinds, learner_type
 from quant_assets.learning.models.base import FittedModel, Learner
 
-#: Suffixes of formats that hold numbers and text, and of which no reader executes anything.
+#: Suffixes of formats that hold only numbers and text, whose readers execute nothing.
 SAFE_FORMATS = (".txt", ".json", ".ubj", ".npz", ".npy", ".safetensors", ".onnx")
 
-#: Suffixes of formats whose readers may execute what a file says; torch's are read with `weights_only` alone.
+#: Suffixes of formats whose readers may execute code in the file; torch's are always read with `weights_only`.
 EXECUTING_FORMATS = (".pkl", ".pickle", ".joblib", ".skops", ".pt", ".pth", ".ckpt")
 
-#: Models that stay loaded.
+#: Greatest number of loaded models.
 KEPT_MODELS = 64
 
 Signature = Literal["signed", "unsigned", "not checked"]
@@ -33,26 +33,26 @@ _SIGNATURE = "signature"
 
 
 class UnknownKindError(SettingsError, ValueError):
-    """There is no such kind of model; names those that there are."""
+    """There is no such kind of model; lists the kinds."""
 
 
 class MissingModelError(ModelFileError, FileNotFoundError):
-    """A model's file is not there; names it."""
+    """A model's file is missing; names it."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Where a model is and what it must be.
+    """Location and expected properties of a model.
 
     Attributes:
-        path: of the file, or of the SHA256SUMS that lists several.
-        kind: name of a kind, or `module:Class` of one's own, which `load_model` must be given.
-        name: of the model, for messages.
-        sha256: of the file at `path`; where it is not told, the file is loaded unverified, which is logged.
-        features: that the model must have, in order; any where empty.
+        path: path of the file, or of the SHA256SUMS that lists several.
+        kind: name of a kind, or `module:Class` of the user's own, for which `load_model` needs `type_of`.
+        name: name of the model, for messages.
+        sha256: SHA-256 of the file at `path`; without it, the file is loaded unverified, with a warning.
+        features: features that the model must have, in order; any if empty.
         horizons: sessions ahead that it forecasts, in order.
-        parameters: of the kind, where its files alone do not tell them.
-        executing_formats: suffixes of `EXECUTING_FORMATS` that may be opened all the same.
+        parameters: parameters of the kind that its files do not contain.
+        executing_formats: suffixes of `EXECUTING_FORMATS` that may be opened.
 
     """
 
@@ -66,46 +66,50 @@ class ModelSpec:
     executing_formats: tuple[str, ...] = ()
 
     @classmethod
-    def of_manifest(cls, told: Mapping[str, Any], path: str, name: str) -> Self:
-        """What a manifest says that the model at a path is; it does not say which types of a pickle are trusted."""
-        parameters = {each: value for each, value in told.get("parameters", {}).items() if each != "trusted_types"}
-        features, horizons = tuple(told.get("features", ())), tuple(told["horizons"])
-        return cls(path, told["kind"], name, told["model_sha256"], features, horizons, parameters)
+    def of_manifest(cls, manifest: Mapping[str, Any], path: str, name: str) -> Self:
+        """The spec of a model from its manifest; trusted types of a pickle are not taken from it."""
+        parameters = {
+            parameter: value
+            for parameter, value in manifest.get("parameters", {}).items()
+            if parameter != "trusted_types"
+        }
+        features, horizons = tuple(manifest.get("features", ())), tuple(manifest["horizons"])
+        return cls(path, manifest["kind"], name, manifest["model_sha256"], features, horizons, parameters)
 
 
 T = TypeVar("T")
 
 
 class Loaded(Generic[T]):
-    """What has been loaded, at most `bound` of it: what was not asked for the longest time goes first.
+    """A least-recently-used cache of at most `bound` loaded objects.
 
-    Keys are hashes of contents, so that a file which was replaced is another entry.
+    Keys are hashes of contents, so that a replaced file is another entry.
     """
 
     def __init__(self, bound: int) -> None:
-        self._bound, self._found, self._lock = bound, OrderedDict[Hashable, T](), threading.RLock()
+        self._bound, self._entries, self._lock = bound, OrderedDict[Hashable, T](), threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._entries)
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
-        """What stands under a key, loaded when it is asked for the first time, by one thread alone."""
+        """The entry of a key, loaded at the first call by one thread only."""
         with self._lock:
-            if key not in self._found:
-                found = load()
-                self._found[key] = found
-                while len(self._found) > self._bound:
-                    self._found.popitem(last=False)
-            self._found.move_to_end(key)
-            return self._found[key]
+            if key not in self._entries:
+                entry = load()
+                self._entries[key] = entry
+                while len(self._entries) > self._bound:
+                    self._entries.popitem(last=False)
+            self._entries.move_to_end(key)
+            return self._entries[key]
 
 
-#: Of this process.
+#: The models loaded in this process.
 LOADED: Loaded[FittedModel] = Loaded(KEPT_MODELS)
 
 
 def packaged(kind: str) -> type[Learner[Any]]:
-    """The class of one of the package's kinds; a module that a file names is not imported.
+    """The class of one of the package's kinds; never imports a module that a file names.
 
     Raises:
         UnknownKindError: there is no such kind.
@@ -113,8 +117,8 @@ def packaged(kind: str) -> type[Learner[Any]]:
     """
     if kind not in kinds():
         raise UnknownKindError(
-            f"there is no kind of model '{kind}'; kinds are {', '.join(kinds())}, or module:Class of your own that a "
-            "model of the settings has as its kind"
+            f"there is no kind of model '{kind}'; kinds are {', '.join(kinds())}, or module:Class of your own, as the "
+            "kind of a model in the settings"
         )
     return learner_type(kind)
 
@@ -125,21 +129,21 @@ def load_model(
     loaded: Loaded[FittedModel] = LOADED,
     type_of: Callable[[str], type[Learner[Any]]] = packaged,
 ) -> tuple[FittedModel, str]:
-    """Load a model: its format is looked at first, then its hash, and only then is it opened.
+    """Load a model: check its format, then its hash, and only then open it.
 
     Args:
-        spec: where it is and what it must be.
-        read: gives the content of a file by its name; local files where None.
-        loaded: models that need not be loaded again.
-        type_of: the class of a kind; it may import what the settings name, never what a manifest alone names.
+        spec: location and expected properties.
+        read: returns the content of a file by its name; local files where None.
+        loaded: cache of models.
+        type_of: returns the class of a kind; it may import modules named in the settings, never those of a manifest.
 
     Returns:
         The model and the SHA-256 of the file at `spec.path`.
 
     Raises:
         UnknownKindError: there is no such kind.
-        MissingModelError: the file, or one of those that it lists, is not there.
-        ModelFileError: a file has another hash or is cut off; names it and the remedy.
+        MissingModelError: the file, or one that it lists, is missing.
+        ModelFileError: a file has another hash or is truncated; names it and the remedy.
         DatasetError: the format is not allowed, or the model has other features.
 
     """
@@ -155,7 +159,7 @@ def load_model(
         elif checksum != spec.sha256:
             raise ModelFileError(
                 f"model {said} has SHA-256 {checksum[:VERSION_LENGTH]}…, {spec.sha256[:VERSION_LENGTH]}… is recorded: "
-                "the file was changed or cut off; put the original back, or register it as a new version"
+                "the file was changed or truncated; restore the original, or register it as a new version"
             )
         for _, name in listed(content, f"model {said}") if PurePosixPath(spec.path).name == LISTING else ():
             refuse_format(name, spec.executing_formats)
@@ -168,25 +172,25 @@ def load_model(
                 except Exception as error:
                     why = " ".join(str(error).split())[:120]
                     raise ModelFileError(
-                        f"model {said} is no {learner.file_format} ({type(error).__name__}: {why}); it is cut off or "
-                        "of another kind: put the original back"
+                        f"model {said} is not {learner.file_format} ({type(error).__name__}: {why}); it is truncated "
+                        "or of another kind: restore the original"
                     ) from error
 
         key = checksum, spec.kind, spec.horizons, json.dumps(dict(spec.parameters), sort_keys=True)
         model = loaded.get(key, opened)
     except FileNotFoundError as error:
-        raise MissingModelError(f"model {said}: {error.filename or spec.path} is not there; put it back") from None
+        raise MissingModelError(f"model {said}: {error.filename or spec.path} is missing; restore it") from None
     if spec.features and model.features != spec.features:
-        lacking = [name for name in model.features if name not in set(spec.features)]
+        unexpected = [name for name in model.features if name not in set(spec.features)]
         raise DatasetError(
             f"model {said} has {len(model.features)} features, {len(spec.features)} are expected"
-            + (f"; not expected are {', '.join(lacking[:5])}" if lacking else ", or the same in another order")
+            + (f"; unexpected are {', '.join(unexpected[:5])}" if unexpected else ", or the same in another order")
         )
     return model, checksum
 
 
 def refuse_format(path: str, executing: tuple[str, ...] = ()) -> None:
-    """Refuse a file whose format is not on the list, before anything of it is read.
+    """Refuse a file whose format is not allowed, before it is read.
 
     Raises:
         DatasetError: names the formats.
@@ -199,51 +203,51 @@ def refuse_format(path: str, executing: tuple[str, ...] = ()) -> None:
         if suffix in executing:
             return
         raise DatasetError(
-            f"model {path}: opening a {suffix} file can execute what it says, so it is refused; save the model as "
-            f"{', '.join(SAFE_FORMATS)}, or name {suffix} in executing_formats if you trust where it comes from"
+            f"model {path}: opening a {suffix} file can execute code in it, so it is refused; save the model as "
+            f"{', '.join(SAFE_FORMATS)}, or name {suffix} in executing_formats if you trust its source"
         )
     raise DatasetError(
-        f"model {path}: format '{suffix}' is not on the list; it is {', '.join((*SAFE_FORMATS, *EXECUTING_FORMATS))}"
+        f"model {path}: format '{suffix}' is unknown; formats are {', '.join((*SAFE_FORMATS, *EXECUTING_FORMATS))}"
     )
 
 
 def signed(manifest: Mapping[str, Any], key: bytes | None) -> bytes:
-    """A manifest as canonical JSON with its signature: HMAC-SHA-256 over the rest; null where there is no key."""
+    """A manifest as canonical JSON with its HMAC-SHA-256 signature; null without a key."""
     rest = {name: value for name, value in manifest.items() if name != _SIGNATURE}
-    found = None if key is None else hmac.new(key, _canonical(rest), hashlib.sha256).hexdigest()
-    text = json.dumps(rest | {_SIGNATURE: found}, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    signature = None if key is None else hmac.new(key, _canonical(rest), hashlib.sha256).hexdigest()
+    text = json.dumps(rest | {_SIGNATURE: signature}, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 
 
 def read_signed(content: bytes, key: bytes | None, said: str) -> tuple[dict[str, Any], Signature]:
-    """A manifest and what its signature is worth.
+    """Read a manifest and check its signature.
 
     Args:
-        content: what `signed` gave.
-        key: of the environment; None where there is none.
-        said: what it is, for messages.
+        content: bytes of `signed`.
+        key: key of the environment; None without one.
+        said: name of the manifest, for messages.
 
     Raises:
-        DatasetError: it is no manifest, or was changed after it had been signed, or signed with another key, or there
-            is a key and it is not signed.
+        DatasetError: it is not a manifest, was changed after signing or signed with another key, or is not signed
+            though there is a key.
 
     """
     try:
         manifest = json.loads(content)
         signature = manifest.pop(_SIGNATURE)
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise DatasetError(f"{said} is no manifest, or is cut off; register the model again") from None
+        raise DatasetError(f"{said} is not a manifest, or is truncated; register the model again") from None
     if signature is None:
         if key is not None:
             raise DatasetError(
-                f"{said} is not signed, though there is a key: whoever changed it may have left the signature out; "
-                "write it again with the key if you know that it is whole"
+                f"{said} is not signed, though there is a key: it may have been changed and its signature removed; "
+                "write it again with the key if you know that it is intact"
             )
         return manifest, "unsigned"
     if key is None:
         return manifest, "not checked"
     if not hmac.compare_digest(str(signature), hmac.new(key, _canonical(manifest), hashlib.sha256).hexdigest()):
-        raise DatasetError(f"{said} was changed after it had been signed, or signed with another key")
+        raise DatasetError(f"{said} was changed after signing, or signed with another key")
     return manifest, "signed"
 
 

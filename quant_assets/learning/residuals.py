@@ -1,4 +1,4 @@
-"""How far forecasts miss: out-of-fold residual standard deviation by bucket of the prediction."""
+"""Forecast errors: out-of-fold residual standard deviation by bucket of the prediction."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,11 +34,11 @@ class ResidualBuckets:
         Args:
             prediction: out-of-fold forecasts of shape (n_rows,).
             outcome: realised returns of the same shape.
-            buckets: number of buckets wanted.
-            min_rows: below this a bucket takes the pooled value.
+            buckets: greatest number of buckets.
+            min_rows: a bucket with fewer rows takes the pooled value.
 
         Raises:
-            DatasetError: the residuals have no spread, so no distribution can be stated.
+            DatasetError: the residuals are all equal, so there is no distribution.
 
         """
         residual = outcome - prediction

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out of it: rows of features and targets, and forecast distributions."""
+"""Inputs and outputs of a model: rows of features and targets, and forecast distributions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ from quant_assets.market.panel import FloatArray
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as a model gets them.
+    """Input rows of a model.
 
     Attributes:
         features: names of the columns of `matrix`, in order.
-        tickers: of each row, shape (n_rows,).
+        tickers: ticker of each row, shape (n_rows,).
         dates: session of each row, datetime64[D] of shape (n_rows,).
         matrix: float64 of shape (n_rows, n_features), C-contiguous, NaN where a feature is missing.
-        horizons: sessions ahead that the columns of `targets` are, in order; none where rows are only asked about.
-        targets: what is fitted, float64 of shape (n_rows, n_horizons), every one of them known: forward returns, or
-            what `training.target` makes of them; 1 where that is positive and else 0, for a model of directions.
-        outcomes: the forward returns of that shape where the targets are not them, else None; no kind reads them.
-        bars: that the rows lie in, for kinds that read windows of them (`Learner.bar_sessions`); else None.
-        known_at: session at which each row's targets became known, datetime64[D] of shape (n_rows,); None where rows
-            are only asked about.
+        horizons: horizons of the columns of `targets` in sessions, in order; empty for forecasts.
+        targets: float64 of shape (n_rows, n_horizons) without NaN: forward returns, transformed by `training.target`;
+            for a model of directions 1 where positive, else 0.
+        outcomes: the forward returns in the same shape if the targets differ from them, else None; no kind reads them.
+        bars: bars of the rows, for kinds that read windows of bars (`Learner.bar_sessions`); else None.
+        known_at: session at which each row's targets became known, datetime64[D] of shape (n_rows,); None for
+            forecasts.
 
     """
 
@@ -55,7 +55,7 @@ class Rows:
     ) -> Self:
         """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`.
 
-        If the `outcomes` are others, with a column of these for each of them, too. With `known_at` where there is one.
+        `outcomes` names the columns of forward returns if they differ from the targets; column `known_at` is optional.
 
         Raises:
             DatasetError: the frame lacks columns; lists them.
@@ -96,7 +96,7 @@ def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
         DatasetError: the frame lacks features; lists them.
 
     """
-    columns = set(frame.columns)  # asked for once: the frame makes a new list each time
+    columns = set(frame.columns)  # once: the property builds a new list at every access
     if missing := [name for name in features if name not in columns]:
         raise DatasetError(f"rows lack the columns {', '.join(missing)} of {len(features)} features")
     if not features:
@@ -110,8 +110,8 @@ class Distribution:
 
     Attributes:
         mean: float64 of shape (n_rows, n_horizons).
-        std: standard deviation of the same shape, positive; None where a kind states none: it then follows from the
-            residuals of the test folds (`ResidualBuckets`).
+        std: standard deviation of the same shape, positive; None if the kind has none, and the residuals of the test
+            folds are used (`ResidualBuckets`).
         prob_up: probability of a positive return, of the same shape; None for a model of returns.
 
     """
@@ -122,14 +122,14 @@ class Distribution:
 
     @classmethod
     def from_quantiles(cls, levels: Sequence[float], values: FloatArray) -> Self:
-        """Mean and standard deviation of a distribution that is told by its quantiles.
+        """Mean and standard deviation of a distribution given by quantiles.
 
-        The quantile function is linear between the levels and constant beyond the outermost, so both moments are exact
-        integrals of it.
+        The quantile function is linear between the levels and constant outside them; both moments are its exact
+        integrals.
 
         Args:
             levels: ascending, between 0 and 1, of shape (n_levels,).
-            values: quantiles of shape (n_levels, n_rows, n_horizons); those that cross are put in order.
+            values: quantiles of shape (n_levels, n_rows, n_horizons); crossing quantiles are sorted.
 
         """
         ordered = np.sort(values, axis=0)

@@ -1,7 +1,7 @@
-"""Purged splits by date and `known_at`; nothing here counts rows or knows about a model.
+"""Purged splits by date and `known_at`, independent of row counts and models.
 
-`purged_walk_forward` is that of the trainings, with a slice to stop by. `WalkForward` and `CombinatorialPurged` are
-splitters as scikit-learn's, for research over a panel of tickers and dates.
+`purged_walk_forward` is the split of trainings, with a validation slice for early stopping. `WalkForward` and
+`CombinatorialPurged` have scikit-learn's splitter interface, for research over a panel of tickers and dates.
 """
 
 from abc import ABC, abstractmethod
@@ -25,12 +25,12 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Fold:
-    """One step of a walk-forward split; each mask has shape (n_rows,), no row is in two of them.
+    """One step of a walk-forward split; the masks are disjoint and have shape (n_rows,).
 
     Attributes:
         train: rows to fit on, all known before the validation slice starts (less the embargo).
         validation: rows for early stopping, all known before the test slice starts (less the embargo).
-        test: rows to judge on; all False in the final fold, whose model is the one that is kept.
+        test: rows for evaluation; all False in the final fold, whose model is stored.
 
     """
 
@@ -43,23 +43,23 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
     """Split rows into `folds` expanding folds, the last of which has no test slice.
 
     The span from the first to the last date is cut into `folds` + 2 slices of equally many XNYS sessions. Fold k (from
-    0) is validated on slice k + 2 and tested on slice k + 3; the final fold is validated on the last slice. Whatever
-    comes earlier is used for fitting **if it was known in time**: a row serves a later slice that starts at session s
-    only where its `known_at` is strictly before s minus the embargo. That comparison is the whole purge; it holds
-    across tickers, gaps and halts, which a number of rows does not.
+    0) is validated on slice k + 2 and tested on slice k + 3; the final fold is validated on the last slice. Earlier
+    rows are used for fitting **if they were known in time**: a row is used for a later slice that starts at session s
+    only if its `known_at` is strictly before s minus the embargo. This comparison is the whole purge; unlike a count of
+    rows, it is right across tickers, gaps and halts.
 
     Args:
         dates: session of each row, datetime64[D] of shape (n_rows,), in any order.
         known_at: session at which each row's label became known, same shape.
-        folds: number of folds, the final one included.
-        embargo_sessions: sessions left free between the last label used and the slice it is used for.
+        folds: number of folds, including the final one.
+        embargo_sessions: sessions between the last label used and the slice it is used for.
 
     Returns:
-        The folds in time order; every mask has rows, but for the final fold's `test`.
+        The folds in time order; every mask has rows, except the final fold's `test`.
 
     Raises:
         DatasetError: a label is known before its own date.
-        HistoryError: a slice would be left without rows.
+        HistoryError: a slice has no rows.
 
     References:
         López de Prado (2018), Advances in Financial Machine Learning, sections 7.4 (purging, embargo) and 12.2
@@ -99,21 +99,21 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
 
 
 def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int, embargo_sessions: int) -> list[Fold]:
-    """Folds of a model that was made elsewhere: tests of the sessions after the last one that it may know.
+    """Folds of a model that was trained elsewhere: tests of the sessions after the last one that it may know.
 
     Args:
-        dates: session of each row, as of `purged_walk_forward`.
-        known_at: likewise.
-        after: the last session that the model may know anything of.
-        folds: number of folds, the final one, which has no test, included.
-        embargo_sessions: as of `purged_walk_forward`.
+        dates: as in `purged_walk_forward`.
+        known_at: as in `purged_walk_forward`.
+        after: the last session of which the model may know anything.
+        folds: number of folds, including the final one without a test.
+        embargo_sessions: as in `purged_walk_forward`.
 
     Returns:
-        Folds without validation; the dates after `after` are cut into `folds` - 1 tests of as many of them, as nearly
-        as can be. What was known before a test begins, less the embargo, is its `train`.
+        Folds without validation; the dates after `after` are cut into `folds` - 1 tests with nearly equal numbers of
+        dates. `train` has the rows known before a test starts, less the embargo.
 
     Raises:
-        HistoryError: there are fewer such dates than tests.
+        HistoryError: there are fewer dates after `after` than tests.
 
     """
     unseen = np.unique(dates[dates > after])
@@ -136,43 +136,45 @@ def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int
 
 
 class PanelSplitter(ABC):
-    """A splitter with scikit-learn's interface for rows of many tickers, which are told apart by their dates alone.
+    """A splitter with scikit-learn's interface that splits the rows of many tickers by date.
 
-    The distinct dates are cut into blocks of as many of them, as nearly as can be. A row's label covers the sessions
-    from its date to its `known_at`, a block those from its first date to the latest `known_at` of its rows: what a
-    training row shares with neither, it cannot have learned.
+    The distinct dates are cut into blocks with nearly equal numbers of dates. A row's label covers the sessions from
+    its date to its `known_at`, a block those from its first date to the latest `known_at` of its rows. Training rows
+    share no session with a test block.
 
     Attributes:
-        purge_sessions: sessions left free on either side of a test block.
-        embargo_sessions: more of them after it, for what its rows still tell of the rows that follow.
+        purge_sessions: sessions left free on both sides of a test block.
+        embargo_sessions: additional sessions left free after it, for serial correlation.
 
     """
 
     def __init__(self, purge_sessions: int, embargo_sessions: int) -> None:
         if purge_sessions < 0 or embargo_sessions < 0:
-            raise SettingsError(f"purge of {purge_sessions} or embargo of {embargo_sessions} sessions: neither below 0")
+            raise SettingsError(
+                f"purge of {purge_sessions} or embargo of {embargo_sessions} sessions: both must be at least 0"
+            )
         self.purge_sessions, self.embargo_sessions = purge_sessions, embargo_sessions
 
     @abstractmethod
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: N803 (scikit-learn's)
-        """How many splits there are; they depend on no row."""
+        """Number of splits; it does not depend on the rows."""
 
     @final
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Places, Places]]:  # noqa: N803
-        """Train and test places of each split, ascending.
+        """Train and test indices of each split, ascending.
 
         Args:
-            X: the rows in any order; a Polars frame with `date` and `known_at` tells them itself.
-            y: has no part in it.
-            groups: date and `known_at` of each row, datetime64[D] of shape (n_rows, 2), where `X` does not tell them;
-                of shape (n_rows,) where labels are known on their own date.
+            X: the rows in any order, as a Polars frame with `date` and `known_at`; anything else needs `groups`.
+            y: ignored.
+            groups: date and `known_at` of each row, datetime64[D] of shape (n_rows, 2), or of shape (n_rows,) if labels
+                are known on their own date.
 
         Raises:
-            DatasetError: the dates are not told, or a label is known before its own date.
-            HistoryError: there are fewer dates than blocks, or a split has no training rows left; says the remedy.
+            DatasetError: the dates are missing, or a label is known before its own date.
+            HistoryError: there are fewer dates than blocks, or a split has no training rows; names the remedy.
 
         """
-        dates, known_at = _told(X, groups)
+        dates, known_at = _dates_of(X, groups)
         number, known = session_number(dates), session_number(known_at)
         if len(early := np.flatnonzero(known < number)):
             raise DatasetError(
@@ -182,8 +184,10 @@ class PanelSplitter(ABC):
         days, day_of = np.unique(number, return_inverse=True)
         count = self._blocks
         if len(days) < count:
-            raise HistoryError(f"{len(days)} dates cannot be cut into {count} blocks; give more dates or ask for fewer")
-        # As numpy.array_split: the first blocks take what is left over.
+            raise HistoryError(
+                f"{len(days)} dates cannot be cut into {count} blocks; give more dates or choose fewer blocks"
+            )
+        # As numpy.array_split: the first blocks have one date more.
         block_of = np.repeat(np.arange(count), [len(part) for part in np.array_split(days, count)])[day_of]
         for blocks in self._tested():
             train = self._offered(number, block_of, blocks)
@@ -203,26 +207,26 @@ class PanelSplitter(ABC):
     @property
     @abstractmethod
     def _blocks(self) -> int:
-        """Into how many blocks the dates are cut."""
+        """Number of blocks."""
 
     @abstractmethod
     def _tested(self) -> Iterator[tuple[int, ...]]:
-        """The blocks that each split tests."""
+        """Test blocks of each split."""
 
     @abstractmethod
     def _offered(self, number: NDArray[np.int64], block_of: Places, tested: tuple[int, ...]) -> BoolArray:
-        """The rows that may be trained on but for the purge."""
+        """Training rows before the purge."""
 
     @property
     def _embargo_before(self) -> int:
-        """How much of the embargo is left free before a test block, too."""
+        """Embargo sessions left free before a test block."""
         return 0
 
 
 class WalkForward(PanelSplitter):
-    """Each window is tested by a model of the rows before it; the embargo lies between them, beside the purge.
+    """Each window is tested by a model of the earlier rows, with purge and embargo between them.
 
-    The dates are cut into `windows` + 1 blocks, of which all but the first are tested, each once.
+    The dates are cut into `windows` + 1 blocks; every block except the first is tested once.
 
     References:
         López de Prado (2018), Advances in Financial Machine Learning, section 12.2.
@@ -237,28 +241,28 @@ class WalkForward(PanelSplitter):
         kind: Literal["expanding", "rolling"] = "expanding",
         train_sessions: int | None = None,
     ) -> None:
-        """Say what is tested.
+        """Configure the splits.
 
         Args:
-            windows: that are tested.
-            embargo_sessions: left free before each of them, beside the purge.
-            purge_sessions: likewise.
+            windows: number of test windows.
+            embargo_sessions: sessions left free before a window, in addition to the purge.
+            purge_sessions: sessions left free before a window.
             kind: `expanding` trains on all rows before a window, `rolling` on those of the last `train_sessions`.
-            train_sessions: see there; as many as the first block has where None.
+            train_sessions: of `rolling`; the length of the first block where None.
 
         """
         super().__init__(purge_sessions, embargo_sessions)
         if windows < 1 or kind not in ("expanding", "rolling") or (train_sessions is not None and train_sessions < 1):
             raise SettingsError(
-                f"{windows=}, {kind=}, {train_sessions=}: there is at least one window and one session to train on, "
-                "and kind is expanding or rolling"
+                f"{windows=}, {kind=}, {train_sessions=}: windows and train_sessions must be at least 1, "
+                "and kind expanding or rolling"
             )
         if kind == "expanding" and train_sessions is not None:
-            raise SettingsError("train_sessions is of rolling windows; an expanding one takes all rows before it")
+            raise SettingsError("train_sessions is only for rolling windows; an expanding one takes all rows before it")
         self.windows, self.kind, self.train_sessions = windows, kind, train_sessions
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: N803 (scikit-learn's)
-        """As many as there are windows."""
+        """Number of windows."""
         return self.windows
 
     @property
@@ -288,12 +292,12 @@ def create_walk_forward_splits(
     kind: Literal["expanding", "rolling"] = "expanding",
     train_days: int | None = None,
 ) -> WalkForward:
-    """A `WalkForward` by the names that its users know; days are sessions of the exchange, as everywhere here."""
+    """A `WalkForward` with the common names of its parameters; days are sessions of the exchange."""
     return WalkForward(windows, embargo_days, purge_days, kind, train_days)
 
 
 class CombinatorialPurged(PanelSplitter):
-    """Every choice of `test_folds` among `folds` blocks is tested by a model of the others, before and after them.
+    """Every combination of `test_folds` of `folds` blocks is tested by a model of the other blocks, before and after.
 
     References:
         López de Prado (2018), Advances in Financial Machine Learning, sections 7.4 and 12.3 to 12.4.
@@ -305,16 +309,16 @@ class CombinatorialPurged(PanelSplitter):
     ) -> None:
         super().__init__(purge_sessions, embargo_sessions)
         if not 1 <= test_folds < folds:
-            raise SettingsError(f"{folds=}, {test_folds=}: at least one fold is tested, and one is left to train on")
+            raise SettingsError(f"{folds=}, {test_folds=}: test_folds must be at least 1 and less than folds")
         self.folds, self.test_folds = folds, test_folds
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: N803 (scikit-learn's)
-        """As many as there are choices."""
+        """Number of combinations."""
         return comb(self.folds, self.test_folds)
 
     @property
     def paths(self) -> list[dict[int, int]]:
-        """Back-tests over the whole span: of each, the split that tests a block, by the block's number."""
+        """Back-tests over the whole span; each maps the number of a block to that of the split that tests it."""
         tested = list(self._tested())
         splits = {block: [n for n, blocks in enumerate(tested) if block in blocks] for block in range(self.folds)}
         return [{block: of[path] for block, of in splits.items()} for path in range(len(splits[0]))]
@@ -330,16 +334,16 @@ class CombinatorialPurged(PanelSplitter):
         return ~np.isin(block_of, tested)
 
 
-def _told(rows: Any, groups: Any) -> tuple[Dates, Dates]:
+def _dates_of(rows: Any, groups: Any) -> tuple[Dates, Dates]:
     """Date and `known_at` of each row."""
     if groups is not None:
-        told = np.asarray(groups)
-        if not np.issubdtype(told.dtype, np.datetime64) or told.shape not in ((len(told),), (len(told), 2)):
+        columns = np.asarray(groups)
+        if not np.issubdtype(columns.dtype, np.datetime64) or columns.shape not in ((len(columns),), (len(columns), 2)):
             raise DatasetError(
-                f"groups of shape {told.shape} and type {told.dtype}; they are dates, or dates and known_at"
+                f"groups of shape {columns.shape} and type {columns.dtype}; they must be dates, or dates and known_at"
             )
-        told = told.astype("datetime64[D]")
-        return (told, told) if told.ndim == 1 else (told[:, 0], told[:, 1])
+        columns = columns.astype("datetime64[D]")
+        return (columns, columns) if columns.ndim == 1 else (columns[:, 0], columns[:, 1])
     if isinstance(rows, pl.DataFrame) and {"date", "known_at"} <= set(rows.columns):
         return rows["date"].to_numpy(), rows["known_at"].to_numpy()
-    raise DatasetError("the dates of the rows are not told: give a frame with date and known_at, or groups")
+    raise DatasetError("the rows have no dates: give a frame with date and known_at, or groups")

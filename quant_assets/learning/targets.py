@@ -1,4 +1,4 @@
-"""What a model is fitted to: forward returns as they are, or held against those of the other names of their session."""
+"""Targets of a model: forward returns, raw or relative to the other names of their session."""
 
 from typing import Literal
 
@@ -8,33 +8,33 @@ import polars as pl
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.domain import TrainingSettings
 
-#: A normal distribution's deviation over its median absolute one.
+#: Standard deviation of a normal distribution over its median absolute deviation.
 _DEVIATION = 1.4826
-#: Fewer names of a session say nothing of what is far from its middle.
+#: Least number of rows of a session for a robust deviation.
 _FEWEST = 5
 
 
 def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) -> FloatArray:
     """The target of each row.
 
-    With m the median of a session's outcomes and s their robust deviation (1.4826 times the median distance from m),
-    over the rows given:
+    With m the median of a session's outcomes in `rows` and s their robust deviation (1.4826 times the median distance
+    from m):
 
     - `raw`: the outcome y.
-    - `winsorised`: y, cut at m - k s and m + k s, k being `target_limit`. As it is where the session has fewer than 5
-      rows or s is 0.
-    - `rank`: m + s z, z being the normal quantile of (rank - 1/2) / n among the session's n rows (ties share their mean
-      rank): what is left of y is its place.
+    - `winsorised`: y, clipped to m - k s and m + k s, where k is `target_limit`. Unchanged where the session has fewer
+      than 5 rows or s is 0.
+    - `rank`: m + s z, where z is the normal quantile of (rank - 1/2) / n among the session's n rows (ties share their
+      mean rank): only the rank of y remains.
 
     With `relative_to` the sector, y is first replaced by y less the mean of its session, plus the mean of these means
-    over the sessions: what all names of a session share is left to nobody to forecast, and its average stays.
+    over the sessions: the model does not forecast the common move of a session, and the average return stays.
 
-    Every one is a return, so that forecasts, their deviations and metrics mean the same. A row's target follows from
-    rows of its own session, but for that average.
+    Every target is a return, so forecasts, their deviations and metrics keep their meaning. A row's target depends only
+    on rows of its own session, except for that average.
 
     Args:
-        rows: with `date` and the outcome.
-        outcome: column of the forward returns, every one of them known.
+        rows: rows with `date` and the outcome.
+        outcome: column of the forward returns, without nulls.
         settings: target and limit.
 
     Returns:
@@ -55,7 +55,7 @@ def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) 
         return rows.select(cut).to_series().to_numpy()
     place = (value.rank("average").over("date") - 0.5) / pl.len().over("date")
     parts = rows.select(place=place, middle=middle, spread=spread)
-    from scipy.special import ndtri  # scipy is a third of a second that only those who rank pay
+    from scipy.special import ndtri  # scipy takes a third of a second to import
 
     place_of_normal = np.asarray(ndtri(parts["place"].to_numpy()), dtype=np.float64)
     target: FloatArray = parts["middle"].to_numpy() + parts["spread"].to_numpy() * place_of_normal
@@ -63,20 +63,20 @@ def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) 
 
 
 def relative(rows: pl.DataFrame, outcome: str) -> pl.Series:
-    """Outcomes less the mean of their session, plus the mean over the sessions, under their name."""
+    """Outcomes less the mean of their session, plus the mean over the sessions; the column keeps its name."""
     means = rows.group_by("date").agg(pl.col(outcome).mean()).sort("date")
-    apart = pl.col(outcome) - pl.col(outcome).mean().over("date")
-    return rows.select(apart + means[outcome].mean()).to_series()
+    deviation = pl.col(outcome) - pl.col(outcome).mean().over("date")
+    return rows.select(deviation + means[outcome].mean()).to_series()
 
 
 def directions(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) -> pl.Series:
-    """1 where the outcome is positive, or with `relative_to` the sector above the mean of its session, and else 0."""
+    """1 where the outcome is positive (with `relative_to` the sector: above the mean of its session), else 0."""
     middle = pl.col(outcome).mean().over("date") if settings.relative_to == "sector" else pl.lit(0.0)
     return rows.select((pl.col(outcome) > middle).cast(pl.Float64)).to_series()
 
 
 def said_target(settings: TrainingSettings, task: Literal["regression", "classification"]) -> str:
-    """What is fitted, in words."""
+    """Description of the fitted target, for the manifest."""
     relative_to = settings.relative_to == "sector"
     if task == "classification":
         return "whether forward_return is " + ("above its session's mean" if relative_to else "positive")

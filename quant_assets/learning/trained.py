@@ -1,4 +1,4 @@
-"""What a training or an update of a checkpoint leaves for one horizon, and the row that the dataset has of it."""
+"""The result of a training or an update for one horizon, and its row in the checkpoint dataset."""
 
 import json
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from quant_assets.schemas import CHECKPOINTS
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What one training yields for one horizon.
+    """The result of one training or update for one horizon.
 
     Attributes:
-        model: the model's name.
-        kind: what kind of model it is.
+        model: name of the model.
+        kind: kind of the model.
         as_of: session of the training.
         horizon: sessions from entry to exit.
         rows: training rows known at `as_of`.
         first_date: earliest session among them; None without rows.
         last_known_at: latest `known_at` among them; None without rows.
-        files: of the fitted model, shared by the horizons of one fit, and the reference that later rows are held
-            against, where its kind learns from rows; None where there is too little history.
+        files: files of the fitted model, shared by the horizons of one fit, and of its reference, if its kind learns
+            from rows; None with too little history.
         manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
-        metrics: over the test slices, or None without a model.
+        metrics: metrics over the test slices, or None without a model.
         out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
             model.
-        contributions: of features to forecasts of the test slices (`sampled_contributions`), or None without any.
-        updated: whether a model that was there learned from more rows; else it was trained.
+        contributions: `sampled_contributions` of the test slices, or None without any.
+        updated: whether an existing model was updated; else it was trained.
 
     """
 
@@ -52,20 +52,20 @@ class TrainedModel:
 
     @property
     def status(self) -> str:
-        """As the dataset of checkpoints has it."""
+        """Status in the checkpoint dataset."""
         if self.files is None:
             return "too_little_history"
         return "updated" if self.updated else "trained"
 
     @property
     def judged(self) -> list[dict[str, Any]]:
-        """What each update since the training found (`learning.updating`), this one last."""
-        found: list[dict[str, Any]] = json.loads(self.manifest or b"{}").get("updated", {}).get("judged", [])
-        return found
+        """Evaluations of all updates since the training (`learning.updating`), this one last."""
+        judged: list[dict[str, Any]] = json.loads(self.manifest or b"{}").get("updated", {}).get("judged", [])
+        return judged
 
     @property
     def model_sha256(self) -> str | None:
-        """SHA-256 that stands for the model's files."""
+        """SHA-256 of the model's file, or of the listing of its files."""
         return self.files.sha256 if self.files else None
 
     @property
@@ -80,24 +80,24 @@ class TrainedModel:
 
     @property
     def model_name(self) -> str | None:
-        """File name of the model: its content decides it, so a file is never overwritten by another model."""
+        """File name of the model; it follows from the content, so no model overwrites another."""
         return self.files.name if self.files else None
 
     @property
     def manifest_name(self) -> str | None:
-        """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
-        found = self.manifest_sha256
-        return f"manifest_h{self.horizon}-{found[:VERSION_LENGTH]}.json" if found else None
+        """File name of the manifest, with its own hash: it may change while the model does not."""
+        digest = self.manifest_sha256
+        return f"manifest_h{self.horizon}-{digest[:VERSION_LENGTH]}.json" if digest else None
 
     @property
     def importances_name(self) -> str | None:
-        """File name of the importances over the folds, after the manifest that they are from."""
-        found = self.manifest_sha256
-        return f"importances_h{self.horizon}-{found[:VERSION_LENGTH]}.csv" if found else None
+        """File name of the importances over the folds, with the hash of their manifest."""
+        digest = self.manifest_sha256
+        return f"importances_h{self.horizon}-{digest[:VERSION_LENGTH]}.csv" if digest else None
 
 
 def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFrame:
-    """Rows of the dataset of checkpoints (without `sector`) for results whose files lie in `folder`.
+    """Rows of the checkpoint dataset (without `sector`) for results with files in `folder`.
 
     Args:
         trained: results of `train_checkpoint`.

@@ -1,6 +1,6 @@
-"""Training of checkpoints by any kind of model: which rows, which folds, and what is written about them.
+"""Training of checkpoints by any kind of model: rows, folds and manifests.
 
-Files of models go into a folder that the caller gives; there is no other I/O.
+Model files go into a folder of the caller; there is no other I/O.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from quant_assets.market.calendar import last_session_to, session_number, sessio
 from quant_assets.market.containment import known
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
-#: Scope of a training on all sectors together, in the place of a sector's slug.
+#: Scope of a training on all sectors together, in place of a sector's slug.
 MARKET = "market"
 
 
@@ -49,31 +49,30 @@ def train_checkpoint(
     *,
     prices: pl.DataFrame | None = None,
 ) -> list[TrainedModel]:
-    """Train a model for each horizon, or for all at once, on what was known at `as_of` minus the embargo.
+    """Train a model for each horizon, or for all at once, on rows known at `as_of` minus the embargo.
 
-    The rows are split by `purged_walk_forward`. In every fold the model is stopped by the fold's validation slice,
-    never by its test slice. The last fold's model is kept; the other folds' test slices give the metrics and the
-    residuals behind `prediction_std`. Later rows, and rows known later, change nothing. Where one fit serves all
-    horizons, it uses the rows whose labels are known for all of them, each from the latest `known_at` on. What later
-    rows are held against (`learning.drift`) is taken from the rows whose labels are known for the longest horizon.
+    The rows are split by `purged_walk_forward`. Early stopping uses a fold's validation slice, never its test slice.
+    The last fold's model is stored; the other folds' test slices give the metrics and the residuals behind
+    `prediction_std`. Later rows, and rows known later, have no effect. A fit for all horizons uses the rows whose
+    labels are known for all of them, from the latest `known_at` on. The reference with which later rows are compared
+    (`learning.drift`) is that of the rows whose labels are known for the longest horizon.
 
     Args:
         features: dataset `features` of the scope; rows of any dates.
         labels: dataset `labels` of the scope; rows of any dates and horizons.
-        as_of: session of the training; a day that is no session counts as the session before.
+        as_of: session of the training; a day that is not a session counts as the session before.
         settings: window, sampling, folds, embargo and seed.
         prediction_settings: buckets of the residuals.
         learner: the kind of model and its parameters.
         horizons: sessions from entry to exit.
-        scope: the sector's slug, or `MARKET` where the rows are those of all sectors; part of the seed and of the
-            manifest.
-        names: the columns of `features`, in order; those of them that the kind reads are part of the manifest.
-        folder: takes the files of the models.
+        scope: the sector's slug, or `MARKET` for the rows of all sectors; part of the seed and of the manifest.
+        names: feature columns, in order; the manifest lists those that the kind reads.
+        folder: folder for the model files.
         prices: dataset `prices` of the scope, for kinds that read windows of bars; rows of any dates.
 
     Returns:
-        One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too
-        short to split.
+        One result for each horizon, in the order of `horizons`; without a model if there are fewer than `min_rows` rows
+        or they cannot be split.
 
     """
     compared, names, bars = (
@@ -84,28 +83,28 @@ def train_checkpoint(
     fits = [tuple(horizons)] if learner.all_horizons else [(horizon,) for horizon in horizons]
     trained: dict[int, TrainedModel] = {}
     reference: KeptReference | None = None
-    # The longest horizon first: its rows are known for the others, too, and one reference serves them all.
-    for each in sorted(fits, key=max, reverse=True):
-        frame = rows_of(features, labels, as_of, settings, each, names)
+    # The longest horizon first: its rows are known for all horizons, so they can share its reference.
+    for fitted_horizons in sorted(fits, key=max, reverse=True):
+        frame = rows_of(features, labels, as_of, settings, fitted_horizons, names)
         if learner.bar_sessions:
             frame = frame.filter(pl.Series(learner.usable(Rows.of(frame, names, bars=bars)), dtype=pl.Boolean))
         if reference is None and len(frame) >= settings.min_rows and learner.learns and compared:
             values = learner.compared(frame, compared, bars)
             seed = seed_of(settings.seed, scope, as_of, "reference")
             reference = reference_of(frame["date"], compared, values, settings, seed)
-        given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference, bars
-        trained |= {item.horizon: item for item in _train(frame, *given)}
+        shared = as_of, settings, prediction_settings, learner, fitted_horizons, scope, names, folder, reference, bars
+        trained |= {item.horizon: item for item in _train(frame, *shared)}
     return [trained[horizon] for horizon in horizons]
 
 
 def _bars_of(
     prices: pl.DataFrame | None, as_of: date, settings: TrainingSettings, learner: Learner[Any]
 ) -> Bars | None:
-    """The bars up to `as_of` from as far back as the first training row's window reaches; None for other kinds."""
+    """The bars from the start of the first training row's window to `as_of`; None if the kind reads no bars."""
     if not learner.bar_sessions:
         return None
     if prices is None:
-        raise DatasetError(f"{learner.said} reads windows of bars, and was given no dataset prices")
+        raise DatasetError(f"{learner.said} reads windows of bars, but dataset prices was not passed")
     first = training_start(as_of, settings.window_months)
     return Bars.between(prices, first, last_session_to(as_of), learner.bar_sessions)
 
@@ -117,7 +116,7 @@ def training_start(as_of: date, window_months: int) -> date:
 
 
 def sampled_sessions(as_of: date, settings: TrainingSettings) -> NDArray[np.datetime64]:
-    """Sessions of the rows that a training at `as_of` may use, by their number in the calendar: datetime64[D]."""
+    """Sessions that a training at `as_of` samples, by their number in the calendar: datetime64[D]."""
     days = sessions(training_start(as_of, settings.window_months), as_of)
     sampled: NDArray[np.datetime64] = days[session_number(days) % settings.sample_every_sessions == 0]
     return sampled
@@ -133,7 +132,7 @@ def training_rows(
 ) -> pl.DataFrame:
     """Rows that a training at `as_of` may use: known by then, and not `unexplained`.
 
-    Sessions are sampled by their number in the calendar, so the choice is the same whatever range of months is loaded.
+    Sessions are sampled by their number in the calendar, so the sample does not depend on the range of loaded months.
 
     Returns:
         `ticker`, `date`, the features, `forward_return` and `known_at`, sorted by date and ticker.
@@ -144,9 +143,9 @@ def training_rows(
     )
     sampled = pl.col("date").is_in(pl.Series(sampled_sessions(as_of, settings), dtype=pl.Date).implode())
     wanted = known(labels).filter((pl.col("horizon") == horizon) & sampled)
-    by_then = session_number(wanted["known_at"].to_numpy()) <= cutoff
+    in_time = session_number(wanted["known_at"].to_numpy()) <= cutoff
     return (
-        wanted.filter(pl.Series(by_then, dtype=pl.Boolean))
+        wanted.filter(pl.Series(in_time, dtype=pl.Boolean))
         .select("ticker", "date", "forward_return", "known_at")
         .join(features.select("ticker", "date", *names), on=["ticker", "date"], how="inner", validate="1:1")
         .sort("date", "ticker")
@@ -161,33 +160,33 @@ def rows_of(
     horizons: tuple[int, ...],
     names: Sequence[str],
 ) -> pl.DataFrame:
-    """`training_rows` of several horizons side by side, with a target for each; known once all of them are."""
-    first, *others = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
-    if not others:
+    """`training_rows` with a target column per horizon; `known_at` is the latest of all horizons."""
+    first, *other_rows = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
+    if not other_rows:
         return first.rename({"forward_return": target_column(horizons[0])})
-    found, known_at = first.rename({"forward_return": target_column(horizons[0])}), [pl.col("known_at")]
-    for horizon, rows in zip(horizons[1:], others, strict=True):
+    joined, known_at = first.rename({"forward_return": target_column(horizons[0])}), [pl.col("known_at")]
+    for horizon, rows in zip(horizons[1:], other_rows, strict=True):
         known_at.append(pl.col(f"known_at|{horizon}"))
-        more = rows.select("ticker", "date", pl.col("forward_return").alias(target_column(horizon)), "known_at")
-        found = found.join(more, on=["ticker", "date"], how="inner", validate="1:1", suffix=f"|{horizon}")
-    return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
+        added = rows.select("ticker", "date", pl.col("forward_return").alias(target_column(horizon)), "known_at")
+        joined = joined.join(added, on=["ticker", "date"], how="inner", validate="1:1", suffix=f"|{horizon}")
+    return joined.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
 
 
 def with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings, task: Task) -> Rows:
-    """The rows as a model gets them, from the columns of their frame that are no features."""
+    """The rows with targets and outcomes, from the columns of their frame that are not features."""
     returns = [target_column(horizon) for horizon in rows.horizons]
     known = np.ascontiguousarray(outcomes.select(returns).to_numpy())
-    if task == "classification":  # no limit and no rank change whether a return is positive
-        fitted = [directions(outcomes, each, settings).to_numpy() for each in returns]
+    if task == "classification":  # neither clipping nor ranks change the sign of a return
+        fitted = [directions(outcomes, column, settings).to_numpy() for column in returns]
     elif settings.target == "raw" and settings.relative_to == "none":
         return replace(rows, targets=known)
     else:
-        fitted = [fitted_target(outcomes, each, settings) for each in returns]
+        fitted = [fitted_target(outcomes, column, settings) for column in returns]
     return replace(rows, targets=np.stack(fitted, axis=1), outcomes=known)
 
 
 def target_column(horizon: int) -> str:
-    """Column of a horizon's forward returns; no feature can have such a name."""
+    """Column of a horizon's forward returns; no feature can have this name."""
     return f"forward_return|{horizon}"
 
 
@@ -206,8 +205,8 @@ def _train(
 ) -> list[TrainedModel]:
     """One fit, for one horizon or for several."""
     dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
-    said = as_of, len(frame), frame["date"].min(), frame["known_at"].max()
-    untrained = [TrainedModel(learner.name, learner.kind, as_of, horizon, *said[1:]) for horizon in horizons]  # type: ignore[arg-type]
+    common = as_of, len(frame), frame["date"].min(), frame["known_at"].max()
+    untrained = [TrainedModel(learner.name, learner.kind, as_of, horizon, *common[1:]) for horizon in horizons]  # type: ignore[arg-type]
     if len(frame) < settings.min_rows:
         return untrained
     try:
@@ -218,15 +217,15 @@ def _train(
                 dates, known_at, np.datetime64(learner.knows_until), settings.folds, settings.embargo_sessions
             )
         )
-    except HistoryError:  # a documented outcome of a checkpoint: its status says so
+    except HistoryError:  # a documented status of a checkpoint
         return untrained
 
-    asked, outcomes = Rows.of(frame, names, horizons, bars=bars), frame.drop(names)
+    inputs, outcomes = Rows.of(frame, names, horizons, bars=bars), frame.drop(names)
 
     def rows(mask: BoolArray) -> Rows:
-        # Of these rows alone: a target compares the names of a session, and one whose label was known early, because it
-        # was delisted, may not be held against labels that were not.
-        return with_targets(asked.where(mask), outcomes.filter(pl.Series(mask)), settings, learner.task)
+        # Targets of these rows alone: a target compares the names of a session, and a name whose label was known early
+        # (it was delisted) must not be compared with labels that were not yet known.
+        return with_targets(inputs.where(mask), outcomes.filter(pl.Series(mask)), settings, learner.task)
 
     label = "_".join(map(str, horizons))
     seed = seed_of(settings.seed, scope, as_of, label)
@@ -259,7 +258,7 @@ def _train(
         "feature_importance": {
             measure: dict(zip(names, values, strict=True)) for measure, values in importances[-1].items()
         },
-        # The folds and the final fit together: what a feature is worth in one of them alone is chance.
+        # Mean over the folds and the final fit: the importance in a single fit is noisy.
         "mean_importance": {
             measure: dict(zip(names, np.mean([each[measure] for each in importances], axis=0).tolist(), strict=True))
             for measure in importances[-1]
@@ -273,13 +272,13 @@ def _train(
         "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
         **({"horizons": list(horizons)} if len(horizons) > 1 else {}),
     }
-    found_of = [
+    judgements = [
         (result, judge([tests[column] for _, tests in tested], horizon, prediction_settings, settings.embargo_sessions))
         for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
     return [
         _result(shared, [entry for entry, _ in tested], result, files, judged, [each[column] for each in drawn if each])
-        for column, (result, judged) in enumerate(found_of)
+        for column, (result, judged) in enumerate(judgements)
     ]
 
 
@@ -291,7 +290,7 @@ def _result(
     judged: Judged,
     drawn: Sequence[pl.DataFrame],
 ) -> TrainedModel:
-    """What a fit gave for one horizon."""
+    """The result of a fit for one horizon."""
     manifest = shared | {
         "horizon": untrained.horizon,
         "folds": [entry | {"metrics": asdict(each)} for entry, each in zip(folds, judged.folds, strict=True)],
@@ -310,7 +309,7 @@ def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any
 
 
 def span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
-    """How many rows, or how many of them where a mask is True, and what they reach from and to, as plain values."""
+    """Number of rows (where a mask is True) and their first and last dates, as plain values."""
     part = rows.select("date", "known_at")
     part = part if mask is None else part.filter(pl.Series(mask))
     ends = {"first_date": part["date"].min(), "last_date": part["date"].max(), "last_known_at": part["known_at"].max()}
@@ -320,6 +319,6 @@ def span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
 
 
 def seed_of(seed: int, scope: str, as_of: date, horizons: str) -> int:
-    """A seed that depends on the setting and the partition alone: 31 bits, which every library takes."""
+    """A seed that depends only on the setting and the partition: 31 bits, which every library accepts."""
     digest = hashlib.sha256(f"{seed}|{scope}|{as_of.isoformat()}|{horizons}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF

@@ -1,11 +1,11 @@
-"""Updates of a checkpoint between full trainings: what is fed, how the model before did on it, what is written.
+"""Updates of a checkpoint between full trainings: new rows, evaluation of the previous model, manifests.
 
-An update takes the rows that became known since the checkpoint before, each of them once; nothing else decides it.
-Files of models go into a folder that the caller gives, and are read by a function that it gives.
+An update depends only on the previous checkpoint and the rows that became known since, each of them used once. The
+caller provides the folder for model files and the function that reads them.
 
 References:
     Dawid (1984), Statistical theory: the prequential approach, Journal of the Royal Statistical Society A 147(2): a
-    model is judged on each part of the data before it learns from it.
+    model is evaluated on new data before it learns from them.
 
 """
 
@@ -42,11 +42,11 @@ class Stored:
     """One fit of a checkpoint that an update starts from.
 
     Attributes:
-        rows: of the dataset of checkpoints, by horizon.
-        manifests: by horizon.
+        rows: rows of the checkpoint dataset, by horizon.
+        manifests: manifests, by horizon.
         fitted: the model.
-        training: the model as it was trained, before any update.
-        training_files: of that model, name and content.
+        training: the model as trained, before any update.
+        training_files: names and contents of that model's files.
 
     """
 
@@ -58,34 +58,34 @@ class Stored:
 
     @property
     def known(self) -> date:
-        """Latest `known_at` among the rows that were there: later ones are new to it."""
-        found: date = max(row["last_known_at"] for row in self.rows.values())
-        return found
+        """Latest `known_at` among its rows: later rows are new."""
+        latest: date = max(row["last_known_at"] for row in self.rows.values())
+        return latest
 
     @property
     def first(self) -> dict[str, Any]:
-        """A manifest: what is of the fit is the same for all horizons."""
+        """The manifest of the first horizon, for values common to all horizons of the fit."""
         return self.manifests[self.fitted.horizons[0]]
 
     @property
     def fitted_through(self) -> date:
-        """Latest `known_at` among the rows that it has learned from.
+        """Latest `known_at` among the rows that it was fitted on.
 
-        At a training the rows that stopped or tuned the fit are later; the first update learns from them, too.
+        The validation rows of a training are later; the first update learns from them, too.
         """
         updated = self.first.get("updated")
-        said = updated["fitted_through"] if updated else self.first["final"]["train"]["last_known_at"]
-        return date.fromisoformat(said)
+        through = updated["fitted_through"] if updated else self.first["final"]["train"]["last_known_at"]
+        return date.fromisoformat(through)
 
     @property
     def fitted_rows(self) -> int:
-        """How many rows it has learned from."""
+        """Number of rows that it was fitted on."""
         updated = self.first.get("updated")
         return int(updated["fitted_rows"] if updated else self.first["final"]["train"]["rows"])
 
     @property
     def of_training(self) -> dict[str, Any]:
-        """Where the model as it was trained is from."""
+        """Session, file and SHA-256 of the model as trained."""
         if updated := self.first.get("updated"):
             return dict(updated["training"])
         row = self.rows[self.fitted.horizons[0]]
@@ -104,18 +104,18 @@ def stored_fits(
     read: Read,
     folder: Path,
 ) -> Iterator[Stored]:
-    """The fits of a model's checkpoint of the month before, of the horizons that are asked for.
+    """The fits of a model's checkpoint of the month before, for the given horizons.
 
     Args:
-        before: rows of the dataset of checkpoints of that month; none where nothing is stored.
-        learner: of the model.
+        before: rows of the checkpoint dataset of that month; may be empty.
+        learner: the model's learner.
         horizons: sessions from entry to exit.
-        names: columns that the model sees, in order.
-        read: gives the content of a file by its name.
-        folder: an empty one, where files are put.
+        names: input columns of the model, in order.
+        read: returns the content of a file by its name.
+        folder: an empty folder for files.
 
     Raises:
-        ModelFileError: a file is missing or not the one that was written.
+        ModelFileError: a file is missing or has changed.
         DatasetError: the model is of another kind or was trained on other features.
 
     """
@@ -131,20 +131,20 @@ def stored_fits(
             for horizon, row in rows.items()
         }
         fitted = next(iter(loaded.values())).fitted
-        if set(fitted.horizons) != set(rows):  # the settings ask for other horizons now: the next training has them
+        if set(fitted.horizons) != set(rows):  # the settings have other horizons now: left to the next training
             continue
-        found = Stored(rows, manifests, fitted, fitted, {})
-        at = str(PurePosixPath(rows[fitted.horizons[0]]["manifest_file"]).parent)
-        told = found.of_training
-        kept = f"{at}/{told['model_file']}"
-        contents = {told["model_file"]: read(kept)}
-        if PurePosixPath(kept).name == LISTING:
-            beside = PurePosixPath(told["model_file"]).parent
-            for _, each in listed(contents[told["model_file"]], kept):
-                contents[f"{beside}/{each}"] = read(f"{at}/{beside}/{each}")
+        stored = Stored(rows, manifests, fitted, fitted, {})
+        manifest_folder = str(PurePosixPath(rows[fitted.horizons[0]]["manifest_file"]).parent)
+        training = stored.of_training
+        model_file = f"{manifest_folder}/{training['model_file']}"
+        contents = {training["model_file"]: read(model_file)}
+        if PurePosixPath(model_file).name == LISTING:
+            beside = PurePosixPath(training["model_file"]).parent
+            for _, file in listed(contents[training["model_file"]], model_file):
+                contents[f"{beside}/{file}"] = read(f"{manifest_folder}/{beside}/{file}")
         (place := folder / str(number) / "training").mkdir()
-        fetch(told["model_file"], told["model_sha256"], contents.__getitem__, place)
-        yield replace(found, training=learner.read(place, fitted.horizons), training_files=contents)
+        fetch(training["model_file"], training["model_sha256"], contents.__getitem__, place)
+        yield replace(stored, training=learner.read(place, fitted.horizons), training_files=contents)
 
 
 def update_checkpoint(
@@ -158,53 +158,53 @@ def update_checkpoint(
     folder: Path,
     read: Read,
 ) -> list[TrainedModel]:
-    """Let a model learn from the rows that became known since, and judge it on them before it does.
+    """Update a model with rows that became known since its last fit, after evaluating it on unseen rows.
 
-    The rows are those that a training at `as_of` might use; of these it is fed the ones that it has not learned from,
-    and judged on the ones that `unseen` tells, whose returns share no session with those of rows that fitted, stopped
-    or tuned it. So is the model as it was trained, which shows whether updates help. Residuals, calibration, interval
-    and the reference that later rows are held against stay those of the training: they are from its folds and rows, and
-    a drift is told against the training, or many small steps would hide it.
+    Of the rows that a training at `as_of` may use, the update takes those that the model was not fitted on. It is
+    evaluated on the `unseen` ones, whose returns share no session with those of rows used for fitting, early stopping
+    or tuning; so is the model as trained, which shows whether updates help. Residuals, calibration, interval and
+    reference stay those of the training: they come from its folds and rows, and many small steps would hide a drift
+    that is not measured from the training.
 
     Args:
-        features: as of `train_checkpoint`, and so are the others.
-        labels: as there.
+        features: as in `train_checkpoint`.
+        labels: as in `train_checkpoint`.
         as_of: session of the update.
-        settings: as there.
-        learner: as there, with `updates`.
-        stored: what is updated.
-        names: as there.
-        folder: takes the files.
-        read: gives the content of a file by its name.
+        settings: as in `train_checkpoint`.
+        learner: as in `train_checkpoint`, with `updates`.
+        stored: the fit to update.
+        names: as in `train_checkpoint`.
+        folder: folder for the files.
+        read: returns the content of a file by its name.
 
     Returns:
-        One result for each horizon of the fit; where no rows became known, the model is as it was, and where there are
-        none to judge it on, there are no metrics.
+        One result for each horizon of the fit; without new rows the model is unchanged, and without unseen rows there
+        are no metrics.
 
     """
     horizons = stored.fitted.horizons
     frame = rows_of(features, labels, as_of, settings, horizons, names)
-    fed = frame.filter(pl.col("known_at") > stored.fitted_through)
+    new_rows = frame.filter(pl.col("known_at") > stored.fitted_through)
     model = stored.fitted
-    if len(fed):
-        model = learner.update(model, _given(fed, settings, learner, horizons, names), stored.fitted_rows)
+    if len(new_rows):
+        model = learner.update(model, _model_rows(new_rows, settings, learner, horizons, names), stored.fitted_rows)
     label = "_".join(map(str, horizons))
     (place := folder / f"{learner.name}-{label}").mkdir(parents=True)
     model.write(place)
     files = ModelFiles.of(place, f"model_h{label}")
     paths = dict(files.paths)
-    beside = dict(stored.training_files)
+    others = dict(stored.training_files)
     if reference := stored.first["reference"]:
-        at = PurePosixPath(stored.rows[horizons[0]]["manifest_file"]).parent
-        beside[reference["file"]] = verified("reference", read(f"{at}/{reference['file']}"), reference["sha256"])
-    for name, content in beside.items():
-        (kept := folder / f"{learner.name}-{label}-before" / name).parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(content)
-        paths.setdefault(name, kept)
+        base = PurePosixPath(stored.rows[horizons[0]]["manifest_file"]).parent
+        others[reference["file"]] = verified("reference", read(f"{base}/{reference['file']}"), reference["sha256"])
+    for name, content in others.items():
+        (target := folder / f"{learner.name}-{label}-before" / name).parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        paths.setdefault(name, target)
     files = replace(files, paths=paths)
-    through = max(stored.fitted_through, _last_known(fed) or stored.fitted_through)
-    new = unseen(frame, stored.known, settings.embargo_sessions)
-    judged = {"before": _judged(stored.fitted, new, names), "training": _judged(stored.training, new, names)}
+    through = max(stored.fitted_through, _last_known(new_rows) or stored.fitted_through)
+    tested = unseen(frame, stored.known, settings.embargo_sessions)
+    judged = {"before": _judged(stored.fitted, tested, names), "training": _judged(stored.training, tested, names)}
     importances = model.importances().items()
     results = []
     for horizon in horizons:
@@ -214,7 +214,7 @@ def update_checkpoint(
         manifest |= {
             "as_of": as_of.isoformat(),
             "model_sha256": files.sha256,
-            "feature_importance": {each: dict(zip(names, values, strict=True)) for each, values in importances},
+            "feature_importance": {measure: dict(zip(names, values, strict=True)) for measure, values in importances},
             "metrics": of_horizon["before"],
             "data": span(frame),
             "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
@@ -224,10 +224,10 @@ def update_checkpoint(
                     "as_of": stored.rows[horizon]["as_of"].isoformat(),
                     "model_sha256": stored.rows[horizon]["model_sha256"],
                 },
-                "fed": span(fed),
-                "fitted_rows": stored.fitted_rows + len(fed),
+                "fed": span(new_rows),
+                "fitted_rows": stored.fitted_rows + len(new_rows),
                 "fitted_through": through.isoformat(),
-                "judged": [*earlier, {"as_of": as_of.isoformat(), "rows": span(new)} | of_horizon],
+                "judged": [*earlier, {"as_of": as_of.isoformat(), "rows": span(tested)} | of_horizon],
             },
         }
         text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
@@ -259,68 +259,68 @@ def against_updates(
     scope: str,
     names: Sequence[str],
 ) -> dict[int, dict[str, Any]]:
-    """What updates were worth until a full training ends them: their model beside one that is trained in full.
+    """Compare an updated model with a full training on the same rows, when a full training replaces it.
 
-    A training at `as_of` has seen the rows that became known since the checkpoint before, so it cannot be judged on
-    them. So a model of the same settings is trained on the rows that the updated model could know (of the window of
-    `as_of`, thus up to a month less), and both forecast the rows that are `unseen`, and so does the training that was
-    updated, as it was.
+    The training at `as_of` uses the rows that became known since the checkpoint before, so it cannot be evaluated on
+    them. Instead a model of the same settings is trained on the rows that the updated model could know (of the window
+    of `as_of`, so up to a month less). This model, the updated one and the original training forecast the `unseen`
+    rows.
 
     Args:
-        features: as of `train_checkpoint`, and so are the others.
-        labels: as there.
+        features: as in `train_checkpoint`.
+        labels: as in `train_checkpoint`.
         as_of: session of the training.
-        settings: as there.
-        learner: as there.
-        stored: the checkpoint of the month before, updated.
-        scope: as there; part of the seed.
-        names: as there.
+        settings: as in `train_checkpoint`.
+        learner: as in `train_checkpoint`.
+        stored: the updated checkpoint of the month before.
+        scope: as in `train_checkpoint`; part of the seed.
+        names: as in `train_checkpoint`.
 
     Returns:
-        Plain values for the manifest, by horizon: metrics of `updated`, `full` and `training` over the `rows` that are
-        unseen, null where there are none; what was `judged` at each update before. `full` is also null where the rows
-        are too few to split.
+        Plain values for the manifest, by horizon: metrics of `updated`, `full` and `training` over the unseen `rows`,
+        null without any; the evaluations `judged` of earlier updates. `full` is also null if there are too few rows to
+        split.
 
     """
     horizons = stored.fitted.horizons
     frame = rows_of(features, labels, as_of, settings, horizons, names)
-    new = unseen(frame, stored.known, settings.embargo_sessions)
-    then = frame.filter(pl.col("known_at") <= stored.known)
-    found = {"updated": _judged(stored.fitted, new, names), "training": _judged(stored.training, new, names)}
-    found["full"] = dict.fromkeys(horizons)
-    if len(new) and len(then) >= settings.min_rows:
+    tested = unseen(frame, stored.known, settings.embargo_sessions)
+    known = frame.filter(pl.col("known_at") <= stored.known)
+    metrics = {"updated": _judged(stored.fitted, tested, names), "training": _judged(stored.training, tested, names)}
+    metrics["full"] = dict.fromkeys(horizons)
+    if len(tested) and len(known) >= settings.min_rows:
         try:
             fold = purged_walk_forward(
-                then["date"].to_numpy(), then["known_at"].to_numpy(), settings.folds, settings.embargo_sessions
+                known["date"].to_numpy(), known["known_at"].to_numpy(), settings.folds, settings.embargo_sessions
             )[-1]
         except HistoryError:
             pass
         else:
             train, later = (
-                _given(then.filter(pl.Series(mask)), settings, learner, horizons, names)
+                _model_rows(known.filter(pl.Series(mask)), settings, learner, horizons, names)
                 for mask in (fold.train, fold.validation)
             )
             before = stored.rows[horizons[0]]["as_of"]
             full = learner.fit(train, later, seed_of(settings.seed, scope, before, "_".join(map(str, horizons))))
-            found["full"] = _judged(full, new, names)
+            metrics["full"] = _judged(full, tested, names)
     return {
-        horizon: {name: of[horizon] for name, of in found.items()}
-        | {"rows": span(new), "judged": stored.manifests[horizon]["updated"]["judged"]}
+        horizon: {name: of[horizon] for name, of in metrics.items()}
+        | {"rows": span(tested), "judged": stored.manifests[horizon]["updated"]["judged"]}
         for horizon in horizons
     }
 
 
 def unseen(rows: pl.DataFrame, known: date, embargo_sessions: int) -> pl.DataFrame:
-    """Rows that a model may be judged on: of sessions after the last label that it knows, less the embargo.
+    """Rows for the evaluation of a model: sessions after the last label that it knows, plus the embargo.
 
-    That a label became known later is not enough. It shares most of its sessions with labels that were fed, and a model
-    that learned from these looks better on it than it is, the more so the longer the horizon: the labels of a horizon
-    that is longer than the time between two updates are none of them unseen at the next one.
+    A label that became known later is not enough: it shares most of its sessions with labels used in fitting, which
+    makes the model look better than it is, the more so the longer the horizon. If the horizon is longer than the time
+    between two updates, no label is unseen at the next update.
 
     Args:
-        rows: with `date`.
-        known: the latest `known_at` of the rows that fitted, stopped or tuned the model.
-        embargo_sessions: as of `purged_walk_forward`.
+        rows: rows with `date`.
+        known: latest `known_at` of the rows used for fitting, early stopping or tuning.
+        embargo_sessions: as in `purged_walk_forward`.
 
     References:
         López de Prado (2018), Advances in Financial Machine Learning, section 7.4.
@@ -331,7 +331,7 @@ def unseen(rows: pl.DataFrame, known: date, embargo_sessions: int) -> pl.DataFra
 
 
 def with_comparison(trained: TrainedModel, found: Mapping[str, Any] | None) -> TrainedModel:
-    """A training whose manifest tells what `against_updates` found of its horizon, where it did and there is one."""
+    """The training with the result of `against_updates` in its manifest; unchanged without result or manifest."""
     if found is None or trained.manifest is None:
         return trained
     manifest = json.loads(trained.manifest) | {"against_updates": dict(found)}
@@ -339,7 +339,7 @@ def with_comparison(trained: TrainedModel, found: Mapping[str, Any] | None) -> T
     return replace(trained, manifest=text.encode())
 
 
-def _given(
+def _model_rows(
     frame: pl.DataFrame,
     settings: TrainingSettings,
     learner: Learner[Any],
@@ -350,21 +350,21 @@ def _given(
 
 
 def _judged(model: FittedModel, rows: pl.DataFrame, names: Sequence[str]) -> dict[int, dict[str, Any] | None]:
-    """Metrics of forecasts of rows by horizon; None where there are no rows."""
+    """Metrics of the forecasts by horizon; None without rows."""
     if rows.is_empty():
         return dict.fromkeys(model.horizons)
-    found, outcomes = model.predict(Rows.of(rows, names)), rows.drop(names)
+    forecasts, outcomes = model.predict(Rows.of(rows, names)), rows.drop(names)
     return {
-        horizon: asdict(evaluate(fold_forecasts(outcomes, target_column(horizon), found, column), horizon))
+        horizon: asdict(evaluate(fold_forecasts(outcomes, target_column(horizon), forecasts, column), horizon))
         for column, horizon in enumerate(model.horizons)
     }
 
 
 def _last_known(rows: pl.DataFrame) -> date | None:
-    found: date | None = rows["known_at"].max()  # type: ignore[assignment]
-    return found
+    latest: date | None = rows["known_at"].max()  # type: ignore[assignment]
+    return latest
 
 
 def _within(name: str, beside: str) -> str:
-    """A file's name below the folder of another."""
+    """A file's name relative to the folder of another file."""
     return str(PurePosixPath(name).relative_to(PurePosixPath(beside).parent))

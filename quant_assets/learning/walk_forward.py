@@ -1,4 +1,4 @@
-"""One model judged by walk-forward over a panel and fitted once more on all of it: what `quant train` computes."""
+"""Walk-forward evaluation of one model over a panel, and a final fit on all of it: what `quant train` computes."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from quant_assets.learning.splits import BoolArray, Fold
 from quant_assets.market.calendar import session_number
 from quant_assets.settings.domain import PredictionSettings
 
-#: Share of the sessions before a test window by which a fit is stopped; it is not fitted on.
+#: Share of the sessions before a test window that serves early stopping; the model is not fitted on it.
 _STOPPED_BY = 0.1
 
 _METRICS = ("rmse", "mae", "r2", "direction_accuracy")
@@ -25,32 +25,32 @@ _METRICS = ("rmse", "mae", "r2", "direction_accuracy")
 
 @dataclass(frozen=True)
 class WalkForwardResult:
-    """What a walk-forward gave.
+    """Result of a walk-forward evaluation.
 
     Attributes:
-        model: fitted on all rows but those that it is stopped by.
-        fold_metrics: of each fold, as plain values.
+        model: fitted on all rows except those of early stopping.
+        fold_metrics: metrics of each fold, as plain values.
         importances: `feature, importance`: mean over the folds of the kind's first measure, descending.
-        told: what the test windows say of forecasts: `residuals`, `calibration`, `interval`, and how these held
-            (`out_of_fold.judge`); for a manifest.
+        entries: `residuals`, `calibration`, `interval` of the test windows and how well these held
+            (`out_of_fold.judge`), for a manifest.
 
     """
 
     model: FittedModel
     fold_metrics: list[dict[str, Any]]
     importances: pl.DataFrame
-    told: dict[str, Any]
+    entries: dict[str, Any]
 
     @property
     def overall_metrics(self) -> dict[str, float | int | None]:
-        """Mean and standard deviation (of the population) of each metric over the folds, and how many rows."""
-        found: dict[str, float | int | None] = {}
+        """Mean and standard deviation (of the population) of each metric over the folds, and the number of rows."""
+        metrics: dict[str, float | int | None] = {}
         for name in _METRICS:
             values = [fold[name] for fold in self.fold_metrics if fold[name] is not None]
-            found[f"{name}_mean"] = float(np.mean(values)) if values else None
-            found[f"{name}_std"] = float(np.std(values)) if values else None
+            metrics[f"{name}_mean"] = float(np.mean(values)) if values else None
+            metrics[f"{name}_std"] = float(np.std(values)) if values else None
         rows = sum(fold["n_samples"] for fold in self.fold_metrics)
-        return found | {"n_folds": len(self.fold_metrics), "n_total_samples": rows}
+        return metrics | {"n_folds": len(self.fold_metrics), "n_total_samples": rows}
 
 
 def walk_forward(
@@ -65,36 +65,36 @@ def walk_forward(
     embargo_sessions: int = 2,
     seed: int = 42,
 ) -> WalkForwardResult:
-    """Fit before each of several test windows, judge on it, and fit once more on everything.
+    """Fit before each of several test windows, evaluate on it, and fit once more on everything.
 
-    The last `test_size` of the sessions are cut into `n_splits` windows that follow each other. A row serves a window,
-    whatever its ticker, where its label was known before the window's first session less the embargo; the last tenth of
-    the sessions that are left stops the fit, purged in the same way.
+    The last `test_size` of the sessions are cut into `n_splits` consecutive windows. A row of any ticker is used for a
+    window if its label was known before the window's first session less the embargo. Of the sessions before a window
+    the last tenth serves early stopping, purged in the same way.
 
     Args:
-        rows: `ticker`, `date`, `known_at`, `forward_return` and the features, each ticker once a session.
+        rows: `ticker`, `date`, `known_at`, `forward_return` and the features, one row per ticker and session.
         learner: the kind of model and its parameters.
-        horizon: sessions ahead that `forward_return` is of.
-        names: the columns that the model sees, in order.
+        horizon: of `forward_return`, in sessions.
+        names: the feature columns of the model, in order.
         settings: buckets of the residuals, calibration and coverage.
-        n_splits: test windows.
-        test_size: share of the sessions that are tested.
-        embargo_sessions: sessions left free between the last label used and what it is used for.
+        n_splits: number of test windows.
+        test_size: share of the sessions in test windows.
+        embargo_sessions: sessions between the last label used and the rows it is used for.
         seed: of every random draw.
 
     Raises:
-        HistoryError: a window would be left without rows to fit on, to stop by, or to test.
+        HistoryError: a window has no rows for fitting, early stopping or testing.
 
     """
     rows = rows.sort("date", "ticker")
-    given = Rows.of(rows, names, (horizon,), ("forward_return",))
+    model_rows = Rows.of(rows, names, (horizon,), ("forward_return",))
     *folds, last = _folds(rows, n_splits, test_size, embargo_sessions)
     metrics, importances, tests = list[dict[str, Any]](), list[list[float]](), list[pl.DataFrame]()
     for number, fold in enumerate(folds):
-        model = learner.fit(given.where(fold.train), given.where(fold.validation), seed)
-        part, found = rows.filter(pl.Series(fold.test)), model.predict(given.where(fold.test))
+        model = learner.fit(model_rows.where(fold.train), model_rows.where(fold.validation), seed)
+        part, forecasts = rows.filter(pl.Series(fold.test)), model.predict(model_rows.where(fold.test))
         test, used = (
-            fold_forecasts(part, "forward_return", found, 0),
+            fold_forecasts(part, "forward_return", forecasts, 0),
             rows.filter(pl.Series(fold.train | fold.validation)),
         )
         tests.append(test)
@@ -108,10 +108,10 @@ def walk_forward(
             importances.append(next(iter(measures.values())))
     judged = judge(tests, horizon, settings, embargo_sessions)
     return WalkForwardResult(
-        learner.fit(given.where(last.train), given.where(last.validation), seed),
+        learner.fit(model_rows.where(last.train), model_rows.where(last.validation), seed),
         [
-            {name: getattr(of, name) for name in _METRICS} | beside
-            for of, beside in zip(judged.folds, metrics, strict=True)
+            {name: getattr(fold_metrics, name) for name in _METRICS} | spans
+            for fold_metrics, spans in zip(judged.folds, metrics, strict=True)
         ],
         pl.DataFrame(
             list(zip(names, np.mean(importances, axis=0).tolist(), strict=True)) if importances else [],
@@ -123,7 +123,7 @@ def walk_forward(
 
 
 def _folds(rows: pl.DataFrame, n_splits: int, test_size: float, embargo: int) -> list[Fold]:
-    """The folds, and one without a test for the model that is kept."""
+    """The folds, and a last one without a test for the final model."""
     if rows.is_empty():
         raise HistoryError("no row has features and a known label; choose other tickers or a longer span")
     number, known = session_number(rows["date"].to_numpy()), session_number(rows["known_at"].to_numpy())
@@ -134,8 +134,8 @@ def _folds(rows: pl.DataFrame, n_splits: int, test_size: float, embargo: int) ->
     folds = [
         _fold(number, known, low, (number >= low) & (number < high), embargo) for low, high in pairwise(edges.tolist())
     ]
-    for each in folds:
-        if not (each.train.any() and each.validation.any() and each.test.any()):
+    for fold in folds:
+        if not (fold.train.any() and fold.validation.any() and fold.test.any()):
             raise HistoryError(
                 f"{_ends(rows)} is too short for {n_splits} windows of the last "
                 f"{test_size:.0%} with an embargo of {embargo} sessions; choose a longer span or fewer windows"
@@ -148,7 +148,7 @@ def _ends(rows: pl.DataFrame) -> str:
 
 
 def _fold(number: Any, known: Any, start: int, test: BoolArray, embargo: int) -> Fold:
-    """Rows that are known before a window, of which the last sessions stop the fit."""
+    """Rows known before a window; their last sessions serve early stopping."""
     usable = known < start - embargo
     if not usable.any():
         return Fold(usable, usable, test)

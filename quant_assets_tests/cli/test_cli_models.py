@@ -117,7 +117,7 @@ def test_a_version_is_named_by_its_content_and_never_changes(
     for each in (said, other):
         assert f"registered {each}: kind lightgbm, signed\n" in outcome.out
     monkeypatch.setenv("QUANT_MODEL_KEY", "another")
-    assert "changed after it had been signed" in quant("models", "show", other).err
+    assert "changed after signing" in quant("models", "show", other).err
     monkeypatch.delenv("QUANT_MODEL_KEY")
     assert "signed, not checked" in quant("models", "show", other).out
     path = files(storage, other) / "manifest.json"
@@ -154,7 +154,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
 def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quant, storage: Path) -> None:
     profile = profile_at(storage)
     unknown = quant("models", "promote", "lightgbm", "-s", SECTOR)
-    assert (unknown.status, "no linear baseline to hold it against" in unknown.err) == (1, True)
+    assert (unknown.status, "no linear baseline to compare with" in unknown.err) == (1, True)
     with_baseline(storage, 0.01)
     refused = quant("models", "promote", "lightgbm", "-s", SECTOR)
     assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
@@ -261,7 +261,7 @@ def test_what_is_registered_has_a_plain_name_and_is_what_its_listing_names(
     away = gone.rename(tmp_path / "away")
     missing = quant("models", "register", *given)
     assert (missing.status, "fill.json is not there, SHA256SUMS lists it" in missing.err) == (1, True), missing.err
-    with pytest.raises(MissingModelError, match="is not there"):
+    with pytest.raises(MissingModelError, match="is missing"):
         ModelVersions(profile_at(storage).store).register(
             "mine",
             {"SHA256SUMS": (folder / "SHA256SUMS").read_bytes()},
@@ -287,7 +287,7 @@ def test_a_version_that_cannot_be_read_is_a_line_of_the_list(quant: Quant, stora
     (files(storage, said) / "manifest.json").write_text("{")
     outcome = quant("models", "list")
     assert (outcome.status, outcome.err) == (0, "")
-    assert f"registered {said}: not usable: manifest of model {said} is no manifest" in outcome.out
+    assert f"registered {said}: not usable: manifest of model {said} is not a manifest" in outcome.out
     assert f"registered {other}: kind lightgbm" in outcome.out
 
 
@@ -338,7 +338,7 @@ def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage
         (("promote", "none@0", "-s", SECTOR), "model none@0 is not registered"),
         (("register", "mine"), "register needs --path FILE --kind KIND"),
         (("register", "mine", "--path", str(storage / "none.txt"), *OF_FILE), "is not there"),
-        (("register", "mine", "--path", __file__, *OF_FILE), "format '.py' is not on the list"),
+        (("register", "mine", "--path", __file__, *OF_FILE), "format '.py' is unknown"),
     ):
         refused = quant("models", *arguments)
         assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1), refused.err

@@ -181,7 +181,7 @@ def test_another_content_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     wrong = settings(path, format="pickle", trusted_types=(own,), sha256="0" * 64)
     with pytest.raises(DatasetError, match=r"model it of kind external: .* has SHA-256 .* it was not opened: restore"):
         ExternalLearner("it", wrong).fit(rows, rows, 1)
-    with pytest.raises(DatasetError, match=r"names .*leave_a_mark, which is none of trusted_types; nothing of it was"):
+    with pytest.raises(DatasetError, match=r"names .*leave_a_mark, which is not in trusted_types; nothing was"):
         ExternalLearner("it", settings(path, format="pickle")).fit(rows, rows, 1)
     assert MARK == []
     with pytest.raises(DatasetError, match="str has no predict"):
@@ -226,7 +226,7 @@ def test_a_truncated_or_foreign_file_is_named(format_: str, tmp_path: Path) -> N
             ExternalLearner("it", settings(path, format=format_)).fit(rows, rows, 1)
     learner = ExternalLearner("it", settings(path, format=format_))
     path.unlink()
-    with pytest.raises(DatasetError, match=r"theirs cannot be read \(No such file.*mend models\.it\.parameters\.path"):
+    with pytest.raises(DatasetError, match=r"theirs cannot be read \(No such file.*fix models\.it\.parameters\.path"):
         learner.fit(rows, rows, 1)
 
 
@@ -253,7 +253,7 @@ def test_layers_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         path.write_bytes(save({name: each for name, each in (good | changed).items() if each is not None}))
         refused(rows, path, "the tensors are .*; they must be pairs of weight", format="safetensors", activation="relu")
     path.write_bytes(save(good))
-    refused(rows, path, "the file has 2 layers, parameters.activation is None; name what", format="safetensors")
+    refused(rows, path, "the file has 2 layers, parameters.activation is None; set it", format="safetensors")
     model = ExternalLearner("it", settings(path, format="safetensors", activation="relu")).fit(rows, rows, 1)
     inner = np.maximum(inputs(rows) @ good["2.weight"].T + good["2.bias"], 0)
     expected = inner @ good["10.weight"].T + good["10.bias"]
@@ -269,11 +269,11 @@ def test_a_state_dict_calls_nothing_and_holds_tensors_alone(tmp_path: Path) -> N
     path, rows = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,)))
     MARK.clear()
     torch.save({"weight": Payload()}, path)
-    refused(rows, path, "is no state dict of torch that holds tensors alone", format="state_dict")
+    refused(rows, path, "is not a readable torch state dict with only tensors", format="state_dict")
     torch.save(torch.nn.Linear(2, 1), path)
-    refused(rows, path, "is no state dict of torch that holds tensors alone", format="state_dict")
+    refused(rows, path, "is not a readable torch state dict with only tensors", format="state_dict")
     torch.save({"weight": torch.ones(1, 2), "bias": 3}, path)
-    refused(rows, path, "is no state dict of tensors", format="state_dict")
+    refused(rows, path, "is not a state dict of tensors", format="state_dict")
     assert MARK == []
 
 
@@ -284,7 +284,7 @@ def test_an_unknown_type_of_a_skops_file_is_trusted_by_name_alone(tmp_path: Path
     path, rows = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,)))
     path.write_bytes(skops.io.dumps(Constant()))
     own = f"{__name__}.Constant"
-    refused(rows, path, rf"the skops file names {own}, which are none of trusted_types; nothing of", format="skops")
+    refused(rows, path, rf"the skops file names {own}, which are not in trusted_types; nothing", format="skops")
     learner = ExternalLearner("it", settings(path, format="skops", trusted_types=(own,)))
     assert set(learner.fit(rows, rows, 1).predict(rows).mean[:, 0]) == {0.25}
 
@@ -306,7 +306,7 @@ def test_a_graph_of_another_form_or_with_tensors_elsewhere_is_refused(
     path.write_bytes(onnx_line(np.ones(3), 0.0).SerializeToString())
     refused(rows, path, r"the file has 3 inputs, parameters\.features are 2", format="onnx")
     path.write_bytes(onnx_line(np.ones(2), 0.0, outputs=2).SerializeToString())
-    with pytest.raises(DatasetError, match="model it of kind external: it gave 2 values for a row; it must give one"):
+    with pytest.raises(DatasetError, match="kind external: it returned 2 values for a row; it must return one"):
         ExternalLearner("it", settings(path, format="onnx")).fit(rows, rows, 1).predict(rows)
     two = onnx_line(np.ones(2), 0.0)
     two.graph.output.append(onnx.helper.make_tensor_value_info("xb", onnx.TensorProto.DOUBLE, ["rows", 1]))
@@ -316,7 +316,7 @@ def test_a_graph_of_another_form_or_with_tensors_elsewhere_is_refused(
     model = onnx_line(np.ones(2), 0.0)
     onnx.save(model, path, save_as_external_data=True, location="beside", size_threshold=0)
     assert (tmp_path / "beside").exists()
-    refused(rows, path, r"is no ONNX model that can be read \(.*External data path", format="onnx")
+    refused(rows, path, r"is not a readable ONNX model \(.*External data path", format="onnx")
 
 
 def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,14 +351,14 @@ def test_other_inputs_are_listed(tmp_path: Path) -> None:
     [
         ({"format": "joblib"}, r"parameters\.format is not valid"),
         ({"sha256": "abc"}, r"parameters\.sha256 is not valid"),
-        ({"trusted_types": ("sklearn.*",)}, "patterns trust what nobody has looked at"),
+        ({"trusted_types": ("sklearn.*",)}, "patterns are not allowed"),
     ],
 )
 def test_settings_that_trust_too_much_are_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "theirs").write_bytes(b"")
     with pytest.raises(SettingsError, match=message):
         ExternalLearner("it", settings(tmp_path / "theirs", **({"format": "pickle"} | changed)))
-    with pytest.raises(SettingsError, match="task_type is classification; kind external does regression"):
+    with pytest.raises(SettingsError, match="task_type is classification; kind external supports regression"):
         ExternalLearner("it", settings(tmp_path / "theirs", format="pickle"), "classification")
 
 

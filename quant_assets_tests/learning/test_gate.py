@@ -98,8 +98,8 @@ def test_what_is_not_trained_or_has_no_baseline_is_not_promoted() -> None:
     assert promoted(frame) == beaten(found) == suspected(found, SETTINGS) == []
     assert gated(frame.clear(), SETTINGS, ()).is_empty()
     assert against(found, SETTINGS) == [
-        "it 2024-03-28 trees, 5 sessions: no linear baseline to hold it against",
-        "it 2024-03-28 trees, 20 sessions: no linear baseline to hold it against",
+        "it 2024-03-28 trees, 5 sessions: no linear baseline to compare with",
+        "it 2024-03-28 trees, 20 sessions: no linear baseline to compare with",
     ]
 
 

@@ -61,6 +61,6 @@ def test_nothing_is_written_outside_the_folder(tmp_path: Path, name: str) -> Non
     (folder := tmp_path / "fetched").mkdir()
     said = name.format(folder=tmp_path)
     listing = f"{sha256(b'out')}  {said}\n".encode()
-    with pytest.raises(ModelFileError, match="no SHA-256 and name of a file below its folder"):
+    with pytest.raises(ModelFileError, match="not a SHA-256 and a file name below its folder"):
         fetch(f"m/{LISTING}", sha256(listing), lambda each: listing if each.endswith(LISTING) else b"out", folder)
     assert [path.name for path in tmp_path.rglob("*")] == ["fetched"]

@@ -55,7 +55,7 @@ def test_a_kind_is_a_file_and_found_without_its_library() -> None:
         ({"xgboost": {"task_type": "ranking"}}, r"models\.xgboost\.task_type .*regression"),
         (
             {"mine": {"kind": OWN, "task_type": "classification"}},
-            r"models\.mine\.task_type .* kind ridge does regression",
+            r"models\.mine\.task_type .* kind ridge supports regression",
         ),
         ({"lightgbm": {"parameters": {"num_trees": 0}}}, r"models\.lightgbm\.parameters\.num_trees is not valid"),
     ],

@@ -86,7 +86,7 @@ def test_what_is_in_the_rows_is_learned(learner: Learner[Any], model: FittedMode
         assert np.abs(chances[..., 1].mean() - risen.mean()) < 0.05
         assert ((chances[..., 1] > 0.5) == risen).mean() > 0.7
     else:
-        with pytest.raises(DatasetError, match=f"model here of kind {learner.kind} states no probabilities"):
+        with pytest.raises(DatasetError, match=f"model here of kind {learner.kind} has no probabilities"):
             model.predict_proba(later)
     for values in model.importances().values():
         carries, *_, never = values
@@ -258,7 +258,7 @@ def test_a_checkpoint_loads_and_its_features_and_kind_are_compared(
         load[0](model.features[::-1], manifest_sha256=sha256(contents["manifest"]))
     with pytest.raises(DatasetError, match=f"kind {learner.kind}: .* its 4 features: they have .* in another order"):
         model.predict(replace(rows, features=rows.features[::-1]))
-    with pytest.raises(DatasetError, match=r"they lack carries, never and have beside them one, two$"):
+    with pytest.raises(DatasetError, match=r"they lack carries, never and have in addition one, two$"):
         model.predict(replace(rows, features=("one", *rows.features[1:3], "two")))
 
 

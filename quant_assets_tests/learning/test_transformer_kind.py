@@ -140,7 +140,7 @@ def test_rows_without_a_whole_window_are_not_usable_and_never_padded(model: Fitt
     with pytest.raises(DatasetError, match=r"T0[34] has no window of 16 sessions up to 2021"):
         model.predict(asked)
     assert np.isfinite(model.predict(asked.where(usable)).mean).all()
-    with pytest.raises(DatasetError, match=r"these rows have none; pass Rows\.bars"):
+    with pytest.raises(DatasetError, match=r"the rows have no bars; pass Rows\.bars"):
         model.predict(replace(asked, bars=None))
 
 
@@ -151,12 +151,12 @@ def test_a_session_that_it_knows_is_not_forecast(
     validated = parts[1].dates.max().item()
     assert model.about.trained_through > validated, "outcomes of the last rows are known later than these"
     for known in parts[:2]:
-        with pytest.raises(HistoryError, match=f"that knows sessions through {model.about.trained_through}"):
+        with pytest.raises(HistoryError, match=f"the network knows sessions through {model.about.trained_through}"):
             model.predict(known)
     model.write(tmp_path)
     about = json.loads((tmp_path / "transformer.json").read_text())
     (tmp_path / "transformer.json").write_text(json.dumps(about | {"stage": "encoder"}))
-    with pytest.raises(DatasetError, match="only what was fine-tuned forecasts"):
+    with pytest.raises(DatasetError, match="not of stage fine_tuned for"):
         Transformer("t").read(tmp_path, (5, 20))
 
 
@@ -178,7 +178,7 @@ def test_what_became_known_last_is_the_last_session_that_it_knows(parts: tuple[R
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"), [({"stok": 1.0}, "stok"), ({"stock": -1.0}, "stock"), ({"stock": 0.0}, "no task has one")]
+    ("weights", "said"), [({"stok": 1.0}, "stok"), ({"stock": -1.0}, "stock"), ({"stock": 0.0}, "no task has a weight")]
 )
 def test_a_task_that_there_is_not_and_weights_that_are_none_are_settings_errors(
     weights: dict[str, float], said: str
@@ -265,7 +265,7 @@ def test_another_shape_or_a_changed_file_is_refused(
     Path(given.path).write_bytes(b"else")
     with pytest.raises(ModelFileError, match="nothing was read"):
         Transformer("t", SMALL).beginning_from(given).fit(parts[0], parts[1], 3)
-    with pytest.raises(SettingsError, match="no multiple of num_heads"):
+    with pytest.raises(SettingsError, match="not a multiple of num_heads"):
         Transformer("t", {"hidden_size": 30, "num_heads": 4})
 
 
@@ -278,7 +278,7 @@ def test_a_killed_fit_goes_on_under_the_digest_of_what_decides_it(
         learner.fit(parts[0], parts[1], 3)
         assert len(list(tmp_path.iterdir())) == 1
         again = learner.fit(parts[0], parts[1], 3)
-        assert any("goes on after epoch" in line for line in lines)
+        assert any("resumes after epoch" in line for line in lines)
         learner.fit(parts[0], parts[1], 4)
         other = replace(parts[0], targets=parts[0].targets + 1e-3 * parts[0].targets ** 2)
         learner.fit(other, parts[1], 3)

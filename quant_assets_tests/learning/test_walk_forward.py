@@ -92,14 +92,14 @@ def test_calibration_and_interval_are_those_of_the_windows(rows: pl.DataFrame) -
     outcome = np.concatenate([test.targets[:, 0] for test in seen.tests[:3]])
     prediction, settings = np.concatenate(of_window), PredictionSettings()
     residuals = ResidualBuckets.fit(prediction, outcome, settings.buckets, settings.min_bucket_rows)
-    assert found.told["residuals"] == residuals.to_manifest()
+    assert found.entries["residuals"] == residuals.to_manifest()
     std = residuals.std_of(prediction)
     interval = Interval.fit(prediction, std, outcome, settings.interval_coverage)
-    assert found.told["interval"] == interval.to_manifest()
-    assert found.told["calibration"]["rows"] == len(outcome) == found.overall_metrics["n_total_samples"]
-    assert found.told["calibration"]["slope"] != 1
-    assert 0.8 < found.told["measured_coverage"]["share"] < 1
-    assert found.told["measured_coverage"]["rows"] == sum(len(test) for test in seen.tests[1:3])
+    assert found.entries["interval"] == interval.to_manifest()
+    assert found.entries["calibration"]["rows"] == len(outcome) == found.overall_metrics["n_total_samples"]
+    assert found.entries["calibration"]["slope"] != 1
+    assert 0.8 < found.entries["measured_coverage"]["share"] < 1
+    assert found.entries["measured_coverage"]["rows"] == sum(len(test) for test in seen.tests[1:3])
 
 
 def test_the_order_of_the_rows_is_of_no_matter(rows: pl.DataFrame) -> None:

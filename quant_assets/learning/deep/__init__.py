@@ -1,1 +1,1 @@
-"""Training of deep models of any kind: the one way in which the platform uses Lightning. No network of any one kind."""
+"""Training of deep models of any kind with Lightning. No network of a particular kind."""

@@ -1,8 +1,8 @@
 """A fit by Lightning that can be killed at any moment: run again, it ends with the same weights.
 
-All randomness follows from seed, epoch and rank, and what a state holds is what the next epoch depends on: weights,
-optimiser, schedule, losses so far. So an epoch that is computed again, after a kill, gives what it gave before, on the
-same machine. On the CPU that is so to the bit.
+All random numbers depend on seed, epoch and rank, and a state holds everything on which the next epoch depends:
+weights, optimiser, schedule, losses so far. So an epoch that is repeated after a kill has the same result on the same
+machine, on the CPU bit by bit.
 """
 
 import logging
@@ -31,7 +31,7 @@ M = TypeVar("M", bound=DeepModule)
 
 @dataclass(frozen=True)
 class Epoch:
-    """Losses of an epoch: means over the units."""
+    """Mean losses of an epoch over the units."""
 
     training: float
     validation: float
@@ -42,9 +42,9 @@ class Fitted(Generic[M]):
     """A fitted network.
 
     Attributes:
-        module: with the weights of the best epoch, on the CPU.
-        history: of every epoch.
-        best: number of the best one, from 0.
+        module: the network with the weights of the best epoch, on the CPU.
+        history: losses of all epochs.
+        best: number of the best epoch, from 0.
 
     """
 
@@ -62,55 +62,60 @@ def fit(
     folder: Path,
     said: str = "training",
 ) -> Fitted[M]:
-    """Fit a network until its validation loss no longer improves; go on where an earlier call of the same was killed.
+    """Fit a network until its validation loss no longer improves; resume an earlier call that was killed.
 
     Args:
-        build: gives the network, its weights drawn from torch's default generator.
-        training: units to fit on.
-        validation: units to stop by.
-        parameters: how.
-        seed: of every random draw.
-        folder: of the states; of this very training.
-        said: what is trained, for progress.
+        build: returns the network, with weights drawn from torch's default generator.
+        training: training units.
+        validation: units for early stopping.
+        parameters: parameters of the training.
+        seed: seed of every random draw.
+        folder: folder of the states of this training only.
+        said: name of the training, for progress messages.
 
     Raises:
-        DatasetError: there is no unit, or the loss is not finite.
-        CheckpointError: a state could not be saved, or two would not fit into the budget, which is said at once.
+        DatasetError: there are no units, or the loss is not finite.
+        CheckpointError: a state could not be saved, or two do not fit into the budget (checked before the fit).
 
     """
     if not len(training) or not len(validation):
-        raise DatasetError(f"{said}: no unit to {'fit on' if not len(training) else 'stop by'}; train on more sessions")
+        raise DatasetError(
+            f"{said}: no {'training' if not len(training) else 'validation'} units; train on more sessions"
+        )
     tell, rank, processes = place().tell, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     states = States(folder, parameters.checkpoint_mib, tell if rank == 0 else lambda _: None)
     with _settled(parameters, seed):
         module = build()
         module.parameters_of_training = parameters
         states.refuse_beyond_budget(_size(module))
-        found = states.newest()
-        progress = _Progress(states, parameters, seed, rank, tell, said, found)
-        if found is not None:
-            module.load_state_dict(found["weights"])
-            module.resumed = found
-            progress.line(f"{said}: goes on after epoch {found['epoch'] + 1}")
+        resumed = states.newest()
+        progress = _Progress(states, parameters, seed, rank, tell, said, resumed)
+        if resumed is not None:
+            module.load_state_dict(resumed["weights"])
+            module.resumed = resumed
+            progress.line(f"{said}: resumes after epoch {resumed['epoch'] + 1}")
         if not progress.done:
             epochs = parameters.max_epochs - len(progress.history)
 
             def in_order() -> Any:
                 return order(len(training), seed, progress.epoch)
 
-            fed = Shares(training, parameters.batch_units, rank, processes, in_order)
-            held = Shares(validation, parameters.batch_units, rank, processes)
-            module.steps = parameters.max_epochs * len(fed)
+            train_steps = Shares(training, parameters.batch_units, rank, processes, in_order)
+            validation_steps = Shares(validation, parameters.batch_units, rank, processes)
+            module.steps = parameters.max_epochs * len(train_steps)
             trainer = _trainer(parameters, processes, epochs, folder, progress)
             progress.line(f"{said}: {len(training)} units, on {_device(trainer)}, {trainer.precision}")
-            # Not torch's generator for the loaders' own seeds: it would move on with every epoch.
-            fed_by, held_by = (DataLoader(each, batch_size=None, generator=torch.Generator()) for each in (fed, held))
-            trainer.fit(module, fed_by, held_by)
+            # Own generators for the seeds of the loaders: torch's generator would advance with every epoch.
+            loaders = [
+                DataLoader(steps, batch_size=None, generator=torch.Generator())
+                for steps in (train_steps, validation_steps)
+            ]
+            trainer.fit(module, *loaders)
         if processes > 1 and torch.distributed.is_initialized():
             torch.distributed.barrier()
         best = states.newest()
     if best is None:
-        raise DatasetError(f"{said}: the state of the best epoch is gone from {folder}; train again")
+        raise DatasetError(f"{said}: the state of the best epoch is missing in {folder}; train again")
     module = module.cpu()
     module.resumed = None
     module.load_state_dict(best["weights"])
@@ -120,7 +125,7 @@ def fit(
 
 
 class _Progress(Callback):
-    """What happens between two epochs: seeds, the state that is kept, whether to stop, what is told."""
+    """Actions between epochs: seeds, saved states, early stopping, progress messages."""
 
     def __init__(
         self,
@@ -130,59 +135,59 @@ class _Progress(Callback):
         rank: int,
         tell: Tell,
         said: str,
-        found: dict[str, Any] | None,
+        state: dict[str, Any] | None,
     ) -> None:
         self._states, self._parameters, self._seed, self._rank = states, parameters, seed, rank
         self._tell, self._said = tell, said
-        self.history = self.of(found) if found else list[Epoch]()
+        self.history = self.of(state) if state else list[Epoch]()
 
     @staticmethod
     def of(state: dict[str, Any]) -> list[Epoch]:
-        """The history that a state holds."""
-        return [Epoch(*each) for each in state["history"]]
+        """The history in a state."""
+        return [Epoch(*losses) for losses in state["history"]]
 
     @property
     def epoch(self) -> int:
-        """The epoch that is computed, or would be next."""
+        """Number of the current or next epoch."""
         return len(self.history)
 
     @property
     def best(self) -> int:
         """The last epoch that improved."""
         best = 0
-        for number, each in enumerate(self.history):
-            if each.validation < self.history[best].validation - self._parameters.min_improvement:
+        for number, epoch in enumerate(self.history):
+            if epoch.validation < self.history[best].validation - self._parameters.min_improvement:
                 best = number
         return best
 
     @property
     def done(self) -> bool:
-        """Whether no epoch is to follow."""
+        """Whether the training has ended."""
         waited = bool(self.history) and len(self.history) - 1 - self.best >= self._parameters.patience
         return waited or len(self.history) >= self._parameters.max_epochs
 
     def line(self, text: str) -> None:
-        """Tell, from the first process alone."""
+        """Send a message, in the first process only."""
         if self._rank == 0:
             self._tell(text)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """All random draws of an epoch follow from its number; those by unit (`DeepModule.drawn`) not from the rank."""
+        """Seed the epoch by its number; draws by unit (`DeepModule.drawn`) do not depend on the rank."""
         torch.manual_seed(_mixed(self._seed, self.epoch, self._rank))
         _module(module).draws = _generator(_mixed(self._seed, self.epoch, 0), module.device)
 
     def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """The same draws for every epoch, so that their losses differ by the weights alone."""
+        """Use the same draws in every epoch, so that validation losses differ only by the weights."""
         _module(module).draws = _generator(_mixed(self._seed, -1, 0), module.device)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """After the validation: keep the state where it improved, and stop where it does not any more."""
+        """After the validation: save the state if it improved, and stop early if it no longer does."""
         fitted = _module(module)
         now = Epoch(fitted.training_loss, fitted.validation_loss)
         if not (math.isfinite(now.training) and math.isfinite(now.validation)):
             raise DatasetError(
                 f"{self._said}: the loss of epoch {self.epoch + 1} is not finite ({now.training}, {now.validation}): "
-                "lower learning_rate, or look for values without bounds among the inputs"
+                "lower learning_rate, or look for unbounded values in the inputs"
             )
         self.history.append(now)
         number = len(self.history) - 1
@@ -192,7 +197,7 @@ class _Progress(Callback):
                 "weights": module.state_dict(),
                 "optimiser": trainer.optimizers[0].state_dict(),
                 "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
-                "history": [[each.training, each.validation] for each in self.history],
+                "history": [[epoch.training, epoch.validation] for epoch in self.history],
             }
             self._states.save(state, number, now.validation)
         better = ", better" if self.best == number else ""
@@ -202,7 +207,7 @@ class _Progress(Callback):
 
 def _module(module: LightningModule) -> DeepModule:
     if not isinstance(module, DeepModule):
-        raise TypeError(f"{type(module).__name__} is no DeepModule")
+        raise TypeError(f"{type(module).__name__} is not a DeepModule")
     return module
 
 
@@ -211,14 +216,14 @@ def _generator(seed: int, device: torch.device) -> torch.Generator:
 
 
 def _size(module: DeepModule) -> int:
-    """Bytes of a state's tensors: the weights, and AdamW's two means of each that is fitted."""
-    kept: int = sum(each.nbytes for each in module.state_dict().values())
-    fitted: int = sum(each.nbytes for each in module.parameters() if each.requires_grad)
-    return kept + 2 * fitted
+    """Bytes of a state's tensors: the weights, and AdamW's two moments of each trained weight."""
+    weights: int = sum(tensor.nbytes for tensor in module.state_dict().values())
+    trained: int = sum(tensor.nbytes for tensor in module.parameters() if tensor.requires_grad)
+    return weights + 2 * trained
 
 
 def _mixed(seed: int, epoch: int, rank: int) -> int:
-    """A seed of 63 bits for an epoch and a process."""
+    """A 63-bit seed for an epoch and a process."""
     return ((seed * 1_000_003 + epoch) * 1_009 + rank) & 0x7FFF_FFFF_FFFF_FFFF
 
 
@@ -241,7 +246,7 @@ def _trainer(parameters: DeepParameters, processes: int, epochs: int, folder: Pa
         gradient_clip_val=parameters.clip or None,
         callbacks=[progress],
         default_root_dir=folder,
-        # Nothing of Lightning's own beside the fit.
+        # Only Lightning's fit, without its extras.
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -260,24 +265,24 @@ def _device(trainer: Trainer) -> str:
 
 @contextmanager
 def _settled(parameters: DeepParameters, seed: int) -> Iterator[None]:
-    """Torch as a training needs it, and afterwards as it was: seeds, threads, algorithms that repeat on the CPU."""
+    """Set torch's seed, threads and deterministic algorithms on the CPU for a training, and restore them afterwards."""
     threads, repeats = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [each.level for each in logs]
+    levels = [logger.level for logger in logs]
     with torch.random.fork_rng(), warnings.catch_warnings():
-        # Advice on loaders with more workers, and on what its own logger is not there for.
+        # Advice on loader workers and on the missing logger.
         warnings.filterwarnings("ignore", module="lightning.*")
         warnings.filterwarnings("ignore", module="torch.distributed.*")
         torch.manual_seed(seed)
         torch.set_num_threads(parameters.num_threads)
         if not torch.cuda.is_available():
             torch.use_deterministic_algorithms(True)
-        for each in logs:
-            each.setLevel(logging.ERROR)
+        for logger in logs:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(repeats)
             torch.set_num_threads(threads)
-            for each, level in zip(logs, levels, strict=True):
-                each.setLevel(level)
+            for logger, level in zip(logs, levels, strict=True):
+                logger.setLevel(level)

@@ -1,6 +1,6 @@
-"""What every deep model is to Lightning: losses by unit, AdamW with warm-up and cosine, validation over all processes.
+"""The Lightning module of deep models: losses by unit, AdamW with warm-up and cosine, validation over all processes.
 
-A kind subclasses `DeepModule` and says `losses`.
+A kind subclasses `DeepModule` and implements `losses`.
 """
 
 import math
@@ -19,10 +19,10 @@ class DeepModule(LightningModule):
     """A network with its losses.
 
     Attributes:
-        resumed: state of optimiser and schedule to go on with; set before a fit.
+        resumed: state of optimiser and schedule to resume from; set before a fit.
         training_loss: mean of the last epoch, over all processes.
-        validation_loss: likewise.
-        draws: of the epoch, the same in every process; set as it begins.
+        validation_loss: mean of the last validation, over all processes.
+        draws: random generator of the epoch, the same in every process; set at its start.
 
     """
 
@@ -38,24 +38,24 @@ class DeepModule(LightningModule):
 
     @abstractmethod
     def losses(self, batch: Any) -> Tensor:
-        """One loss for each unit of a batch, shape (n_units,), that depends on no other unit.
+        """Losses of the units of a batch, shape (n_units,), independent of each other.
 
-        Random draws are those of `drawn`, or from torch's default generator, as dropout's are: these differ with the
-        number of processes.
+        Use `drawn` for random draws; those from torch's default generator, such as dropout's, depend on the number of
+        processes.
         """
 
     def drawn(self, *shape: int) -> Tensor:
-        """Uniform draws for each unit of the batch whose losses are asked for, shape (n_units, *shape).
+        """Uniform draws for each unit of the current batch, shape (n_units, *shape).
 
-        A unit's are the same however many processes train: each draws for all units of the step and takes its own.
+        They do not depend on the number of processes: each process draws for all units of the step and takes its own.
         """
         if self._share is None:
-            raise RuntimeError("draws by unit are those of a step; losses that need them are asked for in a fit alone")
+            raise RuntimeError("draws by unit exist only inside a step of a fit")
         draws = torch.rand((self._share.all, *shape), generator=self.draws, device=self.draws.device)
         return draws[self._share.places]
 
     def training_step(self, share: Share, index: int) -> Tensor:
-        """The share's part of the step's mean loss, times the processes, over which gradients are averaged."""
+        """The share's part of the mean loss, times the number of processes (gradients are averaged)."""
         losses = self._of(share)
         total = losses.sum() * (1.0 if share.mine else 0.0)
         self._add(total, share.mine)
@@ -63,32 +63,32 @@ class DeepModule(LightningModule):
 
     def validation_step(self, share: Share, index: int) -> None:
         """Add to the validation loss."""
-        losses = self._of(share)  # also where none counts, so that all processes draw as often
+        losses = self._of(share)  # even if none counts, so that all processes draw equally often
         if share.mine:
             self._add(losses.sum(), share.mine)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's mean."""
+        """Reset the epoch's mean."""
         self._totals = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_start(self) -> None:
-        """Close the epoch's training mean and begin that of the validation."""
+        """Store the epoch's training mean and start that of the validation."""
         self.training_loss = self._mean()
 
     def on_validation_epoch_end(self) -> None:
-        """Close the validation mean."""
+        """Store the validation mean."""
         self.validation_loss = self._mean()
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule by step, as they were where the training is resumed."""
-        told = self.parameters_of_training
-        optimizer = torch.optim.AdamW(self.parameters(), lr=told.learning_rate, weight_decay=told.weight_decay)
-        rising = max(1, round(told.warm_up * self.steps))
+        """AdamW and its schedule by step, with their state if the training is resumed."""
+        settings = self.parameters_of_training
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        warm_up_steps = max(1, round(settings.warm_up * self.steps))
 
         def rate(step: int) -> float:
-            if step < rising:
-                return (step + 1) / rising
-            done = (step - rising) / max(1, self.steps - rising)
+            if step < warm_up_steps:
+                return (step + 1) / warm_up_steps
+            done = (step - warm_up_steps) / max(1, self.steps - warm_up_steps)
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -106,12 +106,12 @@ class DeepModule(LightningModule):
             self._share = None
 
     def _add(self, total: Tensor, units: int) -> None:
-        # Where the loss is: a copy to the host would wait for the device at each step.
+        # On the loss's device: a copy to the host would synchronise at each step.
         self._totals[0] += total.detach()
         self._totals[1] += units
 
     def _mean(self) -> float:
-        """Mean over the units of all processes since the last one."""
+        """Mean over the units of all processes since the last call."""
         totals = self._totals.clone()
         if torch.distributed.is_initialized() and self.trainer.world_size > 1:
             torch.distributed.all_reduce(totals)

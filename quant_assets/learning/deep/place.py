@@ -1,6 +1,6 @@
-"""Where a training keeps what it resumes from, and whom it tells how it goes. No torch here, and nothing is written.
+"""Folder of the states of a training, and receiver of its progress messages. No torch here, and nothing is written.
 
-A kind of model is fitted without knowing either: whoever starts the training says both for the time that it takes.
+The caller of a training sets both for its duration; kinds of model do not know them.
 """
 
 import logging
@@ -22,11 +22,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where trainings keep their states, and who is told of them.
+    """Folder and message receiver of trainings.
 
     Attributes:
-        folder: takes a folder for each training, by the digest of what decides it; None keeps nothing.
-        tell: is given a line now and then.
+        folder: parent of the state folders, which are named by a digest of the training's inputs; None: no states.
+        tell: receives progress messages.
 
     """
 
@@ -39,16 +39,16 @@ _PLACE: ContextVar[Place] = ContextVar("place", default=_NOWHERE)
 
 
 def place() -> Place:
-    """That of the training that goes on."""
+    """The place of the current training."""
     return _PLACE.get()
 
 
 @contextmanager
 def training_at(folder: Path | None, tell: Tell = _LOG.info) -> Iterator[None]:
-    """Let the trainings of the block keep their states below a folder.
+    """Store the states of the trainings of the block below a folder.
 
-    What a killed process left there is gone on with by whoever trains the same again; whoever has what came of all of
-    them removes it (`forget`).
+    The same training resumes from the states of a killed process. Remove the folder (`forget`) after storing the
+    results of all trainings.
     """
     before = _PLACE.set(Place(folder, tell))
     try:
@@ -58,29 +58,29 @@ def training_at(folder: Path | None, tell: Tell = _LOG.info) -> Iterator[None]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the states of trainings that are done."""
+    """Remove the states of finished trainings."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def states_of(digest: str) -> Iterator[Path]:
-    """The folder of the training of a digest, made if need be; a temporary one where none is kept.
+    """The state folder of a training, created if necessary; a temporary one if the place has no folder.
 
     Raises:
-        DatasetError: several processes train, and each would have a temporary folder of its own.
+        DatasetError: several processes train without a common folder.
 
     """
-    kept, processes = place().folder, int(os.environ.get("WORLD_SIZE", "1"))
-    if kept is None and processes > 1:
+    parent, processes = place().folder, int(os.environ.get("WORLD_SIZE", "1"))
+    if parent is None and processes > 1:
         raise DatasetError(
-            f"{processes} processes (WORLD_SIZE) train one network, and no folder is said in which the first one "
-            "leaves its state for the others: train inside quant_assets.learning.deep.place.training_at(FOLDER), with "
-            "the same FOLDER in each, or set launch.kind to torchrun (QUANT__LAUNCH__KIND), which does so"
+            f"{processes} processes (WORLD_SIZE) train one network without a common folder for its states: train "
+            "inside quant_assets.learning.deep.place.training_at(FOLDER), with the same FOLDER in all of them, or set "
+            "launch.kind to torchrun (QUANT__LAUNCH__KIND), which does so"
         )
-    if kept is not None:
-        folder = kept / digest
+    if parent is not None:
+        folder = parent / digest
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="quant-training-") as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="quant-training-") as temporary:
+        yield Path(temporary)

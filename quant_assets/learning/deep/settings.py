@@ -1,4 +1,4 @@
-"""How a deep model is trained: the parameters that all kinds of them share. No torch here."""
+"""Training parameters shared by all deep kinds of model. No torch here."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from quant_assets.settings.group import SettingsGroup
 
-#: Parameters that leave alone what is fitted. Threads and precision change its last bits, so they are not among them.
+#: Parameters that do not affect the fit. Threads and precision change its last bits, so they are not among them.
 WITHOUT_EFFECT = frozenset({"checkpoint_mib"})
 
 
@@ -14,17 +14,17 @@ class DeepParameters(SettingsGroup):
     """Parameters of a training.
 
     Attributes:
-        max_epochs: at most so many passes over the training units.
-        patience: epochs without improvement of the validation loss after which it stops.
-        min_improvement: by which the validation loss must fall to count as improved.
+        max_epochs: greatest number of epochs.
+        patience: epochs without improvement of the validation loss before early stopping.
+        min_improvement: least decrease of the validation loss that counts as an improvement.
         batch_units: units (windows, or sessions with all their names) of one step, over all processes together.
-        learning_rate: highest, after the warm-up; it falls to 0 along a cosine over `max_epochs`.
+        learning_rate: peak rate, after the warm-up; it falls to 0 along a cosine over `max_epochs`.
         warm_up: share of all steps in which the rate rises from 0.
-        weight_decay: of AdamW.
-        clip: greatest norm of the gradient; 0 does not clip.
-        precision: `auto` is bf16 where the device computes in it, else float32; on the CPU float32.
-        num_threads: of torch on the CPU, in each process.
-        checkpoint_mib: disk that the states of one training may take, in MiB.
+        weight_decay: weight decay of AdamW.
+        clip: greatest norm of the gradient; 0 for no clipping.
+        precision: `auto` is bf16 on devices that support it, else float32; on the CPU always float32.
+        num_threads: threads of torch on the CPU, in each process.
+        checkpoint_mib: greatest disk space of the states of one training in MiB.
 
     """
 

@@ -1,11 +1,11 @@
-"""The saved states of one training on the local disk: written whole, verified, the best three kept within a budget.
+"""The saved states of one training on the local disk: written atomically, verified, the best three within a budget.
 
     state-<epoch>-<first characters of its SHA-256>.pt      weights, optimiser, schedule, history of the losses
-    states.json                                             the kept ones, newest first, with their SHA-256
+    states.json                                             the list of states, newest first, with their SHA-256
 
-A state is saved only where the validation loss has improved, so the newest is the best. A file gets its name when it is
-on the disk and has been read again; the list names it then; and only then an older one is deleted. So whatever is
-killed, and whenever, the newest of the list can be read.
+A state is saved only if the validation loss improved, so the newest is the best. A file gets its name after it was
+flushed to disk and read back; then it is added to the list; only then an older one is deleted. So the newest state of
+the list is readable, whenever the process is killed.
 """
 
 import errno
@@ -25,12 +25,12 @@ from quant_assets.errors import CheckpointError
 from quant_assets.learning.deep.place import Tell
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256_of
 
-#: States that are kept.
+#: Greatest number of states.
 KEPT = 3
 
 _LIST, _PART = "states.json", ".part"
 _MIB = 1 << 20
-#: How a system says that there is no more room: disk, quota, greatest size of a file.
+#: Error numbers of a full disk, an exceeded quota and an exceeded file size.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 State = Mapping[str, Any]
@@ -38,7 +38,7 @@ State = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Kept:
-    """A saved state as the list has it."""
+    """Entry of a saved state in the list."""
 
     file: str
     sha256: str
@@ -51,9 +51,9 @@ class States:
     """The states in a folder.
 
     Args:
-        folder: exists; of this training alone.
-        budget_mib: disk that all of them may take together, the new one beside the old while it is verified.
-        tell: is told where a state cannot be read.
+        folder: an existing folder of this training only.
+        budget_mib: disk space of all states together in MiB, including a new one while it is verified.
+        tell: receives a message if a state cannot be read.
 
     """
 
@@ -65,36 +65,36 @@ class States:
             self._sweep(kept)
 
     def listed(self) -> list[Kept]:
-        """The kept states, newest first, as the list says."""
+        """The states of the list, newest first."""
         if (kept := self._list()) is None:
-            self._tell(f"{self.folder / _LIST} is no list of states and is not used: the training begins anew")
+            self._tell(f"{self.folder / _LIST} is not a list of states and is ignored: the training starts again")
         return kept or []
 
     def _list(self) -> list[Kept] | None:
-        """What the list says; None where it is none."""
+        """The entries of the list; None if the file is invalid."""
         try:
-            return [Kept(**each) for each in json.loads((self.folder / _LIST).read_text(encoding="utf-8"))]
+            return [Kept(**entry) for entry in json.loads((self.folder / _LIST).read_text(encoding="utf-8"))]
         except FileNotFoundError:
             return []
         except (ValueError, TypeError):
             return None
 
     def _sweep(self, kept: Sequence[Kept]) -> None:
-        """Remove the states that are not among those."""
-        named = {each.file for each in kept}
+        """Remove all other states."""
+        named = {state.file for state in kept}
         for path in self.folder.glob("state-*.pt"):
             if path.name not in named:
                 path.unlink(missing_ok=True)
 
     def refuse_beyond_budget(self, size: int, before: int | None = None) -> None:
-        """Stop where a state does not fit beside the one before it.
+        """Refuse a state that does not fit into the budget together with the previous one.
 
         Args:
-            size: of the state, bytes.
-            before: of the one before; None: as much, since the next one has to fit, too.
+            size: size of the state in bytes.
+            before: size of the previous one; None: the same, for the next state.
 
         Raises:
-            CheckpointError: it does not; says what would be enough.
+            CheckpointError: it does not fit; names a sufficient budget.
 
         """
         if size + (size if before is None else before) > self._budget:
@@ -104,7 +104,7 @@ class States:
             )
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest state that is what was written; None where there is none."""
+        """The newest intact state; None without one."""
         for each in self.listed():
             path = self.folder / each.file
             try:
@@ -114,16 +114,16 @@ class States:
         return None
 
     def save(self, state: State, epoch: int, score: float) -> None:
-        """Keep a state that is better than those before.
+        """Save a state that is better than the previous ones.
 
         Args:
             state: tensors and plain values.
-            epoch: after which it stands.
+            epoch: number of its epoch.
             score: validation loss.
 
         Raises:
-            CheckpointError: the disk is full, the budget too small, or what was written cannot be read again; those
-                before are whole.
+            CheckpointError: the disk is full, the budget is too small, or the file cannot be read back; previous states
+                are intact.
 
         """
         buffer = io.BytesIO()
@@ -138,10 +138,10 @@ class States:
             _write(part, content)
             _read(part, digest)
             os.replace(part, self.folder / name)
-            kept = [Kept(name, digest, epoch, score, size), *(each for each in before if each.file != name)][:KEPT]
-            while len(kept) > 1 and sum(each.size for each in kept) + size > self._budget:
+            kept = [Kept(name, digest, epoch, score, size), *(old for old in before if old.file != name)][:KEPT]
+            while len(kept) > 1 and sum(entry.size for entry in kept) + size > self._budget:
                 kept.pop()  # so that the next one has room
-            text = json.dumps([asdict(each) for each in kept], indent=2).encode()
+            text = json.dumps([asdict(entry) for entry in kept], indent=2).encode()
             _write(self.folder / f"{_LIST}{_PART}", text)
             os.replace(self.folder / f"{_LIST}{_PART}", self.folder / _LIST)
             _sync(self.folder)
@@ -150,19 +150,19 @@ class States:
                 with suppress(OSError):
                     left.unlink(missing_ok=True)
             with suppress(OSError):
-                self._sweep(self._list() or before)  # a state that the list could not name
+                self._sweep(self._list() or before)  # a state that is not on the list
             if error.errno not in _FULL:
                 raise
-            whole = f"that of epoch {before[0].epoch} is whole" if before else "there is none before it"
+            whole = f"that of epoch {before[0].epoch} is intact" if before else "there is no earlier one"
             raise CheckpointError(
                 f"no room in {self.folder} for the state of epoch {epoch}, {size / _MIB:.1f} MiB ({error.strerror}); "
-                f"{whole}: free some, and run again to go on from there"
+                f"{whole}: free disk space, and run again to resume"
             ) from error
         self._sweep(kept)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is on the disk when this returns."""
+    """Write a file and flush it to disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -170,14 +170,14 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:
-    """A state, if its bytes are those that were written; nothing in it is executed."""
+    """Read a state after verifying its SHA-256; nothing in it is executed."""
     if sha256_of(path) != expected:
-        raise CheckpointError(f"{path} is not what was written")
+        raise CheckpointError(f"{path} has changed since it was written")
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read: {type(error).__name__}") from error
-    return found
+    return state
 
 
 def _sync(folder: Path) -> None:

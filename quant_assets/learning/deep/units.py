@@ -1,7 +1,7 @@
-"""What a deep model is trained on, as units in batches: the order of an epoch follows from seed and epoch alone.
+"""Training data of deep models in batches of units; the order in an epoch depends only on seed and epoch.
 
-A unit is what a loss is the mean of: a window, or a session with all its names. A step's units are the same however
-many processes train: each takes its share of them.
+A loss is a mean over units: windows, or sessions with all their names. The units of a step do not depend on the number
+of processes: each process takes its share of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ class Units(Protocol):
     """Units by their number."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of units."""
         ...
 
     def batch(self, indices: Indices) -> Any:
-        """Some of them as tensors, alone or in tuples, of which the module's `losses` gives one loss for each."""
+        """The batch of some units, a tensor or tuple of tensors, as input of the module's `losses`."""
         ...
 
 
@@ -31,9 +31,9 @@ class Share(NamedTuple):
 
     Attributes:
         batch: its units.
-        mine: how many of them count; 0 where there are fewer units than processes: one is computed for the company.
-        all: units of the step, in all processes.
-        places: of its units among those of the step.
+        mine: number of them that count; 0 with fewer units than processes: then one is computed without effect.
+        all: number of units of the step in all processes.
+        places: slice of its units among those of the step.
 
     """
 
@@ -44,7 +44,7 @@ class Share(NamedTuple):
 
 
 def order(count: int, seed: int, epoch: int) -> Indices:
-    """The units of an epoch in their order: a function of the arguments alone, so that a rerun resumes in it."""
+    """The order of the units in an epoch; it depends only on the arguments, so that a training can be resumed."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
 
 
@@ -52,11 +52,11 @@ class Shares(IterableDataset[Share]):
     """The steps of an epoch for one of several processes.
 
     Args:
-        units: all of them.
+        units: all units.
         size: units of a step, over all processes.
-        rank: of this process.
-        processes: how many there are.
-        in_order: gives the order of an epoch's units; None where they stand in their own.
+        rank: rank of this process.
+        processes: number of processes.
+        in_order: returns the order of an epoch's units; None for their own order.
 
     """
 

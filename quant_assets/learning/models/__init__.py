@@ -1,4 +1,4 @@
-"""The kinds of model, one file each, and how one is found by its name. Which of them are trained is in the settings."""
+"""The kinds of model, one file each, and their lookup by name. The settings choose which are trained."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ class Models:
     """The models of a profile, in the order of the settings.
 
     Attributes:
-        learners: by name.
-        kinds: of each, as the settings name it: `module:Class` where it is the user's own.
-        horizons: sessions ahead that each is trained for.
+        learners: learners by name.
+        kinds: kinds by name as in the settings: `module:Class` for the user's own.
+        horizons: horizons of each model in sessions.
 
     """
 
@@ -27,33 +27,33 @@ class Models:
     horizons: Mapping[str, tuple[int, ...]]
 
     def of(self, checkpoints: str) -> tuple[str, ...]:
-        """Those whose trainings fill a dataset."""
-        return tuple(name for name, each in self.learners.items() if each.checkpoints == checkpoints)
+        """Names of the models with this checkpoint dataset."""
+        return tuple(name for name, learner in self.learners.items() if learner.checkpoints == checkpoints)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """The datasets that trainings fill."""
-        return tuple(dict.fromkeys(each.checkpoints for each in self.learners.values()))
+        """The checkpoint datasets of all models."""
+        return tuple(dict.fromkeys(learner.checkpoints for learner in self.learners.values()))
 
     @property
     def bar_sessions(self) -> int:
-        """Sessions up to a row's own whose bars any of the forecasts may follow from; 0 where none reads bars."""
-        return max(each.bar_sessions for each in self.learners.values())
+        """Longest window of bars of any model in sessions, a row's own included; 0 if none reads bars."""
+        return max(learner.bar_sessions for learner in self.learners.values())
 
     @property
     def pretraining_cadences(self) -> tuple[int, ...]:
-        """Months between the pre-trainings of the market's encoders, of the models that begin from one."""
-        return tuple(each.pretraining_cadence for each in self.learners.values() if each.pretraining_cadence)
+        """Months between pre-trainings of the market's encoder, for each model that starts from one."""
+        return tuple(learner.pretraining_cadence for learner in self.learners.values() if learner.pretraining_cadence)
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Those that are fitted to whether a return is positive."""
-        return tuple(name for name, each in self.learners.items() if each.task == "classification")
+        """Names of the models that are fitted to the direction of returns."""
+        return tuple(name for name, learner in self.learners.items() if learner.task == "classification")
 
 
 def kinds() -> dict[str, str]:
     """The package's kinds by name, each as `module:name` of its class; nothing is imported."""
-    names = sorted(each.name for each in pkgutil.iter_modules(__path__) if each.name != "base")
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
     return {name: f"{__name__}.{name}:LEARNER" for name in names}
 
 
@@ -62,17 +62,17 @@ def learner_type(kind: str, module: ModuleType | None = None) -> type[Learner[An
 
     Args:
         kind: name of one of the package's kinds, or `module:Class` of the user's own.
-        module: that of the user's own; imported by its name where None.
+        module: module of the user's own kind; imported by its name where None.
 
     Raises:
-        SettingsError: there is no such kind, or what has its name is no learner; names the kinds.
+        SettingsError: there is no such kind, or it is not a learner; lists the kinds.
 
     """
     where, _, name = kinds().get(kind, kind).partition(":")
-    found = getattr(module or import_module(where), name, None) if name else None
-    if not (isinstance(found, type) and issubclass(found, Learner)):
+    learner = getattr(module or import_module(where), name, None) if name else None
+    if not (isinstance(learner, type) and issubclass(learner, Learner)):
         raise SettingsError(
             f"there is no kind of model '{kind}'; kinds are {', '.join(kinds())}, or module:Class of your own, a "
             "subclass of quant_assets.learning.models.base.Learner"
         )
-    return found
+    return learner

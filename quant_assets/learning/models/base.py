@@ -1,7 +1,7 @@
-"""What every kind of model is: how it is fitted, asked, saved and loaded. Nothing of any one kind.
+"""The interface of all kinds of model: fit, predict, save and load. Nothing specific to one kind.
 
-A kind is one file beside this one, with its class under the name `LEARNER`. All rows pass through `Learner.fit` and
-`FittedModel.predict`, where the audit looks on.
+A kind is one file in this folder, with its class as `LEARNER`. All rows pass through `Learner.fit` and
+`FittedModel.predict`, where the audit observes them.
 """
 
 import json
@@ -24,14 +24,14 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.group import SettingsGroup
 
-#: What a kind does with a missing value (NaN): `learned`, the model takes it as a value of its own; `filled`, it is
-#: replaced by `FittedModel.fill`, which follows from the training rows alone and is saved with the model.
+#: Handling of missing values (NaN): `learned`, the model treats them as a value of their own; `filled`, they are
+#: replaced by `FittedModel.fill`, which is computed from the training rows alone and saved with the model.
 Missing = Literal["learned", "filled"]
 
 #: What is fitted: the return itself, or whether it is positive.
 Task = Literal["regression", "classification"]
 
-#: Kept beside the files of a model that tells directions.
+#: File of `FittedModel.directions`, saved with the model.
 _DIRECTIONS = "directions.json"
 
 
@@ -41,11 +41,11 @@ class FittedModel(ABC):
     Attributes:
         features: names of its inputs, in order.
         horizons: sessions ahead that it forecasts, in the order of the columns of its forecasts.
-        fill: value in the place of a missing one, shape (n_features,); None where its kind takes missing values.
-        origin: its model and kind in words, from the learner that fitted it or whose files were loaded; for errors.
-        directions: mean return of the training rows that fell and of those that rose, shape (2, n_horizons), of a model
-            of directions; None of a model of returns.
-        bar_sessions: sessions up to a row's own whose bars its forecast may follow from; 0 where it reads none.
+        fill: replacement of missing values, shape (n_features,); None if the kind accepts missing values.
+        origin: name and kind of the model, set by the learner that fitted or loaded it; for errors.
+        directions: mean returns of the training rows that fell and that rose, shape (2, n_horizons), for a model of
+            directions; None for a model of returns.
+        bar_sessions: length of a row's window of bars in sessions, its own included; 0 if it reads no bars.
 
     """
 
@@ -57,15 +57,15 @@ class FittedModel(ABC):
     bar_sessions: int = 0
 
     def usable(self, rows: Rows) -> BoolArray:
-        """Which rows have what a forecast needs, shape (n_rows,); the others must not be asked about."""
+        """Which rows can be forecast, shape (n_rows,); `predict` must not get the others."""
         return np.ones(len(rows), dtype=bool)
 
     @final
     def predict(self, rows: Rows) -> Distribution:
-        """Forecasts of rows that have this model's features in its order.
+        """Forecasts of rows with this model's features in its order.
 
-        A model of directions forecasts the return that its probability means: that of the training rows which rose and
-        that of those which fell, weighed with it.
+        A model of directions forecasts a return: the mean of the rising and the falling training rows, weighted by its
+        probability.
 
         Raises:
             DatasetError: the rows have other features, a forecast is not finite, or a standard deviation not positive.
@@ -74,50 +74,50 @@ class FittedModel(ABC):
         shape, said = (len(rows), len(self.horizons)), self.origin or type(self).__name__
         if rows.features != self.features:
             raise DatasetError(f"{said}: {_other_columns(rows.features, self.features)}")
-        found = self._predict(rows) if len(rows) else Distribution(np.empty(shape))
+        forecasts = self._predict(rows) if len(rows) else Distribution(np.empty(shape))
         if self.directions is not None:
             fell, rose = self.directions
-            if not ((found.mean >= 0) & (found.mean <= 1)).all():
-                raise DatasetError(f"{said}: a model of directions gave what is no probability between 0 and 1")
-            found = Distribution(fell + found.mean * (rose - fell), prob_up=found.mean)
-        for values in (found.mean, found.std):
+            if not ((forecasts.mean >= 0) & (forecasts.mean <= 1)).all():
+                raise DatasetError(f"{said}: a model of directions returned values that are not between 0 and 1")
+            forecasts = Distribution(fell + forecasts.mean * (rose - fell), prob_up=forecasts.mean)
+        for values in (forecasts.mean, forecasts.std):
             if values is not None and (values.shape != shape or not np.isfinite(values).all()):
                 raise DatasetError(
-                    f"{said}: forecasts of shape {values.shape}, or not finite; {shape} finite ones are due: "
-                    "a missing or extreme feature is not dealt with, or the fit did not converge"
+                    f"{said}: forecasts of shape {values.shape}, or not finite; expected {shape}, all finite: "
+                    "a missing or extreme feature is not handled, or the fit did not converge"
                 )
-        if found.std is not None and (tied := int((found.std <= 0).any(axis=1).sum())):
+        if forecasts.std is not None and (zeros := int((forecasts.std <= 0).any(axis=1).sum())):
             raise DatasetError(
-                f"{said}: the standard deviation of {tied} of {len(rows)} rows is not "
-                "positive, such as that of quantiles that are all the same: train it on more rows or with less "
-                "regularisation, or let the kind state none, so that it follows from the residuals"
+                f"{said}: the standard deviation of {zeros} of {len(rows)} rows is not "
+                "positive, for example because all quantiles are equal: train it on more rows or with less "
+                "regularisation, or let the kind return no std, so that the residuals are used"
             )
         for observer in OBSERVERS:
-            observer.predicted(self, rows, found)
-        return found
+            observer.predicted(self, rows, forecasts)
+        return forecasts
 
     @final
     def predict_proba(self, rows: Rows) -> FloatArray:
         """Probabilities of a fall and of a rise, shape (n_rows, n_horizons, 2), which sum to 1.
 
-        A model of returns that states a standard deviation has those of the normal distribution. They are what the
-        model itself says: those in dataset `predictions` are calibrated.
+        For a model of returns with a standard deviation they are those of the normal distribution. They are not
+        calibrated, unlike those in dataset `predictions`.
 
         Raises:
-            DatasetError: as `predict`; or the model states neither a probability nor a standard deviation.
+            DatasetError: as `predict`; or the model has neither a probability nor a standard deviation.
 
         """
-        found = self.predict(rows)
-        up = found.prob_up
+        forecasts = self.predict(rows)
+        up = forecasts.prob_up
         if up is None:
-            if found.std is None:
+            if forecasts.std is None:
                 raise DatasetError(
-                    f"{self.origin or type(self).__name__} states no probabilities: it forecasts returns without a "
+                    f"{self.origin or type(self).__name__} has no probabilities: it forecasts returns without a "
                     "standard deviation; set its task_type to classification, or take prob_up of dataset predictions"
                 )
-            from scipy.special import ndtr  # scipy is a third of a second that only those who ask pay
+            from scipy.special import ndtr  # scipy takes a third of a second to import
 
-            up = np.asarray(ndtr(found.mean / found.std), dtype=np.float64)
+            up = np.asarray(ndtr(forecasts.mean / forecasts.std), dtype=np.float64)
         return np.stack([1.0 - up, up], axis=-1)
 
     @final
@@ -126,11 +126,11 @@ class FittedModel(ABC):
         if not (measures := self.importances()):
             return {}
         values = zip(self.features, next(iter(measures.values())), strict=True)
-        return dict(sorted(values, key=lambda each: (-each[1], each[0])))
+        return dict(sorted(values, key=lambda item: (-item[1], item[0])))
 
     @final
     def get_model_info(self) -> dict[str, Any]:
-        """Plain values that say what the model is: origin, task, features, horizons, how the fit went."""
+        """Description of the model as plain values: origin, task, features, horizons, details of the fit."""
         return {
             "model": self.origin or type(self).__name__,
             "task_type": "regression" if self.directions is None else "classification",
@@ -141,9 +141,9 @@ class FittedModel(ABC):
 
     @abstractmethod
     def _predict(self, rows: Rows) -> Distribution:
-        """Forecasts of at least one row; a row's bytes do not depend on the other rows.
+        """Forecasts of at least one row; a row's bytes must not depend on the other rows.
 
-        Of a model of directions the mean is the probability of a rise.
+        For a model of directions the mean is the probability of a rise.
         """
 
     @abstractmethod
@@ -152,72 +152,71 @@ class FittedModel(ABC):
 
     @final
     def write(self, folder: Path) -> None:
-        """`save`, and beside it what a model of directions is asked with; `Learner.read` reads both."""
+        """`save`, and the file of `directions` if there are any; `Learner.read` reads both."""
         self.save(folder)
         if self.directions is not None:
             text = json.dumps(dict(zip(("fell", "rose"), self.directions.tolist(), strict=True)))
             (folder / _DIRECTIONS).write_text(text + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
-        """Plain values for the manifest that say how the fit went, such as the number of trees."""
+        """Details of the fit as plain values for the manifest, such as the number of trees."""
         return {}
 
     def importances(self) -> dict[str, list[float]]:
-        """Importance of each feature in order, by the name of the measure; none where a kind has none."""
+        """Importances of the features in order, by name of the measure; empty if the kind has none."""
         return {}
 
     def contributions(self, rows: Rows) -> FloatArray | None:
-        """SHAP values of rows: what each feature adds to a forecast, and last what the model says without any.
+        """SHAP values of rows: the contributions of the features to a forecast, and last the base value.
 
-        Shape (n_horizons, n_rows, n_features + 1). Their sum over the last axis is the raw forecast: what was fitted
-        (`Rows.targets`), of a model of directions its log odds. None where a kind states none.
+        Shape (n_horizons, n_rows, n_features + 1). The sum over the last axis is the raw forecast of `Rows.targets`,
+        for a model of directions in log odds. None if the kind has none.
         """
         return None
 
 
-def _other_columns(given: tuple[str, ...], wanted: tuple[str, ...]) -> str:
-    """How the columns of rows differ from a model's."""
+def _other_columns(columns: tuple[str, ...], features: tuple[str, ...]) -> str:
+    """A message on how the columns of rows differ from a model's features."""
     parts = [
         f"{what} {', '.join(names)}"
         for what, names in (
-            ("lack", [name for name in wanted if name not in set(given)]),
-            ("have beside them", [name for name in given if name not in set(wanted)]),
+            ("lack", [name for name in features if name not in set(columns)]),
+            ("have in addition", [name for name in columns if name not in set(features)]),
         )
         if names
     ]
-    said = " and ".join(parts) or "have the model's features in another order"
-    return f"the rows have other columns than its {len(wanted)} features: they {said}"
+    difference = " and ".join(parts) or "have the same features in another order"
+    return f"the columns of the rows differ from its {len(features)} features: they {difference}"
 
 
 P = TypeVar("P", bound=SettingsGroup)
 
 
 class Learner(ABC, Generic[P]):
-    """A kind of model with its parameters, under the name that the settings give it.
+    """A kind of model with its parameters and the name of the model in the settings.
 
-    A kind sets the class attributes.
+    Subclasses set the class attributes.
 
     Attributes:
-        kind: its name, that of its file.
-        file_format: what its files are, for the manifest.
-        missing: its rule for missing values.
+        kind: name of the kind and of its file.
+        file_format: format of its files, for the manifest.
+        missing: handling of missing values.
         exact: whether the same rows, seed and parameters give the same bytes in every run.
-        all_horizons: whether one fit serves all horizons; else there is a fit for each.
-        distributed: whether its fit runs in several processes at once, each of which is given all rows and ends with
-            the same model; else `launch.processes` must be 1.
-        on_device: whether it is fitted on a device (GPU) where there is one: it then holds one for each process. Else
-            it sees none.
-        libraries: distributions whose versions decide what it computes.
-        without_effect: parameters that do not change what is fitted, such as a number of threads.
-        checkpoints: dataset that its trainings fill.
-        tasks: what it can fit.
-        updated: of these, the ones for which a model can be updated by rows that became known later (`update`).
-        learns: whether its rows decide what is fitted; else it was made elsewhere, and the audit asks for no answer.
-        parameters_type: model of its parameters, with their defaults.
-        name: of the model, in `models` of the settings and in column `model`.
-        parameters: checked.
-        task: what is fitted, one of `tasks`.
-        updates: whether its models are updated between trainings, so that they keep what an update needs.
+        all_horizons: whether one fit serves all horizons; else there is one fit per horizon.
+        distributed: whether it is fitted in several processes at once, which all get all rows and end with the same
+            model; else `launch.processes` must be 1.
+        on_device: whether it is fitted on a device (GPU) if available, one for each process; else it sees none.
+        libraries: distributions whose versions affect its results.
+        without_effect: parameters that do not affect the fit, such as a number of threads.
+        checkpoints: dataset of its checkpoints.
+        tasks: tasks that it can fit.
+        updated: tasks whose models can be updated with rows that became known later (`update`).
+        learns: whether the rows decide the fit; else it was trained elsewhere, and the audit does not refit it.
+        parameters_type: settings class of its parameters, with their defaults.
+        name: name of the model, in `models` of the settings and in column `model`.
+        parameters: the validated parameters.
+        task: the task to fit, one of `tasks`.
+        updates: whether its models are updated between trainings, and so store what an update needs.
 
     """
 
@@ -247,11 +246,11 @@ class Learner(ABC, Generic[P]):
         self.name, self.task, self.updates = name, task, updates
         if task not in self.tasks:
             raise SettingsError(
-                f"setting models.{name}.task_type is {task}; kind {self.kind} does {' and '.join(self.tasks)}"
+                f"setting models.{name}.task_type is {task}; kind {self.kind} supports {' and '.join(self.tasks)}"
             )
         if updates and task not in self.updated:
             raise SettingsError(
-                f"setting models.{name}.update is true; kind {self.kind} offers no updates of a {task}: leave it out"
+                f"setting models.{name}.update is true; kind {self.kind} has no updates for {task}: leave it out"
             )
         try:
             self.parameters: P = self.parameters_type(**(parameters or {}))
@@ -266,12 +265,12 @@ class Learner(ABC, Generic[P]):
 
     @final
     def fit(self, rows: Rows, validation: Rows, seed: int) -> FittedModel:
-        """Fit on rows, with later ones to stop by; nothing else decides the result.
+        """Fit on rows, with later ones for early stopping; the result depends on nothing else.
 
         Args:
-            rows: to fit on.
-            validation: of the same features and horizons, later than `rows`; for early stopping or tuning.
-            seed: of every random draw.
+            rows: training rows.
+            validation: later rows with the same features and horizons, for early stopping or tuning.
+            seed: seed of every random draw.
 
         """
         model = self._fit(rows, validation, seed)
@@ -286,114 +285,113 @@ class Learner(ABC, Generic[P]):
 
     @abstractmethod
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> FittedModel:
-        """What `fit` says, for one horizon, or for several where `all_horizons`."""
+        """Implementation of `fit`, for one horizon, or for several with `all_horizons`."""
 
     @final
     def update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> FittedModel:
-        """The model, learning from rows that it has not been fitted to yet; the model itself stays as it is.
+        """A copy of the model, updated with rows that it was not fitted on.
 
-        What a direction means (`FittedModel.directions`) stays that of the training.
+        `FittedModel.directions` stays that of the training.
 
         Args:
-            model: that a learner of these parameters fitted or updated, with `updates`.
-            rows: at least one, of its features and horizons.
-            fitted_rows: how many rows the model has learned from so far.
+            model: model fitted or updated by a learner with these parameters and `updates`.
+            rows: at least one row, with its features and horizons.
+            fitted_rows: number of rows that the model was fitted on so far.
 
         Raises:
-            DatasetError: the model lacks what an update needs, or the rows are others than it has features and horizons
-                for.
+            DatasetError: the model lacks data for an update, or the rows have other features or horizons.
 
         """
         if (model.features, model.horizons) != (rows.features, rows.horizons):
             raise DatasetError(f"{self.said}: rows of other features or horizons cannot update it")
-        found = self._update(model, rows, fitted_rows)
-        found.origin, found.directions = self.said, model.directions
+        updated = self._update(model, rows, fitted_rows)
+        updated.origin, updated.directions = self.said, model.directions
         for observer in OBSERVERS:
-            observer.fitted(self.name, rows, rows.where(np.zeros(len(rows), dtype=bool)), found)
-        return found
+            observer.fitted(self.name, rows, rows.where(np.zeros(len(rows), dtype=bool)), updated)
+        return updated
 
     def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> FittedModel:
-        """What `update` says, of a kind that offers it (`updated`)."""
-        raise NotImplementedError(f"kind {self.kind} offers no updates")
+        """Implementation of `update`, for kinds that support it (`updated`)."""
+        raise NotImplementedError(f"kind {self.kind} has no updates")
 
     @abstractmethod
     def load(self, folder: Path, horizons: tuple[int, ...]) -> FittedModel:
-        """The model that `save` wrote into a folder, whatever this learner's parameters are now.
+        """Load the model that `save` wrote, independent of this learner's current parameters.
 
-        That the files are those that were written has been verified. They may be gone afterwards.
+        The files have been verified. They may be deleted afterwards.
 
         Args:
-            folder: of its files.
-            horizons: that it was fitted for.
+            folder: folder of the files.
+            horizons: horizons of the model.
 
         """
 
     @final
     def read(self, folder: Path, horizons: tuple[int, ...]) -> FittedModel:
-        """The model that `FittedModel.write` wrote into a folder; arguments as of `load`."""
+        """Load the model that `FittedModel.write` wrote; arguments as in `load`."""
         model = self.load(folder, horizons)
-        if (beside := folder / _DIRECTIONS).exists():
-            told = json.loads(beside.read_text(encoding="utf-8"))
-            model.directions = np.array([told["fell"], told["rose"]])
+        if (path := folder / _DIRECTIONS).exists():
+            means = json.loads(path.read_text(encoding="utf-8"))
+            model.directions = np.array([means["fell"], means["rose"]])
         model.origin = self.said
         return model
 
     @property
     def knows_until(self) -> date | None:
-        """The last session of which it may know what no row tells it: it is judged after that one. None: of none."""
+        """Last session that the model may know from outside the rows; its tests are later. None: no such session."""
         return None
 
     @property
     def bar_sessions(self) -> int:
-        """Sessions up to a row's own whose bars its forecast may follow from; 0: it reads no bars, but features."""
+        """Length of a row's window of bars in sessions, its own included; 0: it reads features, not bars."""
         return 0
 
     @property
     def pretraining_cadence(self) -> int:
-        """Months between the pre-trainings on the whole market that it begins from; 0: it begins from none."""
+        """Months between the pre-trainings on the whole market that it starts from; 0: none."""
         return 0
 
     def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
-        """Which of a profile's features it reads, in order: all of them, unless the kind says otherwise."""
+        """The profile's features that it reads, in order; all of them by default."""
         return tuple(features)
 
     def usable(self, rows: Rows) -> BoolArray:
-        """Which rows have what the kind needs, shape (n_rows,): the others are not trained on."""
+        """Which rows can be used in training, shape (n_rows,)."""
         return np.ones(len(rows), dtype=bool)
 
     def compared_names(self, features: Sequence[str]) -> tuple[str, ...]:
-        """Names of what later rows are held against the training rows by (`learning.reference`): what it reads."""
+        """Columns in which later rows are compared with training rows (`learning.reference`); by default its inputs."""
         return self.inputs(features)
 
     def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
-        """Values of rows under such names, shape (n_rows, n_names), NaN where missing; `bars` are those they lie in."""
+        """Values of these columns, shape (n_rows, n_names), NaN where missing; `bars` are those of the rows."""
         return feature_matrix(frame, names)
 
     def unknowing(self, since: date) -> Self:
-        """The learner that a slice from a session on is judged with: itself, or without what knows that slice."""
+        """The learner for tests from a session on: itself, or without parts that know later sessions."""
         return self
 
     def recorded(self) -> dict[str, Any]:
-        """Its parameters as a manifest has them: plain values that mean the same on another machine."""
+        """Its parameters for the manifest: plain values that are valid on any machine."""
         return dict(self.parameters.model_dump(mode="json"))
 
     @property
     def said(self) -> str:
-        """The model and its kind in words, for errors."""
+        """Name and kind of the model, for errors."""
         return f"model {self.name} of kind {self.kind}"
 
     @final
     def deciding(self) -> dict[str, Any]:
-        """Parameters that decide what is fitted, as plain values."""
-        found: dict[str, Any] = self.parameters.model_dump(mode="json", exclude=set(self.without_effect))
-        found |= {} if self.task == "regression" else {"task_type": self.task}
-        return found | ({"update": True} if self.updates else {})
+        """Parameters that affect the fit, as plain values."""
+        parameters: dict[str, Any] = self.parameters.model_dump(mode="json", exclude=set(self.without_effect))
+        parameters |= {} if self.task == "regression" else {"task_type": self.task}
+        return parameters | ({"update": True} if self.updates else {})
 
 
 def _directions(rows: Rows, said: str) -> FloatArray:
     """Mean return of the rows whose target is 0 and of those whose target is 1, shape (2, n_horizons)."""
     if rows.outcomes is None or not np.isin(rows.targets, (0.0, 1.0)).all():
-        raise DatasetError(f"{said}: directions are fitted to targets of 0 and 1, with the returns as outcomes")
+        raise DatasetError(f"{said}: a model of directions needs targets of 0 and 1, and the returns as outcomes")
     up = rows.targets == 1
     if up.all(axis=0).any() or not up.any(axis=0).all():
         raise DatasetError(f"{said}: all {len(rows)} rows have the same direction; train it on more sessions")

@@ -1,8 +1,8 @@
 """A model that was trained elsewhere, from a file in one of the formats of `learning.external_formats`.
 
-It learns nothing here. Its figures are those of sessions after `trained_until`, the last one that it may know anything
-of; before there are such sessions it has no checkpoint. The file's hash is verified before anything is opened, and what
-was read is kept in the checkpoint, so that the file may go.
+It is not trained here. It is evaluated on sessions after `trained_until`, the last one that it may know; before there
+are such sessions it has no checkpoint. The file's hash is verified before it is opened, and its content is copied into
+the checkpoint, so the file may be deleted afterwards.
 """
 
 import json
@@ -21,25 +21,24 @@ from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.settings.group import SettingsGroup
 
-#: What is said of the file, beside it.
+#: Description of the file, stored with it.
 _SAID = "external.json"
 
 Format = Literal["lightgbm", "xgboost", "onnx", "safetensors", "state_dict", "skops", "pickle"]
 
 
 class Parameters(SettingsGroup):
-    """The file and what it takes.
+    """The file and how to read it.
 
     Attributes:
-        path: of the file, whole or from the working directory; `~` is the home folder.
-        sha256: of its content; another content is refused unopened.
-        format: one of these, whatever the file's name.
+        path: path of the file, absolute or relative to the working directory; `~` is the home folder.
+        sha256: SHA-256 of its content; a file with another one is not opened.
+        format: its format, whatever its name.
         features: names of the model's inputs, in its order, among those of `features.*`.
-        trained_until: the last session that its training, tuning and choice may have seen, labels included.
-        trusted_types: of a pickle every class and function that it may name, as `module.name`, of a skops file those
-            that skops does not know. A trusted one is called by whoever wrote the file: list none whose arguments could
-            do harm.
-        activation: between the layers of safetensors or a state dict, where there are several.
+        trained_until: the last session that its training, tuning and selection may have used, labels included.
+        trusted_types: every class and function, as `module.name`, that a pickle may name, or a skops file beyond the
+            types that skops trusts. The file can call them with any arguments: list none that could do harm.
+        activation: between the layers of safetensors or a state dict with several layers.
 
     """
 
@@ -54,14 +53,14 @@ class Parameters(SettingsGroup):
     @field_validator("trusted_types")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if "." not in each or "*" in each:
-                raise ValueError(f"'{each}' is no module.name; patterns trust what nobody has looked at")
+        for name in value:
+            if "." not in name or "*" in name:
+                raise ValueError(f"'{name}' is not a module.name; patterns are not allowed, list every type")
         return value
 
 
 class External(FittedModel):
-    """The content of a file as a model of rows with other features beside its own."""
+    """A model from the content of a file; rows may have more features than it reads."""
 
     def __init__(
         self, content: bytes, said: dict[str, Any], trusted: tuple[str, ...], horizons: tuple[int, ...], origin: str
@@ -76,26 +75,26 @@ class External(FittedModel):
         self._ask = FORMATS[said["format"]][1](content, asked)
 
     def _predict(self, rows: Rows) -> Distribution:
-        found = self._ask(np.ascontiguousarray(rows.matrix[:, self._columns]))
-        if found.shape != (len(rows),):
+        forecasts = self._ask(np.ascontiguousarray(rows.matrix[:, self._columns]))
+        if forecasts.shape != (len(rows),):
             raise DatasetError(
-                f"{self.origin}: it gave values of shape {found.shape} for {len(rows)} rows, not one each"
+                f"{self.origin}: it returned values of shape {forecasts.shape} for {len(rows)} rows, not one per row"
             )
-        return Distribution(found.astype(np.float64)[:, None])
+        return Distribution(forecasts.astype(np.float64)[:, None])
 
     def save(self, folder: Path) -> None:
-        """The file as it was read, and what is said of it."""
+        """The unchanged file, and its description."""
         (folder / _file(self.said)).write_bytes(self.content)
         (folder / _SAID).write_text(json.dumps(self.said, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
-        """Format and hash of the file, and until when it was trained."""
-        kept = ("format", "sha256", "trained_until")
-        return {name: self.said[name] for name in kept} | {"inputs": list(self.said["features"])}
+        """Format and hash of the file, and `trained_until`."""
+        names = ("format", "sha256", "trained_until")
+        return {name: self.said[name] for name in names} | {"inputs": list(self.said["features"])}
 
 
 class ExternalLearner(Learner[Parameters]):
-    """Takes the model as it is."""
+    """Loads the model without training."""
 
     kind = "external"
     file_format = "as it came, and JSON"
@@ -106,39 +105,39 @@ class ExternalLearner(Learner[Parameters]):
 
     @property
     def knows_until(self) -> date:
-        """The last session that it may know anything of."""
+        """The last session that the model may know."""
         return self.parameters.trained_until
 
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> External:
-        """The file; rows and seed have no part in it."""
+        """Load the file; rows and seed are not used."""
         settings = self.parameters
         path = Path(settings.path).expanduser()
         try:
             content = path.read_bytes()
         except OSError as error:
             raise DatasetError(
-                f"{self.said}: {path} cannot be read ({error.strerror}); mend models.{self.name}.parameters.path"
+                f"{self.said}: {path} cannot be read ({error.strerror}); fix models.{self.name}.parameters.path"
             ) from None
-        found = sha256(content)
-        if found != settings.sha256:
+        digest = sha256(content)
+        if digest != settings.sha256:
             raise DatasetError(
-                f"{self.said}: {path} has SHA-256 {found[:VERSION_LENGTH]}…, models.{self.name}.parameters.sha256 says "
-                f"{settings.sha256[:VERSION_LENGTH]}…; it was not opened: restore it, or write its hash"
+                f"{self.said}: {path} has SHA-256 {digest[:VERSION_LENGTH]}…, models.{self.name}.parameters.sha256 is "
+                f"{settings.sha256[:VERSION_LENGTH]}…; it was not opened: restore the file, or correct the hash"
             )
         said = settings.model_dump(mode="json", include={"format", "sha256", "features", "trained_until"})
-        beside = {} if settings.activation is None else {"activation": settings.activation}
-        given = said | beside | {"given": list(rows.features)}
-        return External(content, given, settings.trusted_types, rows.horizons, self.said)
+        optional = {} if settings.activation is None else {"activation": settings.activation}
+        description = said | optional | {"given": list(rows.features)}
+        return External(content, description, settings.trusted_types, rows.horizons, self.said)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> External:
-        """The file of a checkpoint; which types of a pickle are trusted is what the settings say now."""
+        """Load the file of a checkpoint; the trusted types are those of the current settings."""
         said = json.loads((folder / _SAID).read_text(encoding="utf-8"))
         content = (folder / _file(said)).read_bytes()
         return External(content, said, self.parameters.trusted_types, horizons, self.said)
 
 
 def _file(said: Mapping[str, Any]) -> str:
-    """Name under which the file is kept."""
+    """Name of the stored file."""
     return f"model{FORMATS[said['format']][0]}"
 
 

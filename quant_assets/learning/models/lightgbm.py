@@ -5,10 +5,9 @@ LightGBM loads pandas and takes over a second to import, so only the functions t
 References:
     Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
-An update keeps the trees and moves the values of their leaves: the few rows of a month would rather be learned by heart
-by new trees, of which no validation rows are left to tell when to stop, and the model does not grow from month to
-month. `Booster.refit` is of no use for it: it moves every leaf by the same share, whether one new row fell into it or
-hundreds, and draws those without any towards zero.
+An update keeps the trees and changes the values of their leaves. New trees would overfit the few rows of a month,
+without validation rows for early stopping, and the model would grow from month to month. `Booster.refit` is unsuitable:
+it moves every leaf by the same share, whatever its number of new rows, and shrinks those without any towards zero.
 
 """
 
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
     from quant_assets.market.panel import FloatArray
 
 _FILE = "model.txt"
-#: Beside it once the model was updated.
+#: `Leaves` of an updated model.
 _LEAVES = "leaves.json"
 
 
 class Parameters(SettingsGroup):
-    """Parameters handed to LightGBM."""
+    """Parameters of LightGBM."""
 
     num_trees: int = Field(default=100, ge=1)
     num_leaves: int = Field(default=31, ge=2)
@@ -51,7 +50,7 @@ class Parameters(SettingsGroup):
 
 
 class Trees(FittedModel):
-    """A booster, and the one horizon that it was fitted for."""
+    """A booster and its one horizon."""
 
     def __init__(self, booster: lgb.Booster, horizons: tuple[int, ...], leaves: Leaves | None = None) -> None:
         self.booster, self.leaves = booster, leaves
@@ -59,20 +58,20 @@ class Trees(FittedModel):
         self.horizons = horizons
 
     def _predict(self, rows: Rows) -> Distribution:
-        # Each row is summed over the trees by itself, so its bytes do not depend on the other rows.
-        found = np.asarray(self.booster.predict(rows.matrix, num_threads=1), dtype=np.float64)
-        return Distribution(found[:, None])
+        # LightGBM sums row by row, so a row's bytes do not depend on the other rows.
+        forecasts = np.asarray(self.booster.predict(rows.matrix, num_threads=1), dtype=np.float64)
+        return Distribution(forecasts[:, None])
 
     def save(self, folder: Path) -> None:
-        """LightGBM's text format, as far as the best tree; once updated, also what the leaves were made of."""
+        """LightGBM's text format, up to the best tree; for an updated model also `Leaves`."""
         text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
         (folder / _FILE).write_bytes(text.encode())
         if self.leaves is not None:
             (folder / _LEAVES).write_text(json.dumps(asdict(self.leaves)), encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
-        """How many trees early stopping left."""
-        best = self.booster.best_iteration  # one that was read has only the trees that were left, and does not say so
+        """Number of trees after early stopping."""
+        best = self.booster.best_iteration  # not set for a loaded model, which has only these trees
         return {"trees": best if best > 0 else self.booster.num_trees()}
 
     def importances(self) -> dict[str, list[float]]:
@@ -83,7 +82,7 @@ class Trees(FittedModel):
         }
 
     def contributions(self, rows: Rows) -> FloatArray:
-        """LightGBM's own."""
+        """LightGBM's `pred_contrib`."""
         return np.asarray(self.booster.predict(rows.matrix, num_threads=1, pred_contrib=True), dtype=np.float64)[None]
 
 
@@ -118,7 +117,7 @@ class LightGBM(Learner[Parameters]):
             "force_row_wise": True,
             "verbosity": -1,
         }
-        # One Dataset for each fit: bin edges, too, come from the training rows alone.
+        # One Dataset for each fit: bin edges must come from the training rows alone, too.
         train = lgb.Dataset(rows.matrix, rows.targets[:, 0], feature_name=list(rows.features), params=parameters)
         later = lgb.Dataset(validation.matrix, validation.targets[:, 0], reference=train, params=parameters)
         stop = lgb.early_stopping(settings.early_stopping_rounds, verbose=False)
@@ -126,10 +125,10 @@ class LightGBM(Learner[Parameters]):
         return Trees(booster, rows.horizons)
 
     def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Trees:
-        """Each tree in turn moves the values of the leaves that new rows fall into, as `_moved` says.
+        """Move the values of the leaves with new rows, tree by tree (`_moved`).
 
-        As many new rows as there were so far, with returns that are all higher by as much, raise the forecasts by half
-        of it. A row's own leaf counts how many rows it is beside, and leaves without new rows stay as they are.
+        Example: with as many new rows as old ones, whose returns are all higher by x, forecasts rise by x / 2. Leaves
+        weight new rows by their number of rows so far; leaves without new rows do not change.
         """
         import lightgbm as lgb
 
@@ -151,20 +150,20 @@ class LightGBM(Learner[Parameters]):
         """The booster of LightGBM's text format."""
         import lightgbm as lgb
 
-        kept = folder / _LEAVES
-        leaves = Leaves(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else None
+        path = folder / _LEAVES
+        leaves = Leaves(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
         return Trees(lgb.Booster(model_str=(folder / _FILE).read_text(encoding="utf-8")), horizons, leaves)
 
 
 @dataclass(frozen=True)
 class Leaves:
-    """What the leaves' values were made of, tree by tree and leaf by leaf.
+    """The statistics behind the leaf values, by tree and leaf.
 
     Attributes:
-        start: what every forecast begins with; LightGBM has it in the values of the first tree.
-        rate: share of a leaf's mean residual that its value is.
-        weights: of the rows that a leaf has learned from: how many, of directions their sum of p (1 - p).
-        residuals: the mean that the trees before leave over of these rows, of directions by p (1 - p).
+        start: start value of all forecasts; LightGBM includes it in the values of the first tree.
+        rate: learning rate: a leaf's value over its mean residual.
+        weights: weight of the rows of a leaf: their number, for directions their sum of p (1 - p).
+        residuals: mean residual of these rows after the earlier trees, for directions weighted by p (1 - p).
 
     """
 
@@ -175,57 +174,57 @@ class Leaves:
 
     @classmethod
     def of_training(cls, dumped: list[dict[str, Any]], rate: float, rows: int) -> Self:
-        """Of a model that was never updated.
+        """The leaves of a model that was never updated.
 
         Args:
-            dumped: its trees, as LightGBM shows them.
-            rate: of a model of one tree, which does not tell it.
-            rows: how many it was fitted to.
+            dumped: its trees, as LightGBM dumps them.
+            rate: learning rate of a model with one tree, whose dump lacks it.
+            rows: number of training rows.
 
         """
         rate = float(dumped[1]["shrinkage"]) if len(dumped) > 1 else rate
-        found = [_leaves(tree["tree_structure"]) for tree in dumped]
-        counts = np.array([leaf["leaf_count"] for leaf in found[0]], dtype=np.float64)
-        # The residuals of the first tree are from the mean, so they sum to zero.
-        start = float(counts @ [leaf["leaf_value"] for leaf in found[0]] / counts.sum())
+        trees = [_leaves(tree["tree_structure"]) for tree in dumped]
+        counts = np.array([leaf["leaf_count"] for leaf in trees[0]], dtype=np.float64)
+        # The first tree fits residuals from the mean, which sum to zero.
+        start = float(counts @ [leaf["leaf_value"] for leaf in trees[0]] / counts.sum())
         scale = rows / float(counts.sum())
-        weights = [[scale * leaf.get("leaf_weight", leaf["leaf_count"]) for leaf in leaves] for leaves in found]
-        begins = [start, *[0.0] * (len(found) - 1)]
+        weights = [[scale * leaf.get("leaf_weight", leaf["leaf_count"]) for leaf in leaves] for leaves in trees]
+        starts = [start, *[0.0] * (len(trees) - 1)]
         residuals = [
-            [(leaf["leaf_value"] - begin) / rate for leaf in leaves]
-            for leaves, begin in zip(found, begins, strict=True)
+            [(leaf["leaf_value"] - first) / rate for leaf in leaves]
+            for leaves, first in zip(trees, starts, strict=True)
         ]
         return cls(start, rate, weights, residuals)
 
 
 def _leaves(node: dict[str, Any]) -> list[dict[str, Any]]:
     """Leaves below a node, in the order of their numbers."""
-    found, left = list[dict[str, Any]](), [node]
-    while left:
-        each = left.pop()
-        if "leaf_value" in each:
-            found.append(each)
+    leaves, stack = list[dict[str, Any]](), [node]
+    while stack:
+        current = stack.pop()
+        if "leaf_value" in current:
+            leaves.append(current)
         else:
-            left += [each["left_child"], each["right_child"]]
-    return sorted(found, key=lambda leaf: int(leaf.get("leaf_index", 0)))
+            stack += [current["left_child"], current["right_child"]]
+    return sorted(leaves, key=lambda leaf: int(leaf.get("leaf_index", 0)))
 
 
 def _moved(
     values: list[FloatArray], leaves: Leaves, places: NDArray[np.int64], targets: FloatArray, *, directions: bool
 ) -> tuple[list[FloatArray], Leaves]:
-    r"""The values of leaves after new rows, each of which weighs as much as each one before it.
+    r"""The values of leaves after new rows, with the same weight for old and new rows.
 
-    In a leaf let W be the weight of the rows so far and r their mean residual, w and q the same of the new rows, both
-    left over by the trees before as these were. Of all rows it is :math:`r + (q - r) w / (W + w)`, less d, by which the
-    trees before have moved since. The value moves by the rate times the difference from r; in the first tree by all of
-    it, since the trees would hardly take up what all rows have in common. How far the rows so far were moved, which are
-    not there any more, is taken to be the mean of the new rows in the leaf.
+    In a leaf let W be the weight of the old rows and r their mean residual after the earlier trees, w and q the same of
+    the new rows. The mean residual of all rows is :math:`r + (q - r) w / (W + w)`, less d, the change of the earlier
+    trees by this update. The value moves by the rate times the change of the mean residual; in the first tree by all of
+    it, because the later trees would hardly learn a common shift of all rows. For d, the old rows are no longer
+    available, so the mean over the new rows in the leaf is used.
 
     Args:
-        values: of the leaves, by tree.
-        leaves: what they were made of.
-        places: in which leaf of each tree the new rows are, shape (n_rows, n_trees).
-        targets: of the new rows.
+        values: values of the leaves, by tree.
+        leaves: statistics of the leaves.
+        places: leaf of each new row in each tree, shape (n_rows, n_trees).
+        targets: targets of the new rows.
         directions: whether the sum of the trees is log odds.
 
     """
@@ -239,17 +238,17 @@ def _moved(
         weight = expected * (1 - expected) if directions else np.ones(len(targets))
         so_far, residual = np.array(leaves.weights[tree]), np.array(leaves.residuals[tree])
 
-        def summed(each: FloatArray, place: NDArray[np.int64] = place, count: int = len(old)) -> FloatArray:
-            found: FloatArray = np.bincount(place, each, count)  # type: ignore[assignment]  # floats, as it has weights
-            return found
+        def summed(amounts: FloatArray, place: NDArray[np.int64] = place, count: int = len(old)) -> FloatArray:
+            sums: FloatArray = np.bincount(place, amounts, count)  # type: ignore[assignment]  # floats, as it has weights
+            return sums
 
         new = summed(weight)
-        there = new > 0
-        step = (summed(targets - expected) - residual * new)[there] / (so_far + new)[there]
-        step -= summed(weight * shift)[there] / new[there]
+        touched = new > 0
+        step = (summed(targets - expected) - residual * new)[touched] / (so_far + new)[touched]
+        step -= summed(weight * shift)[touched] / new[touched]
         change = np.zeros(len(old))
-        change[there] = step if tree == 0 else leaves.rate * step
-        residual[there] += step
+        change[touched] = step if tree == 0 else leaves.rate * step
+        residual[touched] += step
         moved.append(old + change)
         weights.append((so_far + new).tolist())
         residuals.append(residual.tolist())

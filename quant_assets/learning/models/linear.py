@@ -1,15 +1,15 @@
-"""Ridge regression, and logistic regression for directions: the baseline that every other kind has to beat.
+"""Ridge regression, and logistic regression for directions: the baseline for all other kinds.
 
-Missing values are filled with the median of the training rows; features are standardised by those rows and cut at
-`limit` deviations, so that one extreme ratio moves neither the fit nor a forecast far.
+Missing values are filled with the median of the training rows; features are standardised by those rows and clipped to
+`limit` deviations, so that extreme values have a limited effect on fits and forecasts.
 
-An update is recursive least squares in its information form: the means and products of all rows so far are kept and
-those of the new rows added, so the coefficients are those of a ridge regression on all of them together. Medians,
-centres, scales, the limit and the penalty stay those of the training. Each row weighs the same, however old it is.
+An update is recursive least squares in its information form: the means and products of all rows so far are stored, and
+those of the new rows added, which gives the ridge regression on all rows together. Medians, centres, scales, the limit
+and the penalty stay those of the training. All rows have the same weight, whatever their age.
 
 References:
     Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, The American Statistician 37(3),
-    equation 1.5: products of two samples together.
+    equation 1.5: products of two combined samples.
     Hoerl and Kennard (1970), Ridge regression, Technometrics 12(1).
     Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, sections 3.4.1 and 4.4.1.
 
@@ -33,20 +33,20 @@ from quant_assets.settings.group import SettingsGroup
 
 _FILE = "model.json"
 
-#: What an update needs, beside the model; kept only where it is asked for.
+#: `Moments` for updates; saved only with `update: true`.
 _MOMENTS = "moments.npz"
 
-#: Newton steps of the logistic fit, and the largest change of a coefficient at which they end.
+#: Greatest number of Newton steps of the logistic fit, and the step size at which they end.
 _STEPS, _TOLERANCE = 50, 1e-10
 
 
 class Parameters(SettingsGroup):
-    """How strongly coefficients are held back.
+    """Regularisation.
 
     Attributes:
-        penalties: on the squared coefficients of the standardised features, each times the number of rows; the
-            validation rows choose among them.
-        limit: deviations from a feature's mean beyond which its value is cut.
+        penalties: on the squared coefficients of the standardised features, times the number of rows; the best one on
+            the validation rows is used.
+        limit: standard deviations from a feature's mean to which its values are clipped.
 
     """
 
@@ -56,18 +56,18 @@ class Parameters(SettingsGroup):
 
 @dataclass(frozen=True)
 class Coefficients:
-    """A fit as it is saved.
+    """A fit in the form in which it is saved.
 
     Attributes:
-        task: what was fitted.
-        features: in order.
-        fill: value in the place of a missing one, shape (n_features,).
-        centre: of each feature, likewise.
-        scale: deviation of each feature, likewise; 1 where it does not vary.
-        limit: deviations at which values are cut.
-        slopes: of the standardised features, shape (n_features, n_horizons).
+        task: the fitted task.
+        features: names of the features, in order.
+        fill: replacement of missing values, shape (n_features,).
+        centre: mean of each feature, shape (n_features,).
+        scale: standard deviation of each feature, shape (n_features,); 1 for a constant one.
+        limit: standard deviations to which values are clipped.
+        slopes: coefficients of the standardised features, shape (n_features, n_horizons).
         intercepts: shape (n_horizons,).
-        penalty: that the validation rows chose.
+        penalty: the best penalty on the validation rows.
 
     """
 
@@ -82,22 +82,22 @@ class Coefficients:
     penalty: float
 
     def standardised(self, matrix: FloatArray) -> FloatArray:
-        """A matrix of features, filled, standardised and cut; each value by itself."""
+        """A matrix of features, filled, standardised and clipped element by element."""
         filled = np.where(np.isnan(matrix), self.fill, matrix)
-        found: FloatArray = np.clip((filled - self.centre) / self.scale, -self.limit, self.limit)
-        return found
+        clipped: FloatArray = np.clip((filled - self.centre) / self.scale, -self.limit, self.limit)
+        return clipped
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What least squares need of the rows, of which there may be any number.
+    """Sufficient statistics of rows for least squares.
 
     Attributes:
-        rows: how many.
+        rows: number of rows.
         inputs: mean of each standardised feature, shape (n_features,).
         targets: mean of each target, shape (n_horizons,).
         squares: sums of products of the features about their means, shape (n_features, n_features).
-        products: of the features with the targets, likewise, shape (n_features, n_horizons).
+        products: sums of products of features and targets about their means, shape (n_features, n_horizons).
 
     """
 
@@ -109,27 +109,27 @@ class Moments:
 
     @classmethod
     def of(cls, inputs: FloatArray, targets: FloatArray) -> Self:
-        """Those of standardised features and their targets."""
-        middle, mean = inputs.mean(axis=0), targets.mean(axis=0)
-        centred = inputs - middle
-        return cls(len(inputs), middle, mean, centred.T @ centred, centred.T @ (targets - mean))
+        """Moments of standardised features and their targets."""
+        centre, mean = inputs.mean(axis=0), targets.mean(axis=0)
+        centred = inputs - centre
+        return cls(len(inputs), centre, mean, centred.T @ centred, centred.T @ (targets - mean))
 
     def with_more(self, other: "Moments") -> "Moments":
-        """Those of both samples together."""
-        rows, apart = self.rows + other.rows, other.inputs - self.inputs
-        moved, share = other.targets - self.targets, other.rows / rows
-        between = self.rows * share
+        """Moments of both samples together."""
+        rows, input_shift = self.rows + other.rows, other.inputs - self.inputs
+        target_shift, share = other.targets - self.targets, other.rows / rows
+        weight = self.rows * share
         return Moments(
             rows,
-            self.inputs + apart * share,
-            self.targets + moved * share,
-            self.squares + other.squares + np.outer(apart, apart) * between,
-            self.products + other.products + np.outer(apart, moved) * between,
+            self.inputs + input_shift * share,
+            self.targets + target_shift * share,
+            self.squares + other.squares + np.outer(input_shift, input_shift) * weight,
+            self.products + other.products + np.outer(input_shift, target_shift) * weight,
         )
 
 
 class Linear(FittedModel):
-    """Coefficients, the horizons that they were fitted for, and where they are to be updated, the rows' moments."""
+    """Coefficients, their horizons, and the moments of the rows if the model is updated."""
 
     def __init__(self, coefficients: Coefficients, horizons: tuple[int, ...], moments: Moments | None = None) -> None:
         self.coefficients, self.horizons, self.moments = coefficients, horizons, moments
@@ -139,15 +139,15 @@ class Linear(FittedModel):
         return Distribution(self.of_standardised(self.coefficients.standardised(rows.matrix)))
 
     def of_standardised(self, inputs: FloatArray) -> FloatArray:
-        """Forecasts of what `Coefficients.standardised` gave, shape (n_rows, n_horizons)."""
+        """Forecasts from `Coefficients.standardised` inputs, shape (n_rows, n_horizons)."""
         mean = np.tile(self.coefficients.intercepts, (len(inputs), 1))
-        # Not a matrix product, whose rounding depends on the number of rows.
+        # Not a matrix product: its rounding depends on the number of rows.
         for column, slopes in zip(np.ascontiguousarray(inputs.T), self.coefficients.slopes, strict=True):
             mean += column[:, None] * slopes
         return mean if self.coefficients.task == "regression" else logistic(mean)
 
     def save(self, folder: Path) -> None:
-        """JSON, whose numbers are read back to the bit."""
+        """JSON; its numbers keep every bit."""
         plain = {
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in asdict(self.coefficients).items()
@@ -155,19 +155,19 @@ class Linear(FittedModel):
         text = json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n"
         (folder / _FILE).write_text(text, encoding="utf-8")
         if self.moments is not None:
-            np.savez(folder / _MOMENTS, **{each.name: getattr(self.moments, each.name) for each in fields(Moments)})
+            np.savez(folder / _MOMENTS, **{field.name: getattr(self.moments, field.name) for field in fields(Moments)})
 
     def description(self) -> dict[str, Any]:
-        """The penalty that was chosen."""
+        """The chosen penalty."""
         return {"penalty": self.coefficients.penalty}
 
     def importances(self) -> dict[str, list[float]]:
-        """Size of the coefficient of one standard deviation, mean over the horizons."""
+        """Absolute coefficient of the standardised feature, mean over the horizons."""
         return {"coefficient": np.abs(self.coefficients.slopes).mean(axis=1).tolist()}
 
 
 class LinearLearner(Learner[Parameters]):
-    """Least squares (of directions: log-likelihood) with a penalty on the squared coefficients."""
+    """Least squares (for directions log-likelihood) with a penalty on the squared coefficients."""
 
     kind = "linear"
     file_format = "JSON of coefficients"
@@ -179,27 +179,27 @@ class LinearLearner(Learner[Parameters]):
     parameters_type = Parameters
 
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> Linear:
-        """Exact: the seed has no part in it."""
+        """Exact: the seed is not used."""
         from threadpoolctl import threadpool_limits
 
         self._refuse_infinite(rows)
-        # A product's rounding depends on how many threads share it, so there is one.
+        # One thread: the rounding of a product depends on their number.
         with threadpool_limits(limits=1, user_api="blas"):
             tried = [Linear(coefficients, rows.horizons) for coefficients in self._tried(rows)]
-        later = tried[0].coefficients.standardised(validation.matrix)  # alike for all of them
-        best = min(tried, key=lambda each: _loss(self.task, each.of_standardised(later), validation.targets))
+        later = tried[0].coefficients.standardised(validation.matrix)  # the same for all of them
+        best = min(tried, key=lambda model: _loss(self.task, model.of_standardised(later), validation.targets))
         if self.updates:
             with threadpool_limits(limits=1, user_api="blas"):
                 best.moments = Moments.of(best.coefficients.standardised(rows.matrix), rows.targets)
         return best
 
     def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Linear:
-        """The coefficients of all rows so far; how many they are is among the moments."""
+        """The coefficients of all rows so far; `fitted_rows` is not used, the moments count them."""
         from threadpoolctl import threadpool_limits
 
         if not isinstance(model, Linear) or model.moments is None:
             raise DatasetError(
-                f"{self.said}: what was trained has no moments to update; train it again with update: true"
+                f"{self.said}: the trained model has no moments to update; train it again with update: true"
             )
         self._refuse_infinite(rows)
         old = model.coefficients
@@ -210,36 +210,36 @@ class LinearLearner(Learner[Parameters]):
 
     def _refuse_infinite(self, rows: Rows) -> None:
         if not np.isfinite(rows.matrix[~np.isnan(rows.matrix)]).all():
-            raise DatasetError(f"{self.said}: a feature is infinite; mend it, or let it be missing")
+            raise DatasetError(f"{self.said}: a feature is infinite; fix it, or set it to missing")
 
     def _tried(self, rows: Rows) -> Iterator[Coefficients]:
-        """The fit by each of the penalties."""
+        """The fits with all penalties."""
         fill = _medians(rows.matrix)
         filled = np.where(np.isnan(rows.matrix), fill, rows.matrix)
         centre, scale = filled.mean(axis=0), filled.std(axis=0)
-        # What rounding alone makes vary does not vary.
+        # A feature that varies by rounding error only counts as constant.
         scale[scale <= 1e-12 * np.abs(centre)] = 1.0
         scale[scale == 0] = 1.0
-        none = np.zeros((len(fill), len(rows.horizons)))
-        of = (rows.features, fill, centre, scale, self.parameters.limit)
-        inputs = Coefficients(self.task, *of, none, none[0], 0.0).standardised(rows.matrix)
+        zeros = np.zeros((len(fill), len(rows.horizons)))
+        common = (rows.features, fill, centre, scale, self.parameters.limit)
+        inputs = Coefficients(self.task, *common, zeros, zeros[0], 0.0).standardised(rows.matrix)
         solved = _least_squares if self.task == "regression" else _most_likely
         for penalty, slopes, intercepts in solved(inputs, rows.targets, self.parameters.penalties):
-            yield Coefficients(self.task, *of, slopes, intercepts, penalty)
+            yield Coefficients(self.task, *common, slopes, intercepts, penalty)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Linear:
         """The coefficients of the JSON file."""
         plain = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         arrays = {name: np.array(plain[name]) for name in ("fill", "centre", "scale", "slopes", "intercepts")}
         moments = None
-        if (beside := folder / _MOMENTS).exists():
-            with np.load(beside, allow_pickle=False) as kept:
-                moments = Moments(**({name: kept[name] for name in kept} | {"rows": int(kept["rows"])}))
+        if (path := folder / _MOMENTS).exists():
+            with np.load(path, allow_pickle=False) as archive:
+                moments = Moments(**({name: archive[name] for name in archive} | {"rows": int(archive["rows"])}))
         return Linear(Coefficients(**(plain | arrays | {"features": tuple(plain["features"])})), horizons, moments)
 
 
 def _medians(matrix: FloatArray) -> FloatArray:
-    """Median of what is there of each column; 0 of one that is never there, where any constant will do."""
+    """Median of the present values of each column; 0 for an empty column, where any constant will do."""
     ordered = np.sort(matrix.T, axis=1)  # NaN last; all columns at once take a third of the time of `nanmedian`
     count = (~np.isnan(ordered)).sum(axis=1)
     at = np.arange(len(ordered))
@@ -251,45 +251,45 @@ Solutions = Iterator[tuple[float, FloatArray, FloatArray]]
 
 
 def _least_squares(inputs: FloatArray, targets: FloatArray, penalties: tuple[float, ...]) -> Solutions:
-    """Slopes and intercepts of each penalty."""
+    """Slopes and intercepts for each penalty."""
     return _solved(Moments.of(inputs, targets), penalties)
 
 
-def _solved(of: Moments, penalties: tuple[float, ...]) -> Solutions:
-    """Slopes and intercepts of each penalty, by one eigendecomposition of the features' products."""
-    values, vectors = np.linalg.eigh(of.squares / of.rows)
-    turned = vectors.T @ (of.products / of.rows)
+def _solved(moments: Moments, penalties: tuple[float, ...]) -> Solutions:
+    """Slopes and intercepts for each penalty, from one eigendecomposition of the features' products."""
+    values, vectors = np.linalg.eigh(moments.squares / moments.rows)
+    rotated = vectors.T @ (moments.products / moments.rows)
     for penalty in penalties:
-        slopes = vectors @ (turned / (np.maximum(values, 0.0) + penalty)[:, None])
-        yield penalty, slopes, of.targets - of.inputs @ slopes
+        slopes = vectors @ (rotated / (np.maximum(values, 0.0) + penalty)[:, None])
+        yield penalty, slopes, moments.targets - moments.inputs @ slopes
 
 
 def _most_likely(inputs: FloatArray, targets: FloatArray, penalties: tuple[float, ...]) -> Solutions:
-    """The same for targets of 0 and 1 by Newton's method; the strongest penalty first, whose fit starts the next."""
+    """The same for targets of 0 and 1 by Newton's method; the strongest penalty first, as start of the next one."""
     count, features = inputs.shape
     with_one = np.hstack([inputs, np.ones((count, 1))])
     share = targets.mean(axis=0)
-    found = np.vstack([np.zeros((features, targets.shape[1])), np.log(share / (1 - share))])
+    solution = np.vstack([np.zeros((features, targets.shape[1])), np.log(share / (1 - share))])
     for penalty in sorted(penalties, reverse=True):
-        held = penalty * np.append(np.ones(features), 0.0)
+        ridge = penalty * np.append(np.ones(features), 0.0)
         for column, target in enumerate(targets.T):
             for _ in range(_STEPS):
-                at = logistic(with_one @ found[:, column])
-                slope = with_one.T @ (target - at) / count - held * found[:, column]
-                curve = (with_one * (at * (1 - at))[:, None]).T @ with_one / count + np.diag(held)
-                step = np.linalg.solve(curve, slope)
-                found[:, column] += step
+                probability = logistic(with_one @ solution[:, column])
+                gradient = with_one.T @ (target - probability) / count - ridge * solution[:, column]
+                hessian = (with_one * (probability * (1 - probability))[:, None]).T @ with_one / count + np.diag(ridge)
+                step = np.linalg.solve(hessian, gradient)
+                solution[:, column] += step
                 if np.abs(step).max() < _TOLERANCE:
                     break
-        yield penalty, found[:-1].copy(), found[-1].copy()
+        yield penalty, solution[:-1].copy(), solution[-1].copy()
 
 
 def _loss(task: Task, forecast: FloatArray, targets: FloatArray) -> float:
     """Mean squared error, or mean negative log-likelihood, over rows and horizons."""
     if task == "regression":
         return float(((targets - forecast) ** 2).mean())
-    kept = np.clip(forecast, 1e-12, 1 - 1e-12)
-    return float(-(targets * np.log(kept) + (1 - targets) * np.log(1 - kept)).mean())
+    clipped = np.clip(forecast, 1e-12, 1 - 1e-12)
+    return float(-(targets * np.log(clipped) + (1 - targets) * np.log(1 - clipped)).mean())
 
 
 LEARNER = LinearLearner

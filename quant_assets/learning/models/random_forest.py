@@ -1,7 +1,7 @@
-"""A random forest grown by scikit-learn, one for each horizon; asked and kept as plain arrays, without a pickle.
+"""A random forest by scikit-learn, one for each horizon; stored and evaluated as plain arrays, without a pickle.
 
-scikit-learn takes a second to import and is needed for a fit alone. A forest of directions averages targets of 0 and 1,
-so its forecast is a probability; splits by squared error are then those by the Gini index.
+scikit-learn takes a second to import and is only needed for fitting. A forest of directions averages targets of 0 and
+1, so its forecast is a probability, and splits by squared error equal those by the Gini index.
 
 References:
     Breiman (2001), Random forests, Machine Learning 45(1).
@@ -23,7 +23,7 @@ from quant_assets.settings.group import SettingsGroup
 
 _FILE = "model.npz"
 
-#: A node of a tree; that of a leaf has no feature (-1). Children are numbered in the whole forest.
+#: A node of a tree; a leaf has feature -1. Children are numbered in the whole forest.
 _NODE = np.dtype(
     [
         ("feature", "<i4"),
@@ -39,7 +39,7 @@ Nodes = NDArray[np.void]
 
 
 class Parameters(SettingsGroup):
-    """Parameters handed to scikit-learn, under its own names but for the trees and threads."""
+    """Parameters of scikit-learn, with its names except `num_trees` and `num_threads`."""
 
     num_trees: int = Field(default=50, ge=1)
     max_depth: int = Field(default=6, ge=1, le=30)
@@ -50,7 +50,7 @@ class Parameters(SettingsGroup):
 
 
 class Forest(FittedModel):
-    """The nodes of all trees, where each tree begins, and the one horizon that they were grown for."""
+    """The nodes of all trees, the root of each tree, and the one horizon of the forest."""
 
     def __init__(self, nodes: Nodes, roots: NDArray[np.int32], features: tuple[str, ...], horizons: tuple[int, ...]):
         self.nodes, self.roots, self.features, self.horizons = nodes, roots, features, horizons
@@ -78,16 +78,16 @@ class Forest(FittedModel):
         return Distribution((total / len(self.roots))[:, None])
 
     def save(self, folder: Path) -> None:
-        """NumPy's archive of arrays, none of them of objects."""
+        """A NumPy archive without object arrays."""
         names = np.frombuffer(json.dumps(self.features).encode(), dtype=np.uint8)
         np.savez(folder / _FILE, nodes=self.nodes, roots=self.roots, features=names)
 
     def description(self) -> dict[str, Any]:
-        """How many trees and leaves there are."""
+        """Numbers of trees and leaves."""
         return {"trees": len(self.roots), "leaves": int((self.nodes["feature"] < 0).sum())}
 
     def importances(self) -> dict[str, list[float]]:
-        """Squared error that a feature's splits took away, mean over the trees, per training row; number of splits."""
+        """Reduction of squared error per training row by a feature's splits, mean over the trees; number of splits."""
         split = self.nodes[self.nodes["feature"] >= 0]
         count = len(self.features)
         return {
@@ -97,7 +97,7 @@ class Forest(FittedModel):
 
 
 class RandomForest(Learner[Parameters]):
-    """Trees on bootstrapped rows and random features, grown to a depth; the validation rows have no part in it."""
+    """Trees on bootstrapped rows and random features, grown to a depth; the validation rows are not used."""
 
     kind = "random_forest"
     file_format = "NumPy arrays of nodes"
@@ -112,7 +112,7 @@ class RandomForest(Learner[Parameters]):
         from sklearn.ensemble import RandomForestRegressor
 
         settings = self.parameters
-        grown = RandomForestRegressor(
+        forest = RandomForestRegressor(
             n_estimators=settings.num_trees,
             max_depth=settings.max_depth,
             min_samples_leaf=settings.min_samples_leaf,
@@ -121,31 +121,31 @@ class RandomForest(Learner[Parameters]):
             n_jobs=settings.num_threads,
             random_state=seed,
         ).fit(rows.matrix, rows.targets[:, 0])
-        trees = [each.tree_ for each in grown.estimators_]
+        trees = [estimator.tree_ for estimator in forest.estimators_]
         roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1].astype(np.int32)
         nodes = np.concatenate([_nodes(tree, root) for tree, root in zip(trees, roots.tolist(), strict=True)])
         return Forest(nodes, roots, rows.features, rows.horizons)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Forest:
-        """The forest of the archive; pickled objects in it are refused."""
-        with np.load(folder / _FILE, allow_pickle=False) as kept:
-            nodes, roots, names = kept["nodes"], kept["roots"], kept["features"]
+        """The forest of the archive; refuses pickled objects."""
+        with np.load(folder / _FILE, allow_pickle=False) as archive:
+            nodes, roots, names = archive["nodes"], archive["roots"], archive["features"]
         return Forest(nodes, roots, tuple(json.loads(names.tobytes())), horizons)
 
 
 def _nodes(tree: Any, root: int) -> Nodes:
-    """The nodes of one of scikit-learn's trees, numbered from `root`."""
-    found = np.zeros(tree.node_count, dtype=_NODE)
+    """The nodes of a scikit-learn tree, numbered from `root`."""
+    nodes = np.zeros(tree.node_count, dtype=_NODE)
     inner = tree.children_left >= 0
-    found["feature"] = np.where(inner, tree.feature, -1)
-    found["left"] = np.where(inner, tree.children_left + root, -1)
-    found["right"] = np.where(inner, tree.children_right + root, -1)
-    found["missing_left"] = inner & (np.asarray(tree.missing_go_to_left) != 0)
-    found["threshold"] = np.where(inner, tree.threshold, 0.0)
-    found["value"] = tree.value[:, 0, 0]
+    nodes["feature"] = np.where(inner, tree.feature, -1)
+    nodes["left"] = np.where(inner, tree.children_left + root, -1)
+    nodes["right"] = np.where(inner, tree.children_right + root, -1)
+    nodes["missing_left"] = inner & (np.asarray(tree.missing_go_to_left) != 0)
+    nodes["threshold"] = np.where(inner, tree.threshold, 0.0)
+    nodes["value"] = tree.value[:, 0, 0]
     error: FloatArray = tree.impurity * tree.weighted_n_node_samples / tree.weighted_n_node_samples[0]
-    found["gain"][inner] = (error[inner] - error[tree.children_left[inner]] - error[tree.children_right[inner]]).clip(0)
-    return found
+    nodes["gain"][inner] = (error[inner] - error[tree.children_left[inner]] - error[tree.children_right[inner]]).clip(0)
+    return nodes
 
 
 LEARNER = RandomForest

@@ -42,19 +42,19 @@ if TYPE_CHECKING:
 
 _WEIGHTS, _ABOUT = "weights.safetensors", "transformer.json"
 
-#: Windows of one step of a forecast. Always as many: what a row gives must not depend on how many are asked about.
+#: Windows of one step of a forecast; constant, so that a row's forecast does not depend on the number of rows.
 _AT_ONCE = 32
 
-#: Windows that are gathered at a time to compare their last days.
+#: Windows of one step of `compared`.
 _COMPARED_AT_ONCE = 4096
 
 
 class Encoder(SettingsGroup):
-    """A pre-trained encoder to begin from.
+    """A pre-trained encoder to start from.
 
     Attributes:
-        path: of its file, a state dict.
-        manifest: what it is; where null, that of the published encoder of 1,026 NASDAQ stocks.
+        path: path of its file, a state dict.
+        manifest: its description; by default that of the published encoder of 1,026 NASDAQ stocks.
 
     """
 
@@ -66,13 +66,13 @@ class Pretraining(SettingsGroup):
     """The pre-training over the whole market, asset `transformer_pretrained`.
 
     Attributes:
-        cadence_months: an encoder is trained each so many months, counted as `training.cadence_months` is; 0 none.
-        window_months: months whose windows it is trained on.
-        sample_every_sessions: sessions at which windows end, by their number in the calendar.
-        max_epochs: at most so many passes.
+        cadence_months: months between pre-trainings, counted like `training.cadence_months`; 0 for none.
+        window_months: months of its training windows.
+        sample_every_sessions: interval between the last sessions of windows, by their number in the calendar.
+        max_epochs: greatest number of epochs.
         batch_units: windows of one step.
         mask_rate: share of the days of a window that are hidden for `mask_avg_price`.
-        weights: of the tasks; one that is not named, or has 0, is left out.
+        weights: weights of the tasks; a task without one, or with 0, is left out.
 
     """
 
@@ -89,12 +89,14 @@ class Pretraining(SettingsGroup):
     @model_validator(mode="after")
     def _has_a_task(self) -> Self:
         if not sum(self.weights.values()) > 0:
-            raise ValueError("weights: no task has one above 0; give one, or set cadence_months 0 to pre-train nothing")
+            raise ValueError(
+                "weights: no task has a weight above 0; set one, or set cadence_months 0 for no pre-training"
+            )
         return self
 
 
 class Parameters(DeepParameters):
-    """Shape of the network, its windows and losses, and how it is pre-trained.
+    """Network, windows, losses and pre-training.
 
     Attributes:
         hidden_size: width of the network.
@@ -102,11 +104,11 @@ class Parameters(DeepParameters):
         num_pre_att_layers: attention layers of the prediction block.
         num_heads: attention heads.
         days: sessions of a window.
-        dropout: share of the residual branches that is dropped in training.
-        maximum_sessions: sessions over which a window's running maximum looks back.
-        alpha: weight of the pairwise ranking loss beside the squared error, both of returns in training deviations.
-        encoder: to begin from instead of the market's own.
-        pretraining: of the market's own.
+        dropout: dropout rate of the residual branches.
+        maximum_sessions: length of a window's running maximum in sessions.
+        alpha: weight of the pairwise ranking loss against the squared error, of returns in training deviations.
+        encoder: encoder to start from instead of the pre-trained one of the market.
+        pretraining: pre-training of the market's encoder.
 
     """
 
@@ -124,38 +126,38 @@ class Parameters(DeepParameters):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.hidden_size % self.num_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}")
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}")
         if self.maximum_sessions < self.days:
             raise ValueError(f"maximum_sessions {self.maximum_sessions} is shorter than a window, days {self.days}")
         return self
 
     @property
     def bar_sessions(self) -> int:
-        """Sessions up to a window's last one that its values follow from."""
+        """Length of the bars behind a window in sessions, its last one included."""
         return max(self.days - 1 + LOOKBACK, self.maximum_sessions - 1) + 1
 
     def architecture(self, outputs: int) -> Architecture:
-        """The network, with so many values for each window."""
+        """The architecture with `outputs` values for each window."""
         names = "hidden_size", "num_feat_att_layers", "num_pre_att_layers", "num_heads", "days", "dropout"
         return Architecture(num_class=outputs, **{name: getattr(self, name) for name in names})
 
 
 class About(SettingsGroup):
-    """What a fine-tuned network is, beside its weights.
+    """Description of a fine-tuned network, stored with its weights.
 
     Attributes:
-        horizons: sessions ahead of its outputs, in order.
-        architecture: of the network.
-        maximum_sessions: over which a window's running maximum looks back.
-        normalisation: of its windows.
+        horizons: horizons of its outputs in sessions, in order.
+        architecture: architecture of the network.
+        maximum_sessions: length of a window's running maximum in sessions.
+        normalisation: normalisation of its windows.
         centre: mean of each horizon's training targets.
         scale: their standard deviation.
         trained_from: first session of a training row.
-        trained_through: last session that it knows anything of; nothing up to it is forecast.
-        encoder: version of what it began from, and the last session that knows; None from scratch.
-        epochs: passes that were made.
-        best_epoch: the one whose weights these are, from 1.
-        validation_loss: of that one.
+        trained_through: last session that it knows; it forecasts only later sessions.
+        encoder: version of its encoder and the last session that the encoder knows; None from scratch.
+        epochs: number of epochs.
+        best_epoch: the epoch of these weights, from 1.
+        validation_loss: validation loss of that epoch.
 
     """
 
@@ -175,25 +177,25 @@ class About(SettingsGroup):
 
 
 def refuse_without_torch(said: str) -> None:
-    """Say which group is missing, before an import does so in other words.
+    """Check for the packages of the extra `deep` before they are imported.
 
     Args:
-        said: what needs it.
+        said: the model or kind that needs them, for the message.
 
     Raises:
-        SettingsError: something of the group `deep` is not installed; names it.
+        SettingsError: a package is not installed; names it.
 
     """
-    lacking = [name for name in ("torch", "lightning", "safetensors") if find_spec(name) is None]
-    if lacking:
+    missing = [name for name in ("torch", "lightning", "safetensors") if find_spec(name) is None]
+    if missing:
         raise SettingsError(
-            f"{said} needs {', '.join(lacking)}, which is not installed: pip install 'quant-assets[deep]', or take the "
+            f"{said} needs {', '.join(missing)}, which is not installed: pip install 'quant-assets[deep]', or take the "
             "model out of models"
         )
 
 
 class FineTuned(FittedModel):
-    """A network that was fitted to returns, and what it is."""
+    """A network fitted to returns, and its description."""
 
     features = ()
 
@@ -205,7 +207,7 @@ class FineTuned(FittedModel):
         ).bar_sessions
 
     def usable(self, rows: Rows) -> BoolArray:
-        """Rows whose windows are there, see `windows.WindowTensor`, and hold no step that nothing explains."""
+        """Rows with a full window (`windows.WindowTensor`) without an unexplained price step."""
         return np.asarray((_positions(rows, self._tensor(rows)) >= 0).numpy())
 
     def _predict(self, rows: Rows) -> Distribution:
@@ -214,8 +216,8 @@ class FineTuned(FittedModel):
         first = rows.dates.min().item()
         if first <= self.about.trained_through:
             raise HistoryError(
-                f"{self.origin}: a forecast of {first} by a network that knows sessions through "
-                f"{self.about.trained_through} would know its answer; forecast a later session"
+                f"{self.origin}: a forecast of {first} is not allowed, because the network knows sessions through "
+                f"{self.about.trained_through}; forecast a later session"
             )
         tensor, threads = self._tensor(rows), torch.get_num_threads()
         positions = _positions(rows, tensor)
@@ -223,40 +225,40 @@ class FineTuned(FittedModel):
             at = int((positions < 0).nonzero()[0])
             raise DatasetError(
                 f"{self.origin}: {rows.tickers[at]} has no window of {tensor.days} sessions up to {rows.dates[at]}; "
-                "ask only about rows that are usable"
+                "leave out the rows that are not usable"
             )
-        found = np.empty((len(rows), len(self.horizons)))
+        outputs = np.empty((len(rows), len(self.horizons)))
         torch.set_num_threads(1)
         try:
             with torch.inference_mode():
                 for at in range(0, len(positions), _AT_ONCE):
-                    some = positions[at : at + _AT_ONCE]
-                    filled = torch.cat([some, some[-1:].expand(_AT_ONCE - len(some))])
-                    found[at : at + len(some)] = self.network(tensor.taken(filled))[: len(some)].double().numpy()
+                    batch = positions[at : at + _AT_ONCE]
+                    padded = torch.cat([batch, batch[-1:].expand(_AT_ONCE - len(batch))])
+                    outputs[at : at + len(batch)] = self.network(tensor.taken(padded))[: len(batch)].double().numpy()
         finally:
             torch.set_num_threads(threads)
-        return Distribution(np.array(self.about.centre) + found * np.array(self.about.scale))
+        return Distribution(np.array(self.about.centre) + outputs * np.array(self.about.scale))
 
     def _tensor(self, rows: Rows) -> WindowTensor:
         return _tensor(rows, self.about.architecture.days, self.about.maximum_sessions)
 
     def save(self, folder: Path) -> None:
-        """The weights as safetensors, and what they are as JSON."""
+        """The weights as safetensors, and their description as JSON."""
         from safetensors.torch import save_file
 
         # Sorted, so that the same weights are the same bytes.
-        weights = {name: each.contiguous() for name, each in sorted(self.network.state_dict().items())}
+        weights = {name: tensor.contiguous() for name, tensor in sorted(self.network.state_dict().items())}
         save_file(weights, folder / _WEIGHTS)
         (folder / _ABOUT).write_text(self.about.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
-        """Stage, span, normalisation, target and how the fit went."""
-        told: dict[str, Any] = self.about.model_dump(mode="json")
-        return told | {"target": [f"forward_return_{horizon}" for horizon in self.horizons]}
+        """Stage, span, normalisation, target and details of the fit."""
+        description: dict[str, Any] = self.about.model_dump(mode="json")
+        return description | {"target": [f"forward_return_{horizon}" for horizon in self.horizons]}
 
 
 class Transformer(Learner[Parameters]):
-    """The network with squared and ranking loss over all horizons at once, stopped by the validation rows."""
+    """The network with squared and ranking loss over all horizons at once, with early stopping."""
 
     kind = "transformer"
     file_format = "safetensors and JSON"
@@ -272,20 +274,20 @@ class Transformer(Learner[Parameters]):
 
     @property
     def bar_sessions(self) -> int:
-        """Those of its windows and of the maxima that they are divided by."""
+        """The sessions of its windows and of their running maxima."""
         return self.parameters.bar_sessions
 
     @property
     def pretraining_cadence(self) -> int:
-        """That of the setting, unless it begins from an encoder of its own."""
+        """The setting; 0 if it has its own encoder."""
         return 0 if self.parameters.encoder else self.parameters.pretraining.cadence_months
 
     def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
-        """None: it reads bars."""
+        """Empty: it reads bars."""
         return ()
 
     def usable(self, rows: Rows) -> BoolArray:
-        """Rows whose windows are there, and hold no step that nothing explains."""
+        """Rows with a full window without an unexplained price step."""
         return np.asarray((_positions(rows, self._tensor(rows)) >= 0).numpy())
 
     def compared_names(self, features: Sequence[str]) -> tuple[str, ...]:
@@ -293,59 +295,66 @@ class Transformer(Learner[Parameters]):
         return COLUMNS
 
     def compared(self, frame: pl.DataFrame, names: Sequence[str], bars: Bars | None) -> FloatArray:
-        """The last day of each row's window, as the network gets it; NaN where there is no such window."""
+        """The last day of each row's window, as the network gets it; NaN without a window."""
         rows = Rows.of(frame, (), bars=bars)
         tensor = self._tensor(rows)
         positions = _positions(rows, tensor)
-        there = positions >= 0
-        found = np.full((len(rows), len(COLUMNS)), np.nan)
-        for some in np.array_split(np.flatnonzero(there.numpy()), len(rows) // _COMPARED_AT_ONCE + 1):
-            found[some] = tensor.taken(positions[some])[:, -1].double().numpy()
-        return found[:, [COLUMNS.index(name) for name in names]]
+        usable = positions >= 0
+        last_days = np.full((len(rows), len(COLUMNS)), np.nan)
+        for part in np.array_split(np.flatnonzero(usable.numpy()), len(rows) // _COMPARED_AT_ONCE + 1):
+            last_days[part] = tensor.taken(positions[part])[:, -1].double().numpy()
+        return last_days[:, [COLUMNS.index(name) for name in names]]
 
     def unknowing(self, since: date) -> Transformer:
-        """Without an encoder that knows a session from that one on."""
+        """Itself, without an encoder that knows that session or later ones."""
         encoder = self.parameters.encoder
         return self if encoder is None or encoder.manifest.trained_through < since else self.beginning_from(None)
 
     def beginning_from(self, encoder: Encoder | None) -> Transformer:
-        """The same with another encoder, or from scratch."""
-        told = self.parameters.model_dump() | {"encoder": None if encoder is None else encoder.model_dump()}
-        return Transformer(self.name, told, self.task)
+        """A copy with another encoder, or from scratch."""
+        parameters = self.parameters.model_dump() | {"encoder": None if encoder is None else encoder.model_dump()}
+        return Transformer(self.name, parameters, self.task)
 
     def recorded(self) -> dict[str, Any]:
-        """Its parameters, with what the encoder is and not where it lies."""
-        found = super().recorded()
-        if found["encoder"]:
-            del found["encoder"]["path"]
-        return found
+        """Its parameters, without the path of the encoder."""
+        parameters = super().recorded()
+        if parameters["encoder"]:
+            del parameters["encoder"]["path"]
+        return parameters
 
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> FineTuned:
         refuse_without_torch("kind transformer")
         from quant_assets.learning.transformer import training
 
-        told, known = self.parameters, _last_known(rows, validation)
+        settings, known = self.parameters, _last_known(rows, validation)
         tensor = self._tensor(rows).for_training()
         centre, scale = rows.targets.mean(axis=0), rows.targets.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
-        fed, held = (
-            training.Sessions(own, _positions(each, own), each.dates, (each.targets - centre) / scale)
-            for each, own in ((rows, tensor), (validation, self._tensor(validation).for_training()))
+        trained, validated = (
+            training.Sessions(own, _positions(part, own), part.dates, (part.targets - centre) / scale)
+            for part, own in ((rows, tensor), (validation, self._tensor(validation).for_training()))
         )
         fitted = training.fine_tune(
-            fed, held, told, told.architecture(len(rows.horizons)), told.alpha, told.encoder, seed, self.name
+            trained,
+            validated,
+            settings,
+            settings.architecture(len(rows.horizons)),
+            settings.alpha,
+            settings.encoder,
+            seed,
+            self.name,
         )
-        begun = told.encoder.manifest if told.encoder else None
+        encoder = settings.encoder.manifest if settings.encoder else None
         about = About(
             horizons=rows.horizons,
-            architecture=told.architecture(len(rows.horizons)),
-            maximum_sessions=told.maximum_sessions,
+            architecture=settings.architecture(len(rows.horizons)),
+            maximum_sessions=settings.maximum_sessions,
             normalisation=tensor.normalisation,
             centre=tuple(centre.tolist()),
             scale=tuple(scale.tolist()),
             trained_from=rows.dates.min().item(),
-            trained_through=max(known, begun.trained_through) if begun else known,
-            encoder=(begun.version, begun.trained_through) if begun else None,
+            trained_through=max(known, encoder.trained_through) if encoder else known,
+            encoder=(encoder.version, encoder.trained_through) if encoder else None,
             epochs=len(fitted.history),
             best_epoch=fitted.best + 1,
             validation_loss=fitted.history[fitted.best].validation,
@@ -353,7 +362,7 @@ class Transformer(Learner[Parameters]):
         return FineTuned(fitted.module.network, about)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> FineTuned:
-        """The network of the file, every tensor in its place."""
+        """The network of the files; every tensor must match."""
         refuse_without_torch(self.said)
         from safetensors.torch import load_file
 
@@ -362,8 +371,8 @@ class Transformer(Learner[Parameters]):
         about = About.model_validate(json.loads((folder / _ABOUT).read_text(encoding="utf-8")))
         if about.stage != "fine_tuned" or about.horizons != horizons:
             raise DatasetError(
-                f"{self.said}: {_ABOUT} is of stage {about.stage} for horizons {about.horizons}, {horizons} are asked "
-                "for; only what was fine-tuned forecasts: train it again"
+                f"{self.said}: {_ABOUT} is of stage {about.stage} for horizons {about.horizons}, not of stage "
+                f"fine_tuned for {horizons}: train it again"
             )
         network = TransformerStockPrediction(**about.architecture.model_dump())
         network.load_state_dict(load_file(folder / _WEIGHTS), strict=True)
@@ -374,10 +383,10 @@ class Transformer(Learner[Parameters]):
 
 
 def _tensor(rows: Rows, days: int, maximum_sessions: int) -> WindowTensor:
-    """The windows of the bars that rows lie in, made once for all of them."""
+    """The windows of the rows' bars, cached with the bars."""
     refuse_without_torch("kind transformer")
     if rows.bars is None:
-        raise DatasetError("the stock Transformer reads windows of bars, and these rows have none; pass Rows.bars")
+        raise DatasetError("the stock Transformer reads windows of bars, but the rows have no bars; pass Rows.bars")
 
     def make(panel: Panel) -> WindowTensor:
         from quant_assets.learning.transformer.windows import WindowTensor
@@ -390,14 +399,14 @@ def _tensor(rows: Rows, days: int, maximum_sessions: int) -> WindowTensor:
 
 
 def _last_known(*parts: Rows) -> date:
-    """The last session at which a target became known: a delisted name's may come later than its horizon."""
-    if any(each.known_at is None for each in parts):
+    """The last session at which a target became known; for a delisted name it may be later than the horizon."""
+    if any(rows.known_at is None for rows in parts):
         raise DatasetError(
-            "the stock Transformer forecasts nothing that it was trained on, and these rows do not tell when their "
-            "targets became known; pass Rows.known_at"
+            "the stock Transformer needs the sessions at which the targets of its training rows became known; pass "
+            "Rows.known_at"
         )
-    found: date = max(each.known_at.max() for each in parts if each.known_at is not None).item()
-    return found
+    latest: date = max(rows.known_at.max() for rows in parts if rows.known_at is not None).item()
+    return latest
 
 
 def _positions(rows: Rows, tensor: WindowTensor) -> Tensor:

@@ -29,7 +29,7 @@ _FILE = "model.json"
 
 
 class Parameters(SettingsGroup):
-    """Parameters handed to XGBoost, under its own names but for the threads."""
+    """Parameters of XGBoost, with its names except `num_threads`."""
 
     num_trees: int = Field(default=100, ge=1)
     max_depth: int = Field(default=5, ge=1, le=20)
@@ -43,7 +43,7 @@ class Parameters(SettingsGroup):
 
 
 class Trees(FittedModel):
-    """A booster as far as its best tree, and the one horizon that it was fitted for."""
+    """A booster up to its best tree, and its one horizon."""
 
     def __init__(self, booster: xgb.Booster, horizons: tuple[int, ...]) -> None:
         self.booster = booster
@@ -51,31 +51,31 @@ class Trees(FittedModel):
         self.horizons = horizons
 
     def _predict(self, rows: Rows) -> Distribution:
-        # Each row is summed over the trees by itself, so its bytes do not depend on the other rows.
-        found = np.asarray(self.booster.predict(_matrix(rows.matrix, self.features)), dtype=np.float64)
-        return Distribution(found[:, None])
+        # XGBoost sums row by row, so a row's bytes do not depend on the other rows.
+        forecasts = np.asarray(self.booster.predict(_matrix(rows.matrix, self.features)), dtype=np.float64)
+        return Distribution(forecasts[:, None])
 
     def save(self, folder: Path) -> None:
-        """XGBoost's JSON format, as far as the best tree."""
+        """XGBoost's JSON format, up to the best tree."""
         (folder / _FILE).write_bytes(bytes(self.booster.save_raw("json")))
 
     def description(self) -> dict[str, Any]:
-        """How many trees early stopping left."""
+        """Number of trees after early stopping."""
         return {"trees": self.booster.num_boosted_rounds()}
 
     def importances(self) -> dict[str, list[float]]:
         """Gain and number of splits."""
         measures = {"gain": "total_gain", "split": "weight"}
         return {
-            name: [float(found.get(feature, 0.0)) for feature in self.features]  # type: ignore[arg-type]
+            name: [float(scores.get(feature, 0.0)) for feature in self.features]  # type: ignore[arg-type]
             for name, measure in measures.items()
-            for found in (self.booster.get_score(importance_type=measure),)
+            for scores in (self.booster.get_score(importance_type=measure),)
         }
 
     def contributions(self, rows: Rows) -> FloatArray:
-        """XGBoost's own."""
-        found = self.booster.predict(_matrix(rows.matrix, self.features), pred_contribs=True)
-        return np.asarray(found, dtype=np.float64)[None]
+        """XGBoost's `pred_contribs`."""
+        values = self.booster.predict(_matrix(rows.matrix, self.features), pred_contribs=True)
+        return np.asarray(values, dtype=np.float64)[None]
 
 
 class XGBoost(Learner[Parameters]):
@@ -97,12 +97,12 @@ class XGBoost(Learner[Parameters]):
         parameters = {
             "objective": "binary:logistic" if directions else "reg:squarederror",
             "eval_metric": "logloss" if directions else "rmse",
-            # Stated rather than estimated, by which summing in threads could show.
+            # Given, because an estimate would depend on the order of summation in threads.
             "base_score": float(rows.targets.mean()),
             "tree_method": "hist",
             "max_depth": settings.max_depth,
             "learning_rate": settings.learning_rate,
-            # In rows: of directions a row weighs p (1 - p), at most a quarter.
+            # In rows: for directions the weight of a row is p (1 - p), at most a quarter.
             "min_child_weight": settings.min_child_weight / (4 if directions else 1),
             "colsample_bytree": settings.colsample_bytree,
             "reg_lambda": settings.reg_lambda,
@@ -125,9 +125,9 @@ class XGBoost(Learner[Parameters]):
             verbose_eval=False,
         )
         best = booster[: booster.best_iteration + 1]
-        # Named here alone: names of the matrices would be compared at each tree, a quarter of the time of a fit.
+        # Names only here: XGBoost compares the names of matrices at each tree, a quarter of the time of a fit.
         best.feature_names = list(rows.features)
-        # Through the file, so that a model forecasts before it is saved what it forecasts afterwards.
+        # Through the file format, so that forecasts are the same before and after saving.
         return _read(best.save_raw("json"), rows.horizons)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Trees:
@@ -150,7 +150,7 @@ def _matrix(matrix: FloatArray, features: tuple[str, ...] | None, targets: Float
 
 
 def _distribution() -> tuple[str, ...]:
-    """XGBoost has two names: that of Linux and Windows without CUDA, and that of all others."""
+    """The installed distribution: `xgboost-cpu` on Linux and Windows without CUDA, else `xgboost`."""
     for name in ("xgboost-cpu", "xgboost"):
         try:
             version(name)

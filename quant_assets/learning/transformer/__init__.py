@@ -1,4 +1,4 @@
-"""The pre-trained stock Transformer: network, inputs, windows, losses, published checkpoints. Not how it is trained.
+"""The pre-trained stock Transformer: network, inputs, windows, losses, published checkpoints, training.
 
-`inputs` and `published` load no torch until they read a checkpoint; the other files need it (extra deep).
+`inputs` and `published` load torch only to read a checkpoint; the other files need it (extra deep).
 """

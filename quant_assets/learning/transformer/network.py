@@ -1,6 +1,6 @@
 """The network: a feature extractor and a prediction block of attention, with the names of the published state dict.
 
-Only layers and their forward pass; what goes in is in `inputs` and `windows`, what it is fitted to in `losses`.
+Only layers and their forward pass; inputs are in `inputs` and `windows`, losses in `losses`.
 
 References:
     Wang et al. (2025), Pre-training Time Series Models with Stock Data Customization, KDD, section 4.
@@ -16,15 +16,15 @@ from torch.nn.functional import relu, scaled_dot_product_attention
 
 from quant_assets.errors import DatasetError
 
-#: The pre-training tasks, each with a head of this name in `pretrain_outlayers`.
+#: The pre-training tasks; names of their heads in `pretrain_outlayers`.
 TASKS = ("stock", "sector", "mask_avg_price")
 
-#: Width of the hidden layer of a feed-forward part over that of the network.
+#: Width of the hidden feed-forward layer relative to the network.
 EXPANSION = 4
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention without a mask, through torch's fused kernel.
+    """Multi-head self-attention without a mask, with torch's fused kernel.
 
     Args:
         hidden_size: width, a multiple of `num_heads`.
@@ -35,7 +35,9 @@ class SelfAttention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
         if hidden_size % num_heads:
-            raise DatasetError(f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}; change one of them")
+            raise DatasetError(
+                f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}; change one of them"
+            )
         self.num_heads = num_heads
         self.fc_q = nn.Linear(hidden_size, hidden_size)
         self.fc_k = nn.Linear(hidden_size, hidden_size)
@@ -55,7 +57,7 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a rectifier between, at each day by itself."""
+    """Two linear layers with a ReLU between them, applied to each day separately."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -64,12 +66,12 @@ class FeedForward(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Shape (n, days, hidden_size) to the same."""
-        found: Tensor = self.fc2(relu(self.fc1(values)))
-        return found
+        output: Tensor = self.fc2(relu(self.fc1(values)))
+        return output
 
 
 class AttentionBlock(nn.Module):
-    """Layers of attention and feed-forward, each added to what went in, with dropout and without a norm."""
+    """Residual layers of attention and feed-forward, with dropout and without normalisation."""
 
     def __init__(self, hidden_size: int, num_layers: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class AttentionBlock(nn.Module):
 
 
 class FeatureExtractor(AttentionBlock):
-    """Embeds each day, adds its learned position, and attends."""
+    """Embedding of each day plus a learned position, then attention."""
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int, num_heads: int, days: int, dropout: float
@@ -111,9 +113,9 @@ class TransformerStockPrediction(AttentionBlock):
         num_pre_att_layers: attention layers of the prediction block.
         num_heads: attention heads; a state dict does not show them.
         days: sessions of a window.
-        dropout: share of the residual branches that is dropped in training.
-        pretrain_classes: classes of each pre-training head, by the names of `TASKS`; no head that is not named here
-            (`mask_avg_price` has 1).
+        dropout: dropout rate of the residual branches.
+        pretrain_classes: number of classes of the pre-training heads, by the names of `TASKS` (`mask_avg_price` has
+            1); tasks that are not named have no head.
 
     Attributes:
         fc: the head of the forecasts.
@@ -146,7 +148,7 @@ class TransformerStockPrediction(AttentionBlock):
         )
 
     def encode(self, windows: Tensor) -> Tensor:
-        """What the heads read: shape (n, days, input_size) to (n, hidden_size), the mean over the days.
+        """Input of the heads: shape (n, days, input_size) to (n, hidden_size), the mean over the days.
 
         Raises:
             DatasetError: the windows have another shape.
@@ -161,30 +163,30 @@ class TransformerStockPrediction(AttentionBlock):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Forecasts: shape (n, days, input_size) to (n, num_class)."""
-        found: Tensor = self.fc(self.encode(windows))
-        return found
+        forecasts: Tensor = self.fc(self.encode(windows))
+        return forecasts
 
     def pretraining_outputs(self, windows: Tensor, masked: Tensor | None = None) -> dict[str, Tensor]:
-        """What each pre-training head says of the same windows.
+        """Outputs of all pre-training heads for the same windows.
 
         Args:
             windows: shape (n, days, input_size), for the classifications.
             masked: the same windows with values hidden (`losses.masked`), for `mask_avg_price`; needed with that head.
 
         Returns:
-            Of each head that there is: logits of shape (n, classes), of `mask_avg_price` values of shape (n,).
+            By head: logits of shape (n, classes), for `mask_avg_price` values of shape (n,).
 
         Raises:
             DatasetError: no `masked` for `mask_avg_price`.
 
         """
-        heads, found = self.pretrain_outlayers, {}
+        heads, outputs = self.pretrain_outlayers, {}
         classified = [name for name in heads if name != "mask_avg_price"]
         if classified:
             encoded = self.encode(windows)
-            found = {name: heads[name](encoded) for name in classified}
+            outputs = {name: heads[name](encoded) for name in classified}
         if "mask_avg_price" in heads:
             if masked is None:
                 raise DatasetError("task mask_avg_price needs the windows with hidden values; pass masked")
-            found["mask_avg_price"] = heads["mask_avg_price"](self.encode(masked)).squeeze(-1)
-        return found
+            outputs["mask_avg_price"] = heads["mask_avg_price"](self.encode(masked)).squeeze(-1)
+        return outputs

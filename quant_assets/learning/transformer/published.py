@@ -1,7 +1,7 @@
-"""Checkpoints of the stock Transformer: what a file is (its manifest), how it is loaded, and what it may be used for.
+"""Checkpoints of the stock Transformer: manifests, loading, and limits of their use.
 
-A checkpoint is a plain state dict of torch. Nothing is read from it before its SHA-256 is that of its manifest, and
-nothing but tensors is ever unpickled.
+A checkpoint is a plain torch state dict. Its SHA-256 is compared with the manifest before it is read, and only tensors
+are unpickled.
 """
 
 import io
@@ -25,7 +25,7 @@ Stage = Literal["encoder", "fine_tuned"]
 
 
 class Architecture(SettingsGroup):
-    """Arguments of `TransformerStockPrediction`; `num_heads` cannot be seen in a state dict."""
+    """Arguments of `TransformerStockPrediction`; a state dict does not show `num_heads`."""
 
     input_size: int = Field(len(COLUMNS), ge=1)
     num_class: int = Field(1, ge=1)
@@ -39,16 +39,16 @@ class Architecture(SettingsGroup):
 
 
 class Manifest(SettingsGroup):
-    """What a checkpoint is.
+    """Description of a checkpoint.
 
     Attributes:
-        stage: what has been trained.
-        trained_from: first session that it knows.
-        trained_through: last session that it knows anything of: inputs, outcomes, or maxima of its normalisation.
-        normalisation: of its windows.
-        target: what its head forecasts, such as `forward_return_1`; None of an encoder.
-        architecture: what it loads into.
-        sha256: of the file.
+        stage: stage of its training.
+        trained_from: first session of its training data.
+        trained_through: last session of its training data: inputs, outcomes, or maxima of the normalisation.
+        normalisation: normalisation of its windows.
+        target: target of its head, such as `forward_return_1`; None for an encoder.
+        architecture: architecture of the network.
+        sha256: SHA-256 of the file.
 
     """
 
@@ -65,7 +65,7 @@ class Manifest(SettingsGroup):
         if self.trained_from > self.trained_through:
             raise ValueError(f"trained_from {self.trained_from} is after trained_through {self.trained_through}")
         if (self.stage == "fine_tuned") != (self.target is not None):
-            raise ValueError("a target belongs to stage fine_tuned, and to no encoder")
+            raise ValueError("a target is required for stage fine_tuned and not allowed for an encoder")
         if self.stage == "fine_tuned" and self.normalisation in LOOK_AHEAD:
             raise ValueError(f"normalisation {self.normalisation} knows the future; only an encoder may have it")
         return self
@@ -89,24 +89,24 @@ SSPT_NASDAQ = Manifest(
 
 
 def load(path: Path, manifest: Manifest) -> "TransformerStockPrediction":
-    """The network of a checkpoint, on the CPU, in evaluation mode; every tensor of the file has its place and back.
+    """The network of a checkpoint, on the CPU, in evaluation mode; the tensors must match the network exactly.
 
     Args:
-        path: of a state dict that `torch.save` wrote.
-        manifest: what it is.
+        path: path of a state dict that `torch.save` wrote.
+        manifest: its manifest.
 
     Raises:
-        ModelFileError: the file is missing, is not the one of the manifest, holds more than tensors, or has other names
-            or shapes than the manifest's architecture.
+        ModelFileError: the file is missing, has another SHA-256, holds more than tensors, or has other names or shapes
+            than the manifest's architecture.
 
     """
     if not path.is_file():
         raise ModelFileError(f"there is no checkpoint {path}; give the file that the manifest describes")
     content = path.read_bytes()
-    if (found := sha256(content)) != manifest.sha256:
+    if (digest := sha256(content)) != manifest.sha256:
         raise ModelFileError(
-            f"checkpoint {path} has SHA-256 {found[:VERSION_LENGTH]}…, its manifest says {manifest.version}…; "
-            "nothing was read: get the file again, or write a manifest of what it is"
+            f"checkpoint {path} has SHA-256 {digest[:VERSION_LENGTH]}…, its manifest says {manifest.version}…; "
+            "nothing was read: get the file again, or correct the manifest"
         )
     import torch
 
@@ -116,7 +116,7 @@ def load(path: Path, manifest: Manifest) -> "TransformerStockPrediction":
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise ModelFileError(
-            f"checkpoint {path} is no plain state dict of tensors ({str(error).splitlines()[0][:120]}); save "
+            f"checkpoint {path} is not a plain state dict of tensors ({str(error).splitlines()[0][:120]}); save "
             "network.state_dict() with torch.save"
         ) from None
     network = TransformerStockPrediction(**manifest.architecture.model_dump())
@@ -131,15 +131,15 @@ def load(path: Path, manifest: Manifest) -> "TransformerStockPrediction":
 
 
 def refuse_prediction(manifest: Manifest, as_of: date) -> None:
-    """Stop before a forecast is made that would mean nothing or that knows its answer.
+    """Refuse a forecast with an untrained head, or of a session in the training data.
 
     Args:
-        manifest: of the checkpoint.
-        as_of: session that the forecast is made at.
+        manifest: manifest of the checkpoint.
+        as_of: session of the forecast.
 
     Raises:
         ModelFileError: the checkpoint is an encoder.
-        HistoryError: the session lies in the training span or before it.
+        HistoryError: the session is in the training span or before it.
 
     """
     if manifest.stage == "encoder":
@@ -150,6 +150,6 @@ def refuse_prediction(manifest: Manifest, as_of: date) -> None:
     if as_of <= manifest.trained_through:
         raise HistoryError(
             f"a forecast of {as_of} with checkpoint {manifest.version}, which was trained from {manifest.trained_from} "
-            f"through {manifest.trained_through}, would know its answer; forecast a later session, or use an older "
+            f"through {manifest.trained_through}, is not out of sample; forecast a later session, or use an older "
             "checkpoint"
         )

@@ -86,14 +86,14 @@ def test_interrupted_it_goes_on_from_the_last_state_to_the_same_weights(
     monkeypatch.setattr(States, "save", real)
     with training_at(None, lines.append):
         found = train(tmp_path)
-    assert lines[0] == "small: goes on after epoch 4"
+    assert lines[0] == "small: resumes after epoch 4"
     assert (found.history, found.best) == (expected.history, expected.best)
     assert same(weights(found.module), weights(expected.module))
 
 
 def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
     held = MadeUp(10, 2)
-    with pytest.raises(DatasetError, match="no unit to fit on"):
+    with pytest.raises(DatasetError, match="no training units"):
         fit(Rising, MadeUp(0, 1), held, DeepParameters(), SEED, tmp_path)
     training = MadeUp(20, 1)
     training.targets[3] = float("nan")

@@ -65,7 +65,7 @@ def test_a_new_one_is_read_before_an_old_one_goes(tmp_path: Path, monkeypatch: p
         return real(path, expected)
 
     monkeypatch.setattr(module, "_read", unreadable)
-    with pytest.raises(CheckpointError, match="is not what was written"):
+    with pytest.raises(CheckpointError, match="has changed since it was written"):
         kept.save(state(9), 9, 0.5)
     assert set(before) < set(seen[0]), "all older ones are there while the new one is read"
     monkeypatch.setattr(module, "_read", real)
@@ -89,7 +89,7 @@ def test_one_that_was_damaged_later_is_passed_over_and_said(tmp_path: Path) -> N
     assert "state of epoch 1 is not used" in told[0]
     (tmp_path / "states.json").write_text("[{")
     assert kept.newest() is None
-    assert "is no list of states" in told[1]
+    assert "is not a list of states" in told[1]
 
 
 def test_nothing_in_a_state_is_executed(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_one_that_the_list_could_not_name_is_removed(tmp_path: Path, monkeypatch
         real(path, content)
 
     monkeypatch.setattr(module, "_write", full)
-    with pytest.raises(CheckpointError, match="that of epoch 0 is whole"):
+    with pytest.raises(CheckpointError, match="that of epoch 0 is intact"):
         kept.save(state(1), 1, 0.5)
     assert files(tmp_path) == before
     (tmp_path / "state-00007-0123456789ab.pt").write_bytes(b"of a process that was killed before it wrote the list")
@@ -217,7 +217,7 @@ def test_a_file_that_may_not_grow_loses_no_earlier_state_either(tmp_path: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
         with pytest.raises(
-            CheckpointError, match=r"no room in .* for the state of epoch 2, .* that of epoch 1 is whole"
+            CheckpointError, match=r"no room in .* for the state of epoch 2, .* that of epoch 1 is intact"
         ):
             kept.save(state(2, 100_000), 2, 1.0)
     finally:

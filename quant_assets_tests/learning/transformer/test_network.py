@@ -108,7 +108,7 @@ def test_windows_of_another_shape(shape: tuple[int, ...]) -> None:
 
 
 def test_arguments_that_make_no_network() -> None:
-    with pytest.raises(DatasetError, match="hidden_size 10 is no multiple of num_heads 4"):
+    with pytest.raises(DatasetError, match="hidden_size 10 is not a multiple of num_heads 4"):
         TransformerStockPrediction(hidden_size=10)
     with pytest.raises(DatasetError, match="no pre-training task 'colour'"):
         TransformerStockPrediction(pretrain_classes={"colour": 2})
