@@ -98,7 +98,7 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
 def test_nothing_of_the_user_is_touched_and_progress_is_told(everything: Audited) -> None:
     _, storage, steps = everything
     assert list(storage.iterdir()) == []
-    assert steps == [("input as it is", 0, 2), (f"perturbation at {CUT}", 1, 2), ("done", 2, 2)]
+    assert steps == [("unaltered input", 0, 2), (f"perturbation at {CUT}", 1, 2), ("done", 2, 2)]
 
 
 @pytest.mark.slow
