@@ -1,4 +1,4 @@
-"""Asset check of the weights: whether what was written is within the limits of the settings."""
+"""Asset check of the weights: whether stored weights are within the limits of the settings."""
 
 import dagster as dg
 import polars as pl
@@ -40,13 +40,13 @@ def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         for sector in partitions.sectors:
             try:
                 count, lines = _of_sector(profile, sector, partitions.months)
-            except DatasetError as error:  # the checks of its schema say more
+            except DatasetError as error:  # reported by the checks of the schema
                 count, lines = 0, [str(error)]
             rows += count
             broken += [f"{sector} {line}" for line in lines]
         more = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        # More than may be traded has to be where names leave the sector, or prices take holdings beyond another limit;
-        # nothing downstream is wrong by it.
+        # Turnover must exceed its limit if names leave the sector or prices move holdings beyond another limit. Rows
+        # downstream stay valid.
         only_turnover = all(TURNOVER in line for line in broken)
         return dg.AssetCheckResult(
             passed=not broken,
@@ -59,7 +59,7 @@ def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _of_sector(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[int, list[str]]:
-    """Rows, and which limits they break."""
+    """Number of rows, and the limits that they break."""
     settings = profile.settings.weights
     weights = _rows(profile, "weights", sector, months)
     indicators = _rows(profile, "indicators", sector, months)
@@ -76,7 +76,7 @@ def _of_sector(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[
 
 
 def _rows(profile: Profile, name: str, sector: str, months: tuple[str, ...]) -> pl.DataFrame:
-    """The rows of a dataset, of the months that are stored."""
+    """The rows of a dataset in its stored months."""
     dataset = profile.datasets[name]
     wanted = {key(sector, month) for month in months}
     stored = wanted - set(profile.store.missing(dataset, wanted))
