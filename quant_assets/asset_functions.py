@@ -1,12 +1,12 @@
-"""What an asset function is handed, told by the annotations of its parameters, and the `Run` that it works for.
+"""The arguments of asset functions, chosen by the annotations of their parameters, and `Run`.
 
-An asset function computes rows from its parameters and from nothing else. So its signature says what the rows follow
-from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
-setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
-by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`, what was ordered by
-`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name, one of them or None is one that
-is read only with some settings; `sector: str` makes it a function of one sector's rows. `assets.declare` hands
-them over, `provenance` records them.
+An asset function computes rows from its parameters alone, so its signature lists all dependencies. The annotation of a
+parameter decides its argument: a group of settings by its type (`LabelSettings`), one setting by
+`Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the features by
+`FeatureLibrary`, the models by `Models`, the log of trials by `TrialLog`, ordered trainings by `TrainingOrders`.
+`pl.DataFrame` and `pl.LazyFrame` are inputs, named like the dataset; `| None` marks an input that only some settings
+need; `sector: str` makes it a function of one sector's rows. `assets.declare` passes the arguments, `provenance`
+records them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -59,12 +59,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a parameter of an asset function stands for.
+    """The meaning of a parameter of an asset function.
 
     Attributes:
-        kind: what kind of thing; "given" is a constant of the asset's own, such as the text of a SQL model.
+        kind: of the argument; "given" is a constant of the asset, such as the text of a SQL model.
         path: dotted name of a setting or a group of settings.
-        lazy: of an input, whether it is handed over without having been collected.
+        lazy: whether an input is passed as a LazyFrame.
 
     """
 
@@ -75,7 +75,7 @@ class Parameter:
 
 @cache
 def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
-    """What each parameter of an asset function stands for.
+    """The meaning of each parameter of an asset function.
 
     Raises:
         TypeError: a parameter has no annotation, is Annotated without a setting, or names one that does not exist.
@@ -86,17 +86,17 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
 
 
 def lazy_inputs(function: Callable[..., Any], names: Iterable[str]) -> set[str]:
-    """Which of its inputs an asset function is handed without their having been collected.
+    """Names of the inputs that an asset function takes as LazyFrames.
 
-    Those that it names no parameter for come by the one that takes the others, such as `**checkpoints: pl.LazyFrame`.
+    Inputs without a parameter of their own go to a catch-all such as `**checkpoints: pl.LazyFrame`.
     """
     rest = next((each.name for each in signature(function).parameters.values() if each.kind is each.VAR_KEYWORD), None)
     expected = parameters(function)
-    return {name for name in names if (found := expected.get(name, expected.get(rest or ""))) and found.lazy}
+    return {name for name in names if (parameter := expected.get(name, expected.get(rest or ""))) and parameter.lazy}
 
 
 def missing_inputs(function: Callable[..., Any], names: Iterable[str]) -> set[str]:
-    """Inputs that an asset function has a parameter for, and the profile does not have."""
+    """Inputs that an asset function has a parameter for, but the profile lacks."""
     named = {each.name for each in signature(function).parameters.values() if each.kind is not each.VAR_KEYWORD}
     return {name for name, each in parameters(function).items() if each.kind == "input" and name in named} - {*names}
 
@@ -116,7 +116,7 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
     if name == "sector" and hint is str:
         return Parameter("sector")
     eager, lazy = (pl.DataFrame, pl.DataFrame | None), (pl.LazyFrame, pl.LazyFrame | None)
-    if hint in eager or hint in lazy:  # None: of an input that not every profile has
+    if hint in eager or hint in lazy:  # None: not every profile has the input
         return Parameter("input", lazy=hint in lazy)
     if hint in groups():
         return Parameter("setting", groups()[hint])
@@ -134,7 +134,7 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
 
 
 def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:
-    """The arguments of an asset function that the profile has: settings, provider, model inputs, what was tried."""
+    """The arguments of an asset function that come from the profile: settings, provider, features, trials."""
     getters: dict[Kind, Callable[[str], Any]] = {
         "setting": lambda path: setting(profile.settings, path),
         "source": lambda _: profile.source,
@@ -148,9 +148,9 @@ def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:
 
 
 class Run:
-    """The partitions that an asset function computes: where they lie in time, and how it tells about them.
+    """The partitions that an asset function computes: their dates, and methods to report metadata.
 
-    It gives no settings and no provider: what rows follow from stands in the signature.
+    It gives access to no settings and no provider: these belong in the signature.
 
     Args:
         profile: of the run.
@@ -176,7 +176,7 @@ class Run:
 
     @property
     def last_session(self) -> date:
-        """The last closed session of all."""
+        """The last closed session."""
         return self._profile.last_session()
 
     @cached_property
@@ -191,7 +191,7 @@ class Run:
 
     @property
     def order(self) -> tuple[str, str] | None:
-        """Month that the run trains whatever the cadence, and why; None where its tags order nothing."""
+        """Month that the run trains regardless of the cadence, and the reason; None without an order in its tags."""
         return ordered(self._context.run.tags, self.months)
 
     def sessions(self, reading: str | None = None) -> NDArray[np.datetime64]:
@@ -217,11 +217,11 @@ class Run:
     ) -> pl.DataFrame:
         """Call `compute(sector, **frames)` with each sector's rows, and stack what it returns.
 
-        The frames come without `sector` and `month`, those named in `lazy` as they are loaded: with `month`, by which
-        files can be left out, and not yet collected. The result gets `sector` back.
+        The frames come without `sector` and `month`. Those named in `lazy` are LazyFrames and keep `month`, which can
+        prune files. The result gets `sector` back.
 
         Raises:
-            DatasetError: sectors give other columns or types.
+            DatasetError: sectors return different columns or types.
 
         """
         results: list[pl.DataFrame] = []
@@ -234,11 +234,11 @@ class Run:
         return pl.concat(results)
 
     def walked(self, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-        """Rows of the run's months, each month's from those of the month before: a range equals its months.
+        """Rows of the run's months, computed month by month from the previous month: a range equals its months.
 
         Args:
-            stored: the asset's rows of the month before the run's first, none where they are not stored.
-            step: gives a month's rows from its key and the rows of the month before.
+            stored: the asset's rows of the month before the run's first; empty if not stored.
+            step: returns a month's rows from its key and the previous month's rows.
 
         """
         parts = [stored]
@@ -246,22 +246,22 @@ class Run:
             parts.append(step(month, parts[-1]).cast(dict(stored.schema)))  # type: ignore[arg-type]
         return pl.concat(parts[1:])
 
-    # --- What follows from the rows, and is no part of them ---------------------------------------------------------
+    # --- Side outputs ------------------------------------------------------------------------------------------------
 
     @property
     def store(self) -> DatasetStore:
-        """Where artifacts that rows name are written."""
+        """The store for artifacts that rows name."""
         return self._profile.store
 
     def states(self, dataset: str, sector: str, as_of: date, model: str) -> Path | None:
-        """Local folder of what a training that is killed is resumed from; None where the storage is no local folder."""
+        """Local folder of the states from which a killed training resumes; None if the storage is not local."""
         if not self.store.local:
             return None
         return Path(self.store.url) / "artifacts" / ".training" / dataset / sector / as_of.isoformat() / model
 
     @property
     def launcher(self) -> Launcher:
-        """Where a training runs; what it makes is the same."""
+        """Where a training runs; its result does not depend on it."""
         return launcher(self._context, self._profile.settings.launch)
 
     def dataset(self, name: str) -> Dataset:
@@ -269,7 +269,7 @@ class Run:
         return self._profile.every_dataset[name]
 
     def tell(self, sector: str | None, month: str, figures: Mapping[str, Any], asset: str | None = None) -> None:
-        """Show figures beside a partition in the web UI; `asset` says which of several the function makes."""
+        """Add metadata to a partition in the web UI; `asset` names one of several that the function computes."""
         if month not in self.months or (sector is not None and sector not in self.sectors):
             raise ValueError(f"partition {key(sector, month)} is none of this run's")
         show_beside(self._context, asset, key(sector, month), figures)
@@ -277,14 +277,14 @@ class Run:
     def tell_rows(
         self, rows: pl.DataFrame, dated_by: str, figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]]
     ) -> None:
-        """Show figures beside each partition, of its rows alone: they are the same however the partition was run.
+        """Add metadata to each partition, computed from its rows alone, so that it does not depend on the run.
 
-        A figure that covers more than the partition's month says so in its name (`sharpe_to_date`).
+        A figure that covers more than the partition's month needs a name that says so (`sharpe_to_date`).
 
         Args:
-            rows: of all partitions, with `sector` where they are of a sector.
+            rows: of all partitions, with `sector` at sector grain.
             dated_by: the column that decides the partition of a row.
-            figures: gives them for the rows of a partition, never none; those that are None are left out.
+            figures: returns the figures of a partition's rows (at least one row); None values are left out.
 
         """
         by = ["__month", *(["sector"] if self.sectors else [])]
@@ -293,7 +293,7 @@ class Run:
             self.tell(str(sector[0]) if sector else None, str(month), readable(figures(part)))
 
     def tell_run(self, figures: Mapping[str, Any], asset: str | None = None) -> None:
-        """Show beside each partition of the run what holds for all of them, whatever the run: what its source lacks."""
+        """Add the same metadata to each partition of the run, such as what its source lacks."""
         self._context.add_output_metadata(figures, output_name=asset)
 
     def tell_page(self, sector: str | None, month: str, name: str, asset: str | None = None) -> dict[str, Any]:
@@ -309,12 +309,12 @@ class Run:
         return figures
 
     def tell_each(self, figures: Iterable[tuple[str | None, str, Mapping[str, Any]]], asset: str | None = None) -> None:
-        """`tell` for several partitions: sector, month and figures of each."""
+        """`tell` for several partitions: tuples of sector, month and figures."""
         for sector, month, each in figures:
             self.tell(sector, month, each, asset)
 
     def tell_files(self, source: Source, *kinds: str, asset: str | None = None) -> None:
-        """Show how the source's files of some kinds were read and what of them is not used, also in the run's log."""
+        """Report how the source's files of some kinds were read and which rows are not used; also in the run's log."""
         read, left_out = said_read(source, *kinds), said_left_out(source, *kinds)
         self.tell_run(read, asset=asset)
         if left_out:
@@ -324,14 +324,14 @@ class Run:
             self.tell_log(sentence)
 
     def tell_predictions(self, rows: pl.DataFrame) -> None:
-        """Export predictions of the run's decisions for other tools; no partition follows from the files."""
+        """Export predictions of the run's decisions for other tools; no partition depends on the files."""
         for sector in self.sectors:
             export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
 
     def tell_orders(self, sector: str, of: Mapping[str, pl.DataFrame]) -> None:
         """Export orders, by folder, for other tools, unless the kill switch halts them.
 
-        No partition follows from the files.
+        No partition depends on the files.
         """
         settings = self._profile.settings.orders
         for folder, rows in of.items():
@@ -340,12 +340,12 @@ class Run:
             self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
 
     def tell_sleeves(self, rows: pl.DataFrame) -> None:
-        """Export the allocations of the run's decisions for other tools; no partition follows from the files."""
+        """Export the allocations of the run's decisions for other tools; no partition depends on the files."""
         for row in rows.iter_rows(named=True):
             export_sleeves(self.store, row, self._profile.settings.sleeves.threshold)
 
     def tell_trainings(self, sector: str, trained: Sequence[TrainedModel]) -> None:
-        """Log trainings to MLflow where `learning.mlflow` says so; that it failed is a line of the run's log."""
+        """Log trainings to MLflow if `learning.mlflow` is set; a failure becomes a line of the run's log."""
         settings = self._profile.settings
         if failure := log_trainings(settings.learning, self.store, settings.profile, sector, trained):
             self.tell_log(failure, warning=True)
@@ -360,7 +360,7 @@ class Run:
 
 
 def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str]:
-    """Figures without those that are not defined, rounded for reading."""
+    """Figures without undefined ones, rounded for reading."""
     return {
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in figures.items()
@@ -369,7 +369,7 @@ def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str
 
 
 def one_sector(sector: str, lazy: Collection[str] = (), **inputs: pl.LazyFrame) -> dict[str, Any]:
-    """The rows of one sector of each input, or all of one that knows no sectors; `lazy` ones as `by_sector` says."""
+    """The rows of one sector of each input, or all rows of an input without sectors; for `lazy` see `by_sector`."""
 
     def own(frame: pl.LazyFrame) -> pl.LazyFrame:
         return frame.filter(pl.col("sector") == sector) if "sector" in frame.collect_schema() else frame
@@ -378,6 +378,6 @@ def one_sector(sector: str, lazy: Collection[str] = (), **inputs: pl.LazyFrame) 
         label: own(frame).drop("sector", *(() if label in lazy else ("month",)), strict=False)
         for label, frame in inputs.items()
     }
-    waiting = {name: frames.pop(name) for name in inputs if name in lazy}
+    lazy_frames = {name: frames.pop(name) for name in inputs if name in lazy}
     ready = dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))
-    return ready | waiting
+    return ready | lazy_frames

@@ -1,4 +1,4 @@
-"""Names of a month's decision that may be picked: the stored candidates, and where they are few the next ones."""
+"""Tickers that may be picked at a month's decision: the stored candidates, and the next ones if these are few."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from quant_assets.signals.selection import selection
 
 @dataclass(frozen=True)
 class Candidates:
-    """Names of a sector and decision that may be picked.
+    """Tickers of a sector and decision that may be picked.
 
     Attributes:
         as_of: session of the decision.
         composite: composite score by ticker.
-        count: how many of them are stored as candidates; the others are the next ones by composite score.
+        count: number of stored candidates; the others are the next tickers by composite score.
 
     """
 
@@ -32,19 +32,19 @@ class Candidates:
 def candidates_of(
     profile: Profile, sector: str, month: str, kind: Literal["long", "short", "both"], at_least: int
 ) -> Candidates:
-    """The candidates of a month's decision; where they are few, the next eligible names on their side join them.
+    """The candidates of a month's decision; if they are few, with the next eligible tickers of their side.
 
     Args:
         profile: whose storage is read.
         sector: slug.
         month: of the decision.
-        kind: which side's candidates.
-        at_least: names below which the next ones by composite score join: in a small sector the fractions of
-            `candidates` leave too few to choose among.
+        kind: side of the candidates.
+        at_least: number of tickers to fill up to by composite score: in a small sector the fractions of `candidates`
+            leave too few to choose from.
 
     Raises:
         MissingPartitionError: the month is not stored.
-        HistoryError: nobody was chosen.
+        HistoryError: no ticker was chosen.
 
     """
     keys, through = [key(sector, month)], lambda _: profile.known_through(month)
@@ -52,15 +52,15 @@ def candidates_of(
     if later := rows.filter(pl.col("as_of") > profile.last_session())["as_of"].to_list():
         raise SettingsError(f"the stored decision of {sector} {month} was taken at {later[0]}, after the pinned as_of")
     if rows.is_empty():
-        raise HistoryError(f"{sector} {month}: nobody was chosen; quant candidates -s {sector} -m {month} says why")
+        raise HistoryError(f"{sector} {month}: no ticker was chosen; quant candidates -s {sector} -m {month} shows why")
     as_of: date = rows["as_of"][0]
     of_kind = rows if kind == "both" else rows.filter(pl.col("candidate_type") == kind)
     stored = dict(of_kind.select("ticker", "composite_score").iter_rows())
     if len(stored) >= at_least:
         return Candidates(as_of, stored, len(stored))
     decided = pl.col("date") == as_of
-    given = [profile.store.read(profile.datasets[name], keys).filter(decided) for name in ("indicators", "universe")]
-    indicators, universe = (frame.drop("sector", "month").collect() for frame in given)
+    frames = [profile.store.read(profile.datasets[name], keys).filter(decided) for name in ("indicators", "universe")]
+    indicators, universe = (frame.drop("sector", "month").collect() for frame in frames)
     scored = selection(indicators, universe, [as_of], profile.settings.candidates).scored
     others = scored.filter(~pl.col("ticker").is_in(rows["ticker"].to_list()))
     side = {"long": pl.col("composite_score") > 0, "short": pl.col("composite_score") < 0, "both": pl.lit(True)}[kind]

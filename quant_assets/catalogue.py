@@ -1,7 +1,6 @@
 """The catalogue of a profile: its features and models, the user's own among them, and its datasets, from the settings.
 
-The IO manager, the asset checks, the column schemas and descriptions in the web UI and the reference of datasets are
-all derived from it.
+The IO manager, asset checks, column schemas and descriptions in the web UI and the dataset reference derive from it.
 """
 
 import importlib.util
@@ -26,7 +25,7 @@ from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
 from quant_assets.windows.declarations import Declared, Feature
 
-#: Datasets before which those with declared columns stand: the order is that of the flow.
+#: Datasets with declared columns are inserted before these, in topological order.
 _INDICATORS_BEFORE, _FEATURES_BEFORE = "candidates", "labels"
 
 
@@ -73,9 +72,9 @@ def learner(name: str, settings: ModelSettings) -> Learner[Any]:
 
 
 def kind_of(settings: Settings) -> Callable[[str], type[Learner[Any]]]:
-    """Gives the class of a kind by its name: of the package's kinds, and of those that the models of a profile have.
+    """A function that returns the class of a kind by name: the package's kinds, and the kinds of a profile's models.
 
-    What it gives raises SettingsError of another kind: a manifest names one, too, and must not import what it likes.
+    The function raises a SettingsError for any other kind, because a manifest must not import arbitrary code.
     """
     own = {each.kind: f"models.{name}.kind" for name, each in settings.models.items()}
     return lambda kind: _kind(kind, own[kind]) if kind in own else packaged(kind)
@@ -90,7 +89,7 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
     """`FEATURES` of a user's module: `<name>.py` in the settings' folder, else a module of that name on PYTHONPATH.
 
     Raises:
-        SettingsError: the module is not there, cannot be imported, or has no list `FEATURES` of features.
+        SettingsError: the module is missing, cannot be imported, or has no list `FEATURES` of features.
 
     """
     module = _own_module("features.modules", name)
@@ -102,8 +101,8 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
     ):
         raise SettingsError(
             f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, "
-            "a list of quant_assets.windows.declarations.Feature or of what "
-            "quant_assets.features.cross_section.compared gives"
+            "a list of quant_assets.windows.declarations.Feature or of results of "
+            "quant_assets.features.cross_section.compared"
         )
     return tuple(features)
 
@@ -125,10 +124,10 @@ def _own_module(setting: str, name: str) -> ModuleType:
 
 
 def _module_at(path: Path) -> ModuleType:
-    """A module from its file: the folders of two profiles may each have one of the same name."""
+    """A module loaded from its file, because two profiles' folders may have modules of the same name."""
     spec = importlib.util.spec_from_file_location(f"quant_conf_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python module")
+        raise ImportError(f"{path} is not a Python module")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -136,11 +135,11 @@ def _module_at(path: Path) -> ModuleType:
 
 def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]:
     """Every dataset of a profile by name, in the order of the flow."""
-    # Of a kind that does not repeat its bytes no checkpoint is trained again: its files are taken as they are.
-    found = models(settings)
-    exact = all(found.learners[name].exact for name in found.of(CHECKPOINTS.name))
+    # Checkpoints of a nondeterministic kind are never trained again: their stored files are used.
+    trained_models = models(settings)
+    exact = all(trained_models.learners[name].exact for name in trained_models.of(CHECKPOINTS.name))
     checkpoints = CHECKPOINTS if exact else replace(CHECKPOINTS, reproducibility="trained")
-    deep = (TRANSFORMER_PRETRAINED, TRANSFORMER_CHECKPOINTS) if found.of(TRANSFORMER_CHECKPOINTS.name) else ()
+    deep = (TRANSFORMER_PRETRAINED, TRANSFORMER_CHECKPOINTS) if trained_models.of(TRANSFORMER_CHECKPOINTS.name) else ()
     declared = {
         _INDICATORS_BEFORE: (indicators.dataset(settings.indicators),),
         _FEATURES_BEFORE: (features.dataset, *features.market_datasets),

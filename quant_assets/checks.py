@@ -1,6 +1,6 @@
 """Asset checks from the schemas (keys, dtypes, nulls, ranges, known) and headers of SQL models, and across datasets.
 
-Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
+Across datasets: how far data covers the universe, and whether the selection in SQL equals `candidates`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,21 +23,21 @@ from quant_assets.reporting.pages import counted
 from quant_assets.schemas import Dataset
 from quant_assets.schemas.dataset import Related, rises
 
-#: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set
-#: aside, in later ones.
+#: Check names and descriptions; all of them block downstream assets, in the same run and, because the partition is
+#: refused, in later ones.
 CONTRACT = {
     "dtypes": "columns and types are those of the schema",
-    "keys": "the key identifies a row, and so does what else is declared unique",
-    "nulls": "columns that may not be missing are not",
+    "keys": "the key identifies a row, and so do other columns declared unique",
+    "nulls": "columns that must not be null have no null",
     "ranges": "values lie within the bounds of the schema",
     "known": "no row was known later than the last closed session, and every row was known by its own date or later",
 }
-#: Of the datasets that refer to others, one more.
+#: Further check of datasets that refer to others.
 REFERENCES = "references"
 
 
 def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
-    """What in a loaded frame breaks the dataset's contract.
+    """Breaches of the dataset's contract in a loaded frame.
 
     Args:
         dataset: the contract.
@@ -45,17 +45,16 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
         last_session: the last closed session.
 
     Returns:
-        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it
-        holds.
+        Breaches by check of `CONTRACT`: texts with column, number of rows and the first row; empty if it holds.
 
     """
-    found: dict[str, list[str]] = {name: [] for name in CONTRACT}
+    messages: dict[str, list[str]] = {name: [] for name in CONTRACT}
     schema = frame.schema  # Polars makes it at every call
     for name, column in dataset.columns.items():
         if schema.get(name) != column.dtype:
-            found["dtypes"].append(f"{name} is {schema.get(name)}, not {column.dtype}")
-    if found["dtypes"]:
-        return found
+            messages["dtypes"].append(f"{name} is {schema.get(name)}, not {column.dtype}")
+    if messages["dtypes"]:
+        return messages
     rules: list[tuple[str, str, pl.Expr]] = []
     for name, column in dataset.columns.items():
         value = pl.col(name)
@@ -84,7 +83,7 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     ]
     if not _keys_differ(dataset, frame):
         rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(dataset.identity).is_duplicated()))
-    # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
+    # One pass over the frame counts the breaches of all rules; rows are looked up only if there are any.
     counts = (
         frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
     )
@@ -92,17 +91,17 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
         if count:
             row = frame.filter(rule).row(0, named=True)
             first = {name: value for name, value in row.items() if name in {*dataset.identity, *what.split()}}
-            found[check].append(f"{what}: {count} rows, first {first}")
-    return found
+            messages[check].append(f"{what}: {count} rows, first {first}")
+    return messages
 
 
 def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -> list[str]:
-    """Which references of a loaded frame lead nowhere, each with columns, rows and the first of them.
+    """References of a loaded frame without a target: columns, number of rows and the first row.
 
     Args:
         dataset: the contract.
         frame: rows with the columns of the partition.
-        related: gives the same partitions of the datasets that it refers to.
+        related: returns the same partitions of a referenced dataset.
 
     """
     found = []
@@ -115,15 +114,15 @@ def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -
 
 
 def described(dataset: Dataset) -> dict[str, str]:
-    """The checks of a dataset's schema and what they say."""
+    """The checks of a dataset's schema, with descriptions."""
     refers = {REFERENCES: "; ".join(map(str, dataset.references))} if dataset.references else {}
     return CONTRACT | refers
 
 
 def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
-    """Whether the rows' order shows that no key repeats: the quick answer, since the store keeps partitions sorted.
+    """Whether the order of the rows proves that no key repeats: a fast test, as stored partitions are sorted.
 
-    A key that holds the date lies in one partition only.
+    A key with the date lies in one partition only.
     """
     partition = dataset.grain.levels
     if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
@@ -137,7 +136,7 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
 def contract_checks(
     profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
 ) -> list[dg.AssetChecksDefinition]:
-    """One definition for each dataset, with the checks of its schema and the tests that its SQL model declares."""
+    """One definition per dataset, with the checks of its schema and the tests of its SQL model."""
     return [_contract_check(profile, profile.every_dataset[name], (declared or {}).get(name, ())) for name in names]
 
 
@@ -152,7 +151,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
         for test in declared
     ]
     blocking = {spec.name for spec in specs if spec.blocking}
-    # No rule is about rows of several months: what identifies a row holds its date.
+    # No rule spans months if all keys contain the date.
     apart = not declared and all(dataset.dated_by in columns for columns in (dataset.key, *dataset.unique))
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
@@ -195,8 +194,8 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
 
 
 def _parts(dataset: Dataset, store: DatasetStore, keys: Sequence[str]) -> Iterator[list[str]]:
-    """The keys in blocks of months, each sector by itself where they are several blocks."""
-    if not store.local or dataset.grain.period != MONTH:  # to count the rows is to load them; those of a day are few
+    """The keys in blocks of months; with several blocks, by sector."""
+    if not store.local or dataset.grain.period != MONTH:  # counting rows would load them; a day has few
         yield list(keys)
         return
     size = row_bytes(dataset)
@@ -220,7 +219,7 @@ def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl
         absences: dataset absences of the same partitions.
 
     Returns:
-        What is wrong, one line for each sector and ticker, sorted; empty where every session is present or explained.
+        One line per sector and ticker with an error, sorted; empty if every session has a bar or a reason.
 
     """
     last = pl.col("last_session")
@@ -234,8 +233,8 @@ def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl
     matched = missing.join_asof(spells.sort("date"), on="date", by=["sector", "ticker"], check_sortedness=False)
     bare = matched.filter(~explained.fill_null(False)).group_by("sector", "ticker").agg(pl.len(), pl.col("date").min())
     counted = matched.filter(explained).group_by("sector", "ticker").len("met")
-    given = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
-    strange = given.join(counted, on=["sector", "ticker"], how="left").filter(
+    stated = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
+    strange = stated.join(counted, on=["sector", "ticker"], how="left").filter(
         pl.col("sessions") != pl.col("met").fill_null(0)
     )
     wrong = [
@@ -289,7 +288,7 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
     return check
 
 
-#: How far scores that are rounded to nine decimals may lie apart where their sums were added up in another order.
+#: Tolerance of scores rounded to nine decimals, if their sums were added in another order.
 _SAME_SCORE = 1.5e-9
 
 
@@ -372,7 +371,7 @@ def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
         rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
         rows = rows.filter(
             pl.col("panel_from") == pl.col("date")
-        )  # a bar that a ticker brought along is its old sector's
+        )  # bars from before a sector move belong to the old sector
         worst = rows.sort(pl.col("difference").abs(), "ticker", "date", descending=[True, False, False]).head(10)
         columns = ("ticker", "date", "provider", "total_return", "other_provider", "other_return")
         named = (

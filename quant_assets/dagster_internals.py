@@ -1,6 +1,6 @@
-"""Every name that we use and that Dagster does not promise to keep: imported, or wrapped, here and nowhere else.
+"""The private names of Dagster that we use: imported or wrapped here and nowhere else.
 
-`quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
+`quant_assets_tests/test_dagster_internals.py` fails after an upgrade until they have been reviewed.
 """
 
 import time
@@ -35,10 +35,10 @@ from quant_assets.errors import SettingsError
 if TYPE_CHECKING:
     from dagster._core.storage.event_log import SqlEventLogStorage
 
-#: The version that everything here was looked up in.
+#: The version of Dagster that this was reviewed with.
 LOOKED_UP_IN = "1.13.27"
 
-#: With what the message of a run begins that the user interrupted.
+#: Start of the message of a run that the user interrupted.
 INTERRUPTED = "dagster._core.errors.DagsterExecutionInterruptedError"
 
 __all__ = [
@@ -91,13 +91,13 @@ def asset_function(definition: dg.AssetsDefinition) -> Callable[..., Any]:
 
 
 def input_metadata(definition: dg.AssetsDefinition) -> dict[str, Mapping[str, Any]]:
-    """Metadata of each input of an asset, by the input's name."""
+    """Metadata of an asset's inputs, by input name."""
     inputs = definition.node_def.input_dict if definition.is_executable else {}
     return {name: each.metadata or {} for name, each in inputs.items()}
 
 
 def known_as(mapping: type[dg.PartitionMapping]) -> Callable[[type], type]:
-    """Decorator: to Dagster's serialisation, which goes by the name of the class, a mapping is Dagster's own."""
+    """Decorator: gives a mapping the class name of Dagster's own, which Dagster's serialisation uses."""
 
     def named(own: type) -> type:
         own.__name__ = mapping.__name__
@@ -118,7 +118,7 @@ def execute_here(
     run_config: Mapping[str, object],
     module: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """What `job.execute_in_process` does, without keeping what every step has returned until the run is over.
+    """Like `job.execute_in_process`, but without keeping the outputs of all steps until the run is over.
 
     Of a run of a sector's history these are all of its datasets.
 
@@ -149,7 +149,7 @@ def execute_here(
 
 
 def assets_of_step(job: dg.JobDefinition, event: dg.DagsterEvent) -> list[str]:
-    """Names of the assets that the step of an event makes."""
+    """Names of the assets that the step of an event computes."""
     if event.node_handle is None:
         return []
     keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
@@ -157,23 +157,23 @@ def assets_of_step(job: dg.JobDefinition, event: dg.DagsterEvent) -> list[str]:
 
 
 def run_and_step(context: dg.InputContext | dg.OutputContext) -> tuple[str, str]:
-    """Run and step that an IO manager is called for."""
+    """Run and step for which an IO manager is called."""
     return context.step_context.run_id, context.step_context.step.key
 
 
 def run_range(context: dg.InputContext) -> tuple[str, str]:
     """First and last partition key of the run that an input is loaded for."""
-    found = context.step_context.partition_key_range
-    return found.start, found.end
+    key_range = context.step_context.partition_key_range
+    return key_range.start, key_range.end
 
 
 def show_beside(
     context: dg.AssetExecutionContext, asset: str | None, partition_key: str, figures: Mapping[str, Any]
 ) -> None:
-    """Metadata of one partition of a run, as `context.add_asset_metadata` adds it.
+    """Add metadata to one partition of a run, like `context.add_asset_metadata`.
 
-    That one makes the list of all the run's partition keys at each call, to see whether the partition is among them:
-    3 ms of a range of 25 years. The caller knows that it is.
+    Dagster's method lists all partition keys of the run at every call, to check that the partition is one of them: 3 ms
+    for a range of 25 years. Our caller has checked that.
     """
     step = context.get_step_execution_context()
     step._metadata_accumulator = step._metadata_accumulator.with_additional_asset_metadata(
@@ -189,7 +189,7 @@ def set_data_version(context: dg.OutputContext, version: dg.DataVersion) -> None
 
 
 def latest_data_versions(context: dg.OutputContext, partition_keys: Iterable[str]) -> set[str | None]:
-    """Data versions that partitions of an output have in the instance."""
+    """Data versions of an output's partitions in the instance."""
     keys = list(partition_keys)
     tags = context.step_context.instance.event_log_storage.get_latest_tags_by_partition(
         context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
@@ -198,28 +198,28 @@ def latest_data_versions(context: dg.OutputContext, partition_keys: Iterable[str
 
 
 def keep_connections(instance: dg.DagsterInstance) -> None:
-    """Keep connections to PostgreSQL: one for each of a run's 200 queries takes longer than the queries do."""
+    """Keep connections to PostgreSQL open: connecting for each of a run's 200 queries takes longer than the queries."""
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
 
 
 def instance_home(context: dg.InputContext | dg.OutputContext | dg.AssetExecutionContext) -> Path | None:
-    """Folder of the instance that a step or its IO manager is called under; None for one that lives in its process."""
+    """Folder of the instance of a step or its IO manager; None for an in-process instance."""
     instance = context.instance if isinstance(context, dg.AssetExecutionContext) else context.step_context.instance
     return Path(instance.root_directory) if instance.is_persistent else None
 
 
-#: Rows in one statement. SQLite allows 32,766 values in one, and a row has 7.
+#: Rows per statement. SQLite allows 32,766 values, and a row has 7.
 _AT_ONCE = 2_000
 
 
 def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.AssetMaterialization], at: float) -> None:
-    """Record materialisations of one asset's partitions that belong to no run, many at a time.
+    """Record materialisations of one asset's partitions without a run, many at a time.
 
-    `instance.report_runless_asset_event` takes one at a time, and tens of times as long.
+    `instance.report_runless_asset_event` records one at a time, and takes tens of times as long.
 
     Args:
         instance: with records in a database.
-        made: of one asset, each of another partition.
+        made: of different partitions of one asset.
         at: their time, seconds since 1970.
 
     """
@@ -256,7 +256,7 @@ def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.Asse
 def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partition_keys: Sequence[str]) -> None:
     """Make an instance list partitions of an asset as never materialised; the logs of their runs stay as they are.
 
-    What `instance.wipe_asset_partitions` is for, which no open-source storage of Dagster has.
+    No open-source storage of Dagster implements `instance.wipe_asset_partitions`.
     """
     from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
@@ -269,25 +269,25 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
                 .where(columns.asset_key == asset.to_string(), forgotten)
                 .values(partition=None)
             )
-    instance.wipe_asset_cached_status([asset])  # by which the web UI draws them
+    instance.wipe_asset_cached_status([asset])  # the web UI's cache
     wiped = AssetWipedData(asset_key=asset, partition_keys=list(partition_keys))
     event = DagsterEvent(dg.DagsterEventType.ASSET_WIPED.value, job_name=RUNLESS_JOB_NAME, event_specific_data=wiped)
     instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID)
 
 
 def sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
-    """Where an instance keeps its events; refused where that is no database."""
+    """The event storage of an instance; an error if it is not a database."""
     from dagster._core.storage.event_log import SqlEventLogStorage
 
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
-        raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be mended; use a database")
+        raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be repaired; use a database")
     return storage
 
 
 @contextmanager
 def without_events() -> Iterator[dg.DagsterInstance]:
-    """An instance that keeps no events, for runs whose events nobody reads: storing them takes a tenth of an audit."""
+    """An instance that stores no events, for runs whose events are not needed: storing takes a tenth of an audit."""
     with dg.DagsterInstance.ephemeral() as instance:
         instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
         yield instance
@@ -295,15 +295,15 @@ def without_events() -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def pipes_session(context: dg.AssetExecutionContext, extras: Mapping[str, Any]) -> Iterator[dg.PipesSession]:
-    """A session of Dagster's Pipes through temporary files, from an asset that returns its rows itself.
+    """A Pipes session through temporary files, for an asset that returns its rows itself.
 
-    A session makes the step demand that the asset yields what the session reports. Ours reports nothing to be yielded.
+    A session makes Dagster require that the asset yields the session's results. Ours reports none, so that is undone.
     """
     step = context.get_step_execution_context()
     before = step.requires_typed_event_stream
     with ExitStack() as stack:
         with warnings.catch_warnings():
-            # Dagster's own code calls what it has declared old or new.
+            # Dagster's own code uses its deprecated and beta names.
             warnings.simplefilter("ignore")
             session = stack.enter_context(
                 dg.open_pipes_session(
@@ -315,7 +315,7 @@ def pipes_session(context: dg.AssetExecutionContext, extras: Mapping[str, Any]) 
 
 
 def has_queue(instance: dg.DagsterInstance) -> bool:
-    """Whether runs that are submitted to an instance wait in a queue for its daemon."""
+    """Whether submitted runs wait in a queue for the instance's daemon."""
     return isinstance(instance.run_coordinator, QueuedRunCoordinator)
 
 
@@ -327,13 +327,13 @@ def submit_assets(
     tags: Mapping[str, str],
     run_config: Mapping[str, object] | None = None,
 ) -> str:
-    """Put a run into an instance's queue; its identifier.
+    """Put a run into an instance's queue; returns its identifier.
 
     Args:
         instance: with a queue.
-        job: of all assets, or another one, as the code location has it.
-        assets: names of those that the run materialises; None for a job of ops.
-        module: of the code location; it holds `defs`.
+        job: of all assets, or another one of the code location.
+        assets: names of the assets to materialise; None for a job of ops.
+        module: of the code location, with `defs`.
         tags: of the run.
         run_config: of its ops.
 
@@ -356,7 +356,7 @@ def submit_assets(
 
 
 def enqueue(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Put a run that was made into the queue. It looks at no code location; its signature asks for one."""
+    """Put a created run into the queue. Only the signature needs a workspace."""
     instance.submit_run(run_id, workspace=None)  # type: ignore[arg-type]
 
 
@@ -366,7 +366,7 @@ def has_code_server(run: dg.DagsterRun) -> bool:
 
 
 def runs_of_server(launcher: DefaultRunLauncher, run: dg.DagsterRun) -> set[str] | None:
-    """Identifiers of the runs that the code server of a run executes now; None where it does not answer."""
+    """Identifiers of the runs that a run's code server executes now; None if it does not answer."""
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.types import GetCurrentRunsResult
 
@@ -380,16 +380,16 @@ def runs_of_server(launcher: DefaultRunLauncher, run: dg.DagsterRun) -> set[str]
 
 
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Free the slots of pools that an ended run has left taken."""
+    """Free the pool slots that an ended run still occupies."""
     if instance.event_log_storage.supports_global_concurrency_limits:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def sleep_while_pools_are_full() -> None:
-    """Let a step of this process that waits for a slot of a pool sleep between two questions, a second at most.
+    """Make steps of this process that wait for a pool slot sleep between two checks, a second at most.
 
-    Dagster means to, and takes the least of 0 and the time to wait: 30,000 turns a second, a whole core. A cancellation
-    is looked for between two turns.
+    Dagster intends this, but takes the minimum of 0 and the waiting time: 30,000 checks a second, a whole core.
+    Cancellation is also checked then.
     """
 
     def interval(self: InstanceConcurrencyContext) -> float:

@@ -1,4 +1,4 @@
-"""Private names of Dagster like those of `dagster_internals`: an instance's records beside its runs.
+"""Private names of Dagster, like `dagster_internals`, for an instance's records other than runs.
 
 Backfills, events, pools, and the states of schedules and sensors.
 """
@@ -50,24 +50,24 @@ def request_backfill(
     defs: dg.Definitions,
     backfill_id: str,
     partitions: Mapping[str, Iterable[str]],
-    **told: Any,
+    **attributes: Any,
 ) -> bool:
-    """Ask the daemon for a backfill of exactly these partitions; False where the instance has one of the name.
+    """Request a backfill of exactly these partitions from the daemon; False if the instance has one of this id.
 
-    Dagster has no public way to ask for one of several assets' own partitions. (#13852, #27759.)
+    Dagster has no public API for different partitions of several assets (#13852, #27759).
 
     Args:
-        instance: whose daemon it is.
-        defs: that have the assets, as the daemon's code location does.
+        instance: of the daemon.
+        defs: with the assets, as in the daemon's code location.
         backfill_id: at most 32 characters.
         partitions: keys by asset.
-        told: `title` (at most 100 characters), `description` and `tags`, which its runs carry too.
+        attributes: `title` (at most 100 characters), `description` and `tags`, which its runs get too.
 
     """
     if instance.get_backfill(backfill_id) is not None:
         return False
     graph = defs.resolve_asset_graph()
-    wanted = {AssetKeyPartitionKey(dg.AssetKey(name), each) for name, keys in partitions.items() for each in keys}
+    wanted = {AssetKeyPartitionKey(dg.AssetKey(name), key) for name, keys in partitions.items() for key in keys}
     instance.add_backfill(
         PartitionBackfill.from_asset_graph_subset(
             backfill_id=backfill_id,
@@ -75,23 +75,23 @@ def request_backfill(
             dynamic_partitions_store=instance,
             asset_graph_subset=AssetGraphSubset.from_asset_partition_set(wanted, graph),
             run_config=None,
-            **told,
+            **attributes,
         )
     )
     return True
 
 
 def unfinished_backfills(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Title of each backfill that has not ended, by its identifier."""
+    """Titles of the backfills that have not ended, by identifier."""
     open_ones = [each for each in BulkActionStatus if each not in BULK_ACTION_TERMINAL_STATUSES]
-    found = instance.get_backfills(filters=BulkActionsFilter(statuses=open_ones))
-    return {each.backfill_id: each.title or "" for each in found}
+    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=open_ones))
+    return {each.backfill_id: each.title or "" for each in backfills}
 
 
 def event_databases(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> "list[tuple[list[str], Engine]]":
-    """The databases in which the events of runs are, with the runs in each; Dagster's SQLite files are one for each.
+    """The databases with the events of runs, and their runs; with SQLite, Dagster has one file per run.
 
-    With these files, what concerns assets is kept in a further one as well, which is not among them.
+    With SQLite, events of assets are also stored in another file, which is not returned.
     """
     import sqlalchemy as sa
 
@@ -103,9 +103,9 @@ def event_databases(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> "li
 
 
 def upgrade_tables(instance: dg.DagsterInstance) -> bool:
-    """Bring the tables of an instance's records to this version of Dagster; whether they were of another one.
+    """Migrate the tables of an instance's records to this version of Dagster; returns whether they were older.
 
-    Not where they are of this one: of SQLite the file of each run would be opened.
+    Nothing is done if they are current, because with SQLite the file of every run would be opened.
     """
     schema = yaml.safe_load(instance.schema_str())["schema"]
     if all(each is None or each["current"] == each["latest"] for each in schema.values()):
@@ -115,12 +115,12 @@ def upgrade_tables(instance: dg.DagsterInstance) -> bool:
 
 
 def limited_pools(instance: dg.DagsterInstance) -> dict[str, int]:
-    """Most steps at a time of each pool that has a limit."""
+    """Limits of the pools that have one: most steps at a time."""
     return {each.name: each.limit for each in instance.event_log_storage.get_pool_limits() if not each.from_default}
 
 
 def limit_pool(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
-    """Let at most so many steps of a pool run at a time: `dagster instance concurrency set`."""
+    """Limit the steps of a pool that run at a time, like `dagster instance concurrency set`."""
     instance.event_log_storage.set_concurrency_slots(pool, limit)
 
 
@@ -135,7 +135,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class SwitchState:
-    """Whether a schedule or sensor is on, whether somebody has switched it, and its newest tick."""
+    """Whether a schedule or sensor is on, whether the user has switched it, and its newest tick."""
 
     on: bool
     switched: bool
@@ -169,8 +169,8 @@ def switch_state(instance: dg.DagsterInstance, location: str, instigator: Instig
 def switch(instance: dg.DagsterInstance, location: str, instigator: Instigator, *, on: bool) -> None:
     """Turn a schedule or sensor on or off in an instance, as `dagster schedule start` does.
 
-    Dagster's command loads the code location in a server for each call. The daemon finds the state by the names of
-    location, repository and instigator, so nothing of it is needed.
+    Dagster's command starts a code server for every call. The daemon finds the state by the names of location,
+    repository and instigator, so no server is needed.
     """
     origin = _origin(location, instigator)
     stored = instance.get_instigator_state(origin.get_id(), create_snapshot_id(origin.get_selector()))
@@ -197,7 +197,7 @@ def switch(instance: dg.DagsterInstance, location: str, instigator: Instigator, 
 
 
 def sensor_cursor(instance: dg.DagsterInstance, name: str) -> str | None:
-    """What a sensor of an instance has remembered; None where it never ran, or remembers nothing."""
+    """The cursor of a sensor; None if it never ran or has none."""
     for state in instance.all_instigator_state():
         if state.name == name and isinstance(state.instigator_data, SensorInstigatorData):
             return state.instigator_data.cursor
@@ -206,7 +206,7 @@ def sensor_cursor(instance: dg.DagsterInstance, name: str) -> str | None:
 
 def heartbeats(instance: dg.DagsterInstance) -> Mapping[str, float]:
     """When each part of the daemon was last alive, in seconds of Unix time: `SCHEDULER`, `SENSOR` and others."""
-    return {name: found.timestamp for name, found in instance.get_daemon_heartbeats().items()}
+    return {name: heartbeat.timestamp for name, heartbeat in instance.get_daemon_heartbeats().items()}
 
 
 @cache

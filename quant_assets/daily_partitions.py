@@ -1,4 +1,4 @@
-"""Mappings of days: on the month that holds them, and on the days before them."""
+"""Partition mappings of days: to their month, and to the days before."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,7 +19,7 @@ from quant_assets.settings.sectors import SECTORS
 
 
 def of_its_month(days: int = 0) -> dg.MultiPartitionMapping:
-    """Sector × day on sector × month: the same sector, the months that hold the day and the `days` before it."""
+    """Sector × day to sector × month: the same sector, the months of the day and of the `days` before it."""
     return dg.MultiPartitionMapping(
         {
             MONTH.name: dg.DimensionPartitionMapping(
@@ -33,7 +33,7 @@ def of_its_month(days: int = 0) -> dg.MultiPartitionMapping:
 
 @known_as(dg.MultiToSingleDimensionPartitionMapping)
 class _DaysBefore(BetweenGrains):
-    """Days on sector × day."""
+    """Days to sector × day."""
 
     def get_upstream_mapped_partitions_result_for_partitions(
         self,
@@ -46,7 +46,7 @@ class _DaysBefore(BetweenGrains):
         if downstream_partitions_subset is None or not isinstance(
             upstream_partitions_def, dg.MultiPartitionsDefinition
         ):
-            raise TypeError("it leads from days to sector × day")
+            raise TypeError("it maps days to sector × day")
         found = labels_of(downstream_partitions_subset.get_partition_keys())[None]
         with partition_loading_context(current_time, dynamic_partitions_store):
             existing = set(upstream_partitions_def.get_partitions_def_for_dimension(DAY.name).get_partition_keys())
@@ -62,7 +62,7 @@ def _keys(days: Iterable[str]) -> list[dg.MultiPartitionKey]:
 
 
 def days_before(days: int) -> dg.MultiToSingleDimensionPartitionMapping:
-    """Day on sector × day: every sector of the day and of the `days` calendar days before it."""
+    """Day to sector × day: every sector of the day and of the `days` calendar days before it."""
     mapping = _DaysBefore(partition_dimension_name=DAY.name)
     mapping.before = days
     return mapping

@@ -1,4 +1,4 @@
-"""Predictions in a database that others read: a table `preds`, in DuckDB or PostgreSQL, by URL."""
+"""Export of predictions to a database: a table `preds` in DuckDB or PostgreSQL, by URL."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import polars as pl
 
 from quant_assets.errors import QuantError, SettingsError
 
-#: Rows that are handed over at a time.
+#: Rows per batch.
 _BATCH = 10_000
 
 _COLUMNS = ("ticker", "dt", "horizon", "model", "yhat", "yhat_std", "prob_up")
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS preds (
 )
 """
 
-#: What may be told of a connection that failed: each holds nothing of the URL.
+#: Reasons of a failed connection that may be shown: they contain no part of the URL.
 _REASONS = (
     "connection refused",
     "password authentication failed",
@@ -44,48 +44,48 @@ _SET = "yhat = excluded.yhat, yhat_std = excluded.yhat_std, prob_up = excluded.p
 
 
 class DatabaseError(QuantError):
-    """A database cannot be opened or refuses the rows; names it, without what gives access, and the reason."""
+    """A database cannot be opened or refuses the rows; names it without credentials, and the reason."""
 
 
 def upsert_predictions(url: str, rows: pl.DataFrame) -> int:
-    """Write forecasts into table `preds`, which is made where it is not there; all of them or none.
+    """Upsert forecasts into table `preds`, which is created if missing; all rows or none.
 
-    A row with the key (ticker, dt, horizon, model) of one that is there replaces its figures, so that the same rows a
-    second time change nothing.
+    A row replaces the figures of an existing row with the same key (ticker, dt, horizon, model), so that repeating the
+    call changes nothing.
 
     Args:
         url: `duckdb:///file`, the name of a file for DuckDB, or `postgresql://…`; a login belongs into the
             environment (PGUSER, PGPASSWORD) or `~/.pgpass`.
-        rows: `ticker, date, horizon, model, prediction, prediction_std, prob_up`; each key once.
+        rows: `ticker, date, horizon, model, prediction, prediction_std, prob_up`; keys are unique.
 
     Returns:
         Rows written.
 
     Raises:
-        SettingsError: the URL is of another database, or names no file; a bare name has no colon.
+        SettingsError: the URL is of another database, or names no file. A plain file name must not contain a colon.
         DatabaseError: it cannot be opened, or refuses the rows.
 
     """
-    given = rows.select(
+    predictions = rows.select(
         "ticker", "date", pl.col("horizon").cast(pl.Int64), "model", "prediction", "prediction_std", "prob_up"
     )
     file = url.removeprefix("duckdb:///")
     if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
-        _into_postgres(url, given.rows())
+        _into_postgres(url, predictions.rows())
     elif file and (file != url or ":" not in url):
-        _into_duckdb(file, given)
+        _into_duckdb(file, predictions)
     else:
         raise SettingsError(
             f"database {shown_url(url)} is neither duckdb:///FILE, the name of a file, nor postgresql://HOST/DATABASE"
         )
-    return len(given)
+    return len(predictions)
 
 
 def predictions_view(path: str, folder: str) -> None:
-    """Make view `predictions` in a DuckDB file: the rows of a dataset's folder, as they are whenever it is asked.
+    """Create view `predictions` in a DuckDB file: the current rows of a dataset's folder at every query.
 
     Raises:
-        DatabaseError: it cannot be made.
+        DatabaseError: it cannot be created.
 
     """
     import duckdb
@@ -103,7 +103,7 @@ def predictions_view(path: str, folder: str) -> None:
     _told(path, (duckdb.Error, OSError), work)
 
 
-def _into_duckdb(path: str, given: pl.DataFrame) -> None:
+def _into_duckdb(path: str, predictions: pl.DataFrame) -> None:
     import duckdb
 
     def work() -> None:
@@ -111,10 +111,10 @@ def _into_duckdb(path: str, given: pl.DataFrame) -> None:
         with duckdb.connect(path) as connection:
             connection.execute("BEGIN")
             connection.execute(_CREATE)
-            connection.register("given", given)
+            connection.register("batch", predictions)
             # Names of our own; the values come from the registered frame.
             connection.execute(
-                f"INSERT INTO preds ({', '.join(_COLUMNS)}) SELECT * FROM given "  # noqa: S608 (constants)
+                f"INSERT INTO preds ({', '.join(_COLUMNS)}) SELECT * FROM batch "  # noqa: S608 (constants)
                 f"ON CONFLICT (ticker, dt, horizon, model) DO UPDATE SET {_SET}"
             )
             connection.execute("COMMIT")
@@ -144,16 +144,16 @@ def _into_postgres(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def refusal(error: Any) -> str:
-    """Why PostgreSQL refuses, of an error of psycopg2.
+    """The reason of a psycopg2 error.
 
-    Not what libpq says of a connection: it quotes the parts of a URL that it took for a host or a port.
+    The message of libpq about a connection is not shown: it quotes parts of the URL as host or port.
     """
     if error.pgcode is not None:
         return str(error.diag.message_primary)
-    said = str(error).lower()
-    if said.strip().endswith("does not exist"):
+    message = str(error).lower()
+    if message.strip().endswith("does not exist"):
         return "there is no such database or user"
-    return next((each for each in _REASONS if each in said), "it failed; look at its host, database and login")
+    return next((each for each in _REASONS if each in message), "it failed; check host, database and login")
 
 
 def _told(
@@ -167,9 +167,9 @@ def _told(
 
 
 def shown_url(url: str) -> str:
-    """A database without what gives access: of a server scheme, host and name alone, of a file all.
+    """The URL of a database without credentials: scheme, host and name of a server; a file name in full.
 
-    What is not plainly a host and a name may be a password, and is left out.
+    Anything that is not clearly a host or a name may be a password, and is left out.
     """
     if url.startswith("duckdb:///") or ":" not in url:
         return url
@@ -177,7 +177,7 @@ def shown_url(url: str) -> str:
     if not between:
         return f"{url.partition(':')[0]}:…"
     place, _, options = rest.partition("?")
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"([\w.-]*|\[[\da-f:]*\])(:\d*)?(/[\w.-]*)?", "" if "@" in options else place.rpartition("@")[2]
     )
-    return f"{scheme}://{found[1]}{found[3] or ''}" if found and found[0] else f"{scheme}://…"
+    return f"{scheme}://{match[1]}{match[3] or ''}" if match and match[0] else f"{scheme}://…"

@@ -1,17 +1,16 @@
-"""Tests declared in the comment header of a SQL model: the grammar of the header, and which rows break a test.
+"""Tests declared in the comment header of a SQL model: grammar of the header, and rows that break a test.
 
-A dataset's schema says most of it for every asset, and blocks (nulls, legal values, `unique`, `references`). A header
-says what a schema cannot: what is only a warning, or holds for this model beyond the dataset. It is the comment before
-the first line of SQL. A line `-- test:` declares a test that blocks what is downstream, `-- warn:` one that warns;
-other lines are prose.
+A dataset's schema declares most blocking tests (nulls, legal values, `unique`, `references`). A header adds warnings
+and tests of this model alone. It is the comment before the first line of SQL. A line `-- test:` declares a test that
+blocks downstream assets, `-- warn:` one that warns; other lines are prose.
 
     -- test: not_null(as_of, members)
     -- test: unique(sector, as_of)
     -- test: accepted_values(regime: risk_on, risk_off)
     -- warn: relationships(ticker, as_of -> universe: ticker, date)
 
-`unique` holds over all rows of a run. `accepted_values` and `relationships` let nulls pass. `relationships` looks for
-the values in the same partition of a dataset that the model reads.
+`unique` covers all rows of a run. `accepted_values` and `relationships` ignore nulls. `relationships` looks the values
+up in the same partition of a dataset that the model reads.
 """
 
 import re
@@ -27,7 +26,7 @@ from quant_assets.schemas import Dataset, Reference
 from quant_assets.schemas.dataset import Related
 
 _DECLARED = re.compile(r"--\s*(test|warn):\s*(\w+)\((.*)\)\s*")
-#: What somebody meant as a test: it must be one, and stand in the header.
+#: Lines that look like a test: they must be valid, and be in the header.
 _MEANT = re.compile(
     r"--\s*(test|warn)s?\b\s*:|--.*\b(not_null|unique|accepted_values|relationships)\s*\(", re.IGNORECASE
 )
@@ -46,7 +45,7 @@ class DeclaredTest:
     Attributes:
         kind: one of not_null, unique, accepted_values, relationships.
         columns: of the model.
-        blocking: whether a breach blocks what is downstream, or is a warning.
+        blocking: whether a breach blocks downstream assets, or is a warning.
         values: legal values of the column (accepted_values).
         to: dataset and its columns that must have the values (relationships).
 
@@ -65,32 +64,32 @@ class DeclaredTest:
 
     @property
     def description(self) -> str:
-        """What the asset check says."""
+        """Description of the asset check."""
         columns = ", ".join(self.columns)
         if self.to is not None:
             return str(Reference(self.columns, *self.to))
-        said = {
+        phrases = {
             "not_null": "is never null",
             "unique": "does not repeat",
             "accepted_values": f"is one of {', '.join(self.values)}",
         }
-        return f"{columns} {said[self.kind]}"
+        return f"{columns} {phrases[self.kind]}"
 
     def breaches(self, frame: pl.DataFrame, related: Related) -> list[str]:
-        """What in a model's rows breaks the test, each with the number of rows and the first of them.
+        """Breaches of the test by a model's rows, with the number of rows and the first row.
 
         Args:
             frame: rows with `sector` (at sector grain) and `month`.
-            related: gives the same partitions of a dataset.
+            related: returns the same partitions of a dataset.
 
         """
         shown = [name for name in ("sector", "month", *self.columns) if name in frame.columns]
         shown = list(dict.fromkeys(shown))
-        found = []
+        messages = []
         for what, rows in self._broken(frame, related).items():
             if len(rows):
-                found.append(f"{what}: {len(rows)} rows, first {rows.select(shown).row(0, named=True)}")
-        return found
+                messages.append(f"{what}: {len(rows)} rows, first {rows.select(shown).row(0, named=True)}")
+        return messages
 
     def _broken(self, frame: pl.DataFrame, related: Related) -> Mapping[str, pl.DataFrame]:
         columns = ", ".join(self.columns)
@@ -116,11 +115,11 @@ def declared_tests(path: Path, text: str, dataset: Dataset, reads: Mapping[str, 
         reads: datasets that it reads, by name.
 
     Raises:
-        SettingsError: a line is not a test, stands below the header, or names a column, dataset or type that does not
+        SettingsError: a line is not a valid test, is below the header, or names a column, dataset or type that does not
             fit; names file and line.
 
     """
-    found: dict[str, DeclaredTest] = {}
+    tests: dict[str, DeclaredTest] = {}
     header = True
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
@@ -129,15 +128,15 @@ def declared_tests(path: Path, text: str, dataset: Dataset, reads: Mapping[str, 
             if not _MEANT.search(stripped):
                 continue
             if not header:
-                raise ValueError("a test must stand in the comment before the first line of SQL")
+                raise ValueError("a test must be in the comment before the first line of SQL")
             test = _parse(stripped)
             _fits(test, dataset, reads)
-            if test.name in found:
+            if test.name in tests:
                 raise ValueError(f"'{test.name}' is declared twice")
         except ValueError as error:
             raise SettingsError(f"{path}, line {number}: {error}") from None
-        found[test.name] = test
-    return tuple(found.values())
+        tests[test.name] = test
+    return tuple(tests.values())
 
 
 def _parse(line: str) -> DeclaredTest:
@@ -161,11 +160,11 @@ def _parse(line: str) -> DeclaredTest:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(each.strip().strip("'\"") for each in text.split(",") if each.strip())
+    return tuple(item.strip().strip("'\"") for item in text.split(",") if item.strip())
 
 
 def _fits(test: DeclaredTest, dataset: Dataset, reads: Mapping[str, Dataset]) -> None:
-    """Hold a test against the schemas."""
+    """Check a test against the schemas."""
 
     def dtypes(of: Dataset, names: Sequence[str]) -> list[pl.DataType]:
         unknown = [name for name in names if name not in of.loaded_schema]

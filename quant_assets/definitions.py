@@ -1,6 +1,6 @@
-"""The code location that Dagster loads: graph, audit and automation of the profile that `QUANT_PROFILE` names.
+"""The code location that Dagster loads: graph, audit and automation of the profile in `QUANT_PROFILE`.
 
-Nothing imports this module; whoever needs definitions calls `graph.build_defs`.
+No module imports this one; to get definitions, call `graph.build_defs`.
 """
 
 import dagster as dg

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each message is one line that names what is wrong, where, and the remedy.
+"""Errors that a user can fix: the message is one line that names the problem, its place, and the remedy.
 
 The command line prints them without a traceback. Anything else that is raised is a bug in this project.
 """
@@ -17,7 +17,7 @@ class SourceError(QuantError):
 
 
 class InterruptedRunError(QuantError):
-    """The user ended a run; what it had written stays."""
+    """The user ended a run; its written partitions stay."""
 
 
 class MissingPartitionError(QuantError):
@@ -29,19 +29,19 @@ class DatasetError(QuantError):
 
 
 class LedgerError(DatasetError):
-    """What was said on a day would be said otherwise, or of a day that is no session; names the days."""
+    """A ledger entry would be changed, or is of a day without a session; names the days."""
 
 
 class ModelFileError(DatasetError):
-    """A model's file is missing, cut off or not the one that was written; names it."""
+    """A model's file is missing, truncated or changed; names it."""
 
 
 class HistoryError(QuantError):
-    """A computation was asked for without the inputs that the time contract needs."""
+    """A computation lacks inputs that the time contract needs."""
 
 
 class InfeasibleError(QuantError):
-    """Limits of a portfolio that cannot hold together, or an optimisation without a solution; names them."""
+    """Portfolio limits that contradict each other, or an optimisation without a solution; names them."""
 
 
 class MissingPackageError(QuantError):
@@ -53,4 +53,4 @@ class LaunchError(QuantError):
 
 
 class CheckpointError(QuantError):
-    """A state of a training could not be saved or read; names the file, and what is whole."""
+    """A state of a training could not be saved or read; names the file, and the intact states."""

@@ -1,4 +1,4 @@
-"""Files in the layouts that other tools expect, from stored datasets. What the project reads back is in `io`."""
+"""Exports of stored datasets as files for other tools. Files that the project reads back are in `io`."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> d
     Args:
         candidates: rows of dataset candidates.
         sector: slug.
-        as_of: the decision session; without a row at it the lists are empty.
+        as_of: the decision session; if it has no row, the lists are empty.
 
     Returns:
         `tickers` (longs, then shorts, each by rank), `selection_date` (ISO), `sector`, `composite_scores` and
@@ -46,17 +46,16 @@ def export_candidates(
     decisions: Mapping[str, Iterable[date]],
     storage_options: Mapping[str, object] | None = None,
 ) -> list[str]:
-    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet`, with a dictionary beside the rows.
+    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet`, with a dictionary beside each.
 
     The dictionary is `_candidates_<sector>.json`; the underscore hides it from readers of the whole folder (Spark,
-    pyarrow, pandas). The month is not padded with a zero. Each file is replaced as a whole, so a reader sees the old
-    one or the new one.
+    pyarrow, pandas). The month is not zero-padded. Files are replaced atomically.
 
     Args:
         candidates: rows of dataset candidates with `sector`.
         folder: absolute local folder, or an fsspec URL.
-        decisions: decision sessions of each sector, one for each month to write, also where nobody was chosen.
-        storage_options: handed to fsspec.
+        decisions: decision sessions by sector, one per month to write, even if no ticker was chosen.
+        storage_options: for fsspec.
 
     Returns:
         Names of the files, relative to the folder.
@@ -90,16 +89,15 @@ _EXPORTED = ("ticker", "date", "horizon", "prediction", "confidence", "model")
 def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, decisions: Iterable[date]) -> list[str]:
     """Write a sector's predictions of each decision as `exports/predictions/<sector>/predictions_<date>.parquet`.
 
-    The newest that is stored is there as `predictions.parquet`, too, whichever run wrote it and however runs overlap: a
-    run copies it after its own files, and again until it is the newest when looked at afterwards. So whoever writes
-    last has looked last, and a lock, which an object store has not, is not needed. All sectors of a day are the glob
-    `exports/predictions/*/predictions_<date>.parquet`.
+    The newest file is also copied to `predictions.parquet`. Overlapping runs need no lock, which object stores lack: a
+    run copies after writing its own files, and repeats until no newer file appears, so the last writer has looked last.
+    The glob `exports/predictions/*/predictions_<date>.parquet` gives all sectors of a day.
 
     Args:
         store: of the profile.
         sector: slug.
         rows: of dataset predictions, of the sector.
-        decisions: sessions; one without rows has an empty file.
+        decisions: sessions; a session without rows gets an empty file.
 
     Returns:
         Names of the files.
@@ -117,7 +115,7 @@ def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, dec
 
 
 def _copy_newest(store: DatasetStore, folder: str) -> list[str]:
-    """Copy the newest export of a folder to `predictions.parquet` until none is newer; the file, if there is one."""
+    """Copy the newest export of a folder to `predictions.parquet` until none is newer; returns the file, if any."""
     latest, copied = f"{folder}/predictions.parquet", None
     while day := store.newest_below(folder, "predictions_", ".parquet"):
         newest = store.read_file(f"{folder}/predictions_{day}.parquet")
@@ -131,7 +129,7 @@ def _copy_newest(store: DatasetStore, folder: str) -> list[str]:
 def predictions_name(sector: str, month: str, kind: str) -> str:
     """File of a month's picks, `exports/predictions/<sector>/<year>_<month>_predictions.json`.
 
-    Of candidates `short` or `both` the name ends in that, so that no picks stand where the other side's are looked for.
+    For candidates `short` or `both` the name ends with that, so that the sides are not confused.
     """
     return f"exports/predictions/{sector}/{month.replace('-', '_')}_predictions{_suffix(kind)}.json"
 
@@ -143,14 +141,14 @@ def _suffix(kind: str) -> str:
 def predictions_document(
     store: DatasetStore, sector: str, month: str, kind: str, document: Mapping[str, object]
 ) -> str:
-    """Write a month's picks as the file `predictions_name`; where they are.
+    """Write a month's picks as the file `predictions_name`; returns its URL.
 
     Args:
         store: of the profile.
         sector: slug.
         month: label.
         kind: of the candidates: long, short or both.
-        document: strict JSON: no number in it is infinite or NaN.
+        document: without infinite or NaN numbers, as strict JSON.
 
     """
     name = predictions_name(sector, month, kind)
@@ -162,9 +160,9 @@ def predictions_document(
 def write_batch(
     store: DatasetStore, sector: str, kind: str, rows: Sequence[tuple[str, int, int, str, str, float | None]]
 ) -> str:
-    """Write the picks of several months as `exports/predictions/<sector>/<sector>_batch_results.csv`; where they are.
+    """Write picks of several months as `exports/predictions/<sector>/<sector>_batch_results.csv`; returns its URL.
 
-    The name of those of candidates `short` or `both` ends in that.
+    For candidates `short` or `both` the name ends with that.
 
     Args:
         store: of the profile.
@@ -174,21 +172,21 @@ def write_batch(
 
     """
     name, content = f"exports/predictions/{sector}/{sector}_batch_results{_suffix(kind)}.csv", io.StringIO()
-    written = csv.writer(content, lineterminator="\n")
-    written.writerow(("sector", "year", "month", "date", "ticker", "ml_score"))
-    written.writerows(rows)
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(("sector", "year", "month", "date", "ticker", "ml_score"))
+    writer.writerows(rows)
     store.write_file(name, content.getvalue().encode())
     return f"{store.url}/{name}"
 
 
-#: Where the kill switch says whether orders may leave: `{"halted": true, "reason": "…"}`. Who engages it writes it.
+#: File of the kill switch: `{"halted": true, "reason": "…"}` halts orders. The user or a program writes it.
 KILL_SWITCH = "state/kill_switch.json"
 
 
 def halted(store: DatasetStore, setting: str) -> str | None:
-    """Why no orders may leave; None where they may.
+    """Why orders are halted; None if they are not.
 
-    A file that cannot be read as the switch's halts them too: what is not known to be released is engaged.
+    An unreadable file halts them too: the switch counts as engaged unless it is known to be released.
 
     Args:
         store: of the profile.
@@ -213,7 +211,7 @@ def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
 
     Args:
         orders: rows of dataset orders, of one decision.
-        capital: USD that weights are shares of.
+        capital: USD, to which weights relate.
 
     """
     rows = orders.sort("ticker")
@@ -244,10 +242,9 @@ def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
 
 
 def export_orders(store: DatasetStore, folder: str, orders: pl.DataFrame, capital: float, setting: str) -> list[str]:
-    """Write a decision's orders below `exports/orders/<folder>`; where they are.
+    """Write a decision's orders below `exports/orders/<folder>`; returns their URLs.
 
-    Where orders are halted, `trades_to_execute.csv` is written without a row, and nothing else: one that was written
-    before must not lie there as if it were to be done.
+    If orders are halted, only `trades_to_execute.csv` is written, without a row, so that no earlier orders stay in it.
     """
     names = {f"exports/orders/{folder}/{name}": content for name, content in order_files(orders, capital).items()}
     if halted(store, setting) is not None:
@@ -261,11 +258,11 @@ def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
     """Dataset turnover, of one sector, as the dictionary `turnover_report.json`.
 
     Args:
-        turnover: rows; without any that was traded the figures are null.
+        turnover: rows; without a traded row the figures are null.
 
     Returns:
         avg_, max_ and min_turnover, avg_cost_bps, total_costs (over equity), num_rebalances, turnover_cap (null
-        where there is none), cap_breaches, turnover_history of date, turnover and cost_bps.
+        without a cap), cap_breaches, turnover_history of date, turnover and cost_bps.
 
     """
     done = turnover.filter("traded").with_columns(cost=pl.col("turnover") * pl.col("cost_bps") / 1e4)
@@ -312,7 +309,7 @@ def sleeve_document(
 
 
 def export_sleeves(store: DatasetStore, row: Mapping[str, Any], threshold: float) -> str:
-    """Write a row of dataset sleeve_allocation as `sleeve_allocation.json`; where it is."""
+    """Write a row of dataset sleeve_allocation as `sleeve_allocation.json`; returns its URL."""
     figures = {
         "equity_volatility": row["equity_volatility"],
         "crypto_volatility": row["crypto_volatility"],
@@ -324,7 +321,7 @@ def export_sleeves(store: DatasetStore, row: Mapping[str, Any], threshold: float
 
 
 def write_document(store: DatasetStore, name: str, document: Mapping[str, object]) -> str:
-    """Write strict JSON as `exports/<name>`; where it is."""
+    """Write strict JSON as `exports/<name>`; returns its URL."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     store.write_file(f"exports/{name}", text.encode())
     return f"{store.url}/exports/{name}"

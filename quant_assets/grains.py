@@ -1,6 +1,6 @@
-"""Grains: into which partitions a dataset is cut, what their keys and folders look like, and which rows a key holds.
+"""Grains: how a dataset is partitioned, the format of keys and folders, and the rows of a key.
 
-The only place that knows the syntax of a key. Dagster's definitions of partitions are in `partitions`.
+Only this module knows the syntax of keys. Dagster's partition definitions are in `partitions`.
 """
 
 import re
@@ -14,7 +14,7 @@ import polars as pl
 from quant_assets.errors import SettingsError
 from quant_assets.settings.sectors import SECTORS
 
-#: Between the parts of a key, as Dagster writes it.
+#: Separator of the parts of a key, as in Dagster.
 _BETWEEN = "|"
 
 
@@ -27,14 +27,14 @@ def check_sector(sector: str) -> str:
 
 @dataclass(frozen=True)
 class Period:
-    """Of which length the partitions are.
+    """The length of partitions.
 
     Attributes:
         name: of the folder level, of the column of a loaded frame, and of Dagster's dimension.
         pattern: of `strftime`.
-        written: the pattern for a reader of a message.
+        written: the pattern for messages.
         shape: regular expression that a label matches.
-        every: its length, as Polars writes it.
+        every: its length in Polars' notation.
 
     """
 
@@ -67,7 +67,7 @@ DAY = Period("day", "%Y-%m-%d", "YYYY-MM-DD", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[1
 
 
 def period_of(label: str) -> Period:
-    """Of which length the period is that a label names; a month where it is none, so that checking it says so."""
+    """The period length of a label; for an invalid label a month, whose check then raises an error."""
     return DAY if re.fullmatch(DAY.shape, label) else MONTH
 
 
@@ -78,11 +78,11 @@ def check_month(month: str) -> str:
 
 @dataclass(frozen=True)
 class Grain:
-    """Into which partitions a dataset is cut: by period, and by sector or for the whole market.
+    """The partitioning of a dataset: by period, and by sector or for the whole market.
 
     Attributes:
         period: month or day.
-        by_sector: whether each sector has partitions of its own.
+        by_sector: whether sectors have their own partitions.
 
     """
 
@@ -91,7 +91,7 @@ class Grain:
 
     @property
     def name(self) -> str:
-        """For a reader: `sector × month`, `month`."""
+        """For people: `sector × month`, `month`."""
         return f"sector × {self.period.name}" if self.by_sector else self.period.name
 
     @property
@@ -101,20 +101,19 @@ class Grain:
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Columns that a frame has besides those of its file when it is written: the sector, where there is one."""
+        """Columns of a frame to be written that are not in its file: the sector, if any."""
         return ("sector",) if self.by_sector else ()
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Levels of folders, from the outermost: the columns before those of the file in a loaded frame."""
+        """Levels of folders, outermost first; a loaded frame has them as its first columns."""
         return (*self.head, self.period.name)
 
     def key(self, period: str, sector: str | None = None) -> str:
         """Partition key: `2024-06|healthcare`, in Dagster's order of dimensions, or `2024-06`.
 
         Raises:
-            SettingsError: the period or sector is none, or there is a sector where the grain has none (or none where
-                it has).
+            SettingsError: the period or sector is not valid, or the sector does not fit the grain.
 
         """
         if self.by_sector != bool(sector):
@@ -123,23 +122,23 @@ class Grain:
         return _BETWEEN.join(parts)
 
     def keys(self, periods: Iterable[str], sectors: Iterable[str] = ()) -> list[str]:
-        """Keys of periods: of each sector, or of the whole market where the grain has no sectors."""
-        return [self.key(each, sector) for sector in (sectors if self.by_sector else (None,)) for each in periods]
+        """Keys of periods: of each sector, or of the whole market if the grain has no sectors."""
+        return [self.key(period, sector) for sector in (sectors if self.by_sector else (None,)) for period in periods]
 
     def parse(self, key: str) -> tuple[str | None, str]:
         """Sector (None without sectors) and period of a key.
 
         Raises:
-            SettingsError: it is no key of this grain.
+            SettingsError: it is not a key of this grain.
 
         """
         period, _, sector = key.partition(_BETWEEN)
         if self.by_sector != bool(sector):
-            raise SettingsError(f"'{key}' is no partition by {self.name}; write {self.example}")
+            raise SettingsError(f"'{key}' is not a partition by {self.name}; write {self.example}")
         return (check_sector(sector) if sector else None), self.period.check(period)
 
     def placed(self, key: str) -> dict[str, str]:
-        """Value of each level: of the folders, and of the columns before those of the file."""
+        """Values of the levels, for folders and columns."""
         sector, period = self.parse(key)
         return dict(zip(self.levels, (*((sector,) if sector else ()), period), strict=True))
 
@@ -149,21 +148,21 @@ class Grain:
 
     @property
     def folders(self) -> str:
-        """What every folder of a partition matches: `sector=*/month=*`."""
+        """Glob of the partition folders: `sector=*/month=*`."""
         return "/".join(f"{level}=*" for level in self.levels)
 
     def key_at(self, path: str) -> str:
-        """Key of the partition that a path with its folder leads to."""
-        found = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
-        return self.key(found[self.period.name], found["sector"] if self.by_sector else None)
+        """Key of the partition of a path that contains its folder."""
+        values = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
+        return self.key(values[self.period.name], values["sector"] if self.by_sector else None)
 
     def of_rows(self, dated_by: str) -> pl.Expr:
-        """Key of each row's partition, by the date that dates it and its sector."""
+        """Key of each row's partition, from its date column and sector."""
         parts = (self.period.label(dated_by), *map(pl.col, self.head))
         return pl.concat_str(*parts, separator=_BETWEEN)
 
     def holds(self, key: str) -> pl.Expr:
-        """Which rows of a loaded frame are a partition's."""
+        """Whether a row of a loaded frame is in a partition."""
         return pl.all_horizontal(pl.col(level) == value for level, value in self.placed(key).items())
 
 
@@ -174,21 +173,21 @@ DAILY = Grain(DAY, by_sector=False)
 
 
 def grain_of(key: str) -> Grain:
-    """The grain that a key is of; by month where it is no key at all, so that parsing it says what is wrong."""
+    """The grain of a key; by month for an invalid key, whose parsing then raises an error."""
     period, _, sector = key.partition(_BETWEEN)
     return Grain(period_of(period), by_sector=bool(sector))
 
 
 def labels_of(keys: Iterable[str]) -> Mapping[str | None, list[str]]:
-    """Periods of the keys by sector (None without sectors), in the order given."""
-    found: dict[str | None, list[str]] = {}
+    """Periods of the keys by sector (None without sectors), in their order."""
+    labels: dict[str | None, list[str]] = {}
     for key in keys:
         sector, period = _parsed(key)
-        found.setdefault(sector, []).append(period)
-    return found
+        labels.setdefault(sector, []).append(period)
+    return labels
 
 
 @lru_cache(maxsize=1 << 17)
 def _parsed(key: str) -> tuple[str | None, str]:
-    """Sector and period of a key of any grain. The same keys are asked for with each input of each asset."""
+    """Sector and period of a key of any grain. Cached, as all inputs of all assets parse the same keys."""
     return grain_of(key).parse(key)

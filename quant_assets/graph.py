@@ -1,4 +1,4 @@
-"""`build_defs`: the assets, checks, jobs and resources of a profile. What is built at import is `definitions`."""
+"""`build_defs`: the assets, checks, jobs and resources of a profile. `definitions` calls it at import."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -54,14 +54,14 @@ def build_defs(
     Args:
         of: the profile or its settings; by default that of `QUANT_PROFILE`.
         on_written: called with dataset and number of partitions after each write, for progress bars.
-        on_demand: gives further assets of a profile, which only run when somebody asks for them.
-        checks: gives further checks, of those assets.
+        on_demand: returns further assets of a profile, which only run on request.
+        checks: returns further checks, of those assets.
 
     """
     profile = of if isinstance(of, Profile) else Profile(of or load_settings())
     compile_cache.provide(profile.settings.storage_url)
     with warnings.catch_warnings():
-        # The partition mappings that we build on are marked beta; the version is pinned.
+        # The partition mappings that we use are beta; the version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return _definitions(profile, on_written, on_demand, checks)
 
@@ -89,14 +89,16 @@ def _definitions(
         *live_order_assets(profile),
         *on_demand(profile),
     ]
-    found, dump = versions(profile.settings, assets), effective(profile.settings)
+    asset_versions, dump = versions(profile.settings, assets), effective(profile.settings)
     profile.trials.paths = trial_paths(
-        found, [name for name, dataset in profile.datasets.items() if not dataset.grain.by_sector]
+        asset_versions, [name for name, dataset in profile.datasets.items() if not dataset.grain.by_sector]
     )
     matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
-    recorder = PartitionRecorder(profile, found, matures)
+    recorder = PartitionRecorder(profile, asset_versions, matures)
     assets = [
-        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump)))
+        each.map_asset_specs(
+            lambda spec: spec.replace_attributes(code_version=asset_versions[spec.key.path[-1]].describe(dump))
+        )
         for each in assets
     ]
     io_manager = ParquetIOManager(
@@ -105,7 +107,7 @@ def _definitions(
     return dg.Definitions(
         assets=assets,
         asset_checks=[
-            *contract_checks(profile, list(found), {model.name: model.tests for model in models}),
+            *contract_checks(profile, list(asset_versions), {model.name: model.tests for model in models}),
             presence_check(profile),
             agreement_check(profile),
             same_selection_check(profile),
@@ -135,6 +137,6 @@ def _jobs(profile: Profile) -> list[Any]:
         dg.define_asset_job(
             "total_portfolio",
             dg.AssetSelection.assets(*grains[MONTHLY]),
-            description="Macro, and the total portfolio over the sectors that are there.",
+            description="Macro, and the total portfolio over the stored sectors.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Picks of one session from what is stored: candidates, features, bars and the newest usable model before it."""
+"""Picks of one session from stored candidates, features and bars, by the newest usable model before it."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class RegisteredModel(NamedTuple):
-    """A registered version: it forecasts, and states nothing of its errors."""
+    """A registered version: it gives forecasts without error statistics."""
 
     name: str
     fitted: FittedModel
@@ -51,26 +51,26 @@ class RegisteredModel(NamedTuple):
 
 Usable = LoadedModel | RegisteredModel
 
-#: Checkpoints of this process, by their hashes.
+#: Loaded checkpoints of this process, by hashes.
 _LOADED: Loaded[dict[int, LoadedModel]] = Loaded(KEPT_MODELS)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What picks are asked for.
+    """A request for picks.
 
     Attributes:
         tickers: names that may be picked.
         as_of: session of the prediction.
-        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before;
-            each sector's champion as of the session where None, else that of the weights.
-        top_n: names that are picked at most.
-        sectors: whose members the names are; every stored one where None.
-        composite: score of each name where no model is usable; that of the stored candidates where None.
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or a loaded model; None for the
+            sector's champion as of the session, else the model of the weights.
+        top_n: most names to pick.
+        sectors: of the names; None for every stored one.
+        composite: scores by name if no model is usable; None for those of the stored candidates.
         side: `long` picks the highest scores, `short` the lowest.
-        horizon: sessions ahead; that of the weights where None.
+        horizon: sessions ahead; None for that of the weights.
         sequence_length: sessions of the window in which a name must have bars.
-        coverage: share of them that is enough.
+        coverage: share of them that suffices.
 
     """
 
@@ -100,37 +100,37 @@ def inference_pipeline(
 
     Args:
         tickers: names, or a dictionary with `tickers` and maybe `prediction_date`, `sequence_length` and `metadata`
-            {`selection_scores` and `candidate_types` by ticker}. Where all types are `short` the lowest scores are
+            {`selection_scores` and `candidate_types` by ticker}. If all types are `short`, the lowest scores are
             picked, else the highest.
-        prediction_date: a day [default: that of the dictionary]; one without a session counts as the session before.
-        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before
+        prediction_date: a day [default: that of the dictionary]; a day without a session means the session before.
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or a loaded model
             [default: the sector's champion as of the session, else that of the weights].
         sequence_length: sessions up to the prediction date [default: that of the dictionary, else 32]; a name with bars
             in less than 90 % of them is excluded.
-        top_n: names that are picked at most.
-        profile: whose storage is read, or its name [default: QUANT_PROFILE, else demo].
-        sector: of the names [default: each name's own].
+        top_n: most names to pick.
+        profile: of the storage, or its name [default: QUANT_PROFILE, else demo].
+        sector: of the names [default: their own].
 
     Returns:
         `selected_stocks` (best first), `predicted_scores` (forward return by ticker), `portfolio_weights` (in
         proportion to the positive scores, sum 1; none where no score is positive), `source` (`model`, or
-        `algorithmic_only` where the composite score stands in for a model), `metadata` (`total_candidates`,
+        `algorithmic_only` if the composite score replaces the model), `metadata` (`total_candidates`,
         `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `horizon`, `model`, `model_version`, `notes`, more).
 
     Raises:
         HistoryError: fewer than five names are valid.
-        MissingPartitionError: a month that is needed is not stored.
-        SettingsError: there is no date, or it has no session yet, or there is no such model.
+        MissingPartitionError: a required month is not stored.
+        SettingsError: the date is missing or has no session yet, or the model does not exist.
 
     """
-    given: Mapping[str, Any] = tickers if isinstance(tickers, Mapping) else {"tickers": tickers}
-    beside, names = given.get("metadata", {}), list(dict.fromkeys(given["tickers"]))
-    said = prediction_date if prediction_date is not None else given.get("prediction_date")
-    if said is None:
+    request: Mapping[str, Any] = tickers if isinstance(tickers, Mapping) else {"tickers": tickers}
+    metadata, names = request.get("metadata", {}), list(dict.fromkeys(request["tickers"]))
+    date_or_text = prediction_date if prediction_date is not None else request.get("prediction_date")
+    if date_or_text is None:
         raise SettingsError("there is no prediction_date; give one, or one in the dictionary of the tickers")
-    day = date.fromisoformat(said) if isinstance(said, str) else said
-    length = sequence_length if sequence_length is not None else given.get("sequence_length", WINDOW)
-    types = beside.get("candidate_types", {})
+    day = date.fromisoformat(date_or_text) if isinstance(date_or_text, str) else date_or_text
+    length = sequence_length if sequence_length is not None else request.get("sequence_length", WINDOW)
+    types = metadata.get("candidate_types", {})
     opened = profile if isinstance(profile, Profile) else Profile(load_settings(profile))
     asked = Asked(
         names,
@@ -138,7 +138,7 @@ def inference_pipeline(
         model,
         top_n,
         None if sector is None else [sector],
-        beside.get("selection_scores"),
+        metadata.get("selection_scores"),
         side="short" if names and all(types.get(name) == "short" for name in names) else "long",
         sequence_length=length,
     )
@@ -146,7 +146,7 @@ def inference_pipeline(
 
 
 def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _: None) -> Picks:
-    """The picks that are asked for; `step` is told what is done next.
+    """Compute the requested picks; `step` is called with the name of the next step.
 
     Raises:
         HistoryError: as of `inference_pipeline`, and so are the others.
@@ -189,7 +189,7 @@ def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _:
 
 
 class _Scored(NamedTuple):
-    """Scores of a sector's names; none where no model is usable, and what is to be said of it."""
+    """Scores of a sector's names, None without a usable model, and notes."""
 
     scores: dict[str, float] | None
     name: str
@@ -200,13 +200,13 @@ class _Scored(NamedTuple):
 def _scores(
     profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
 ) -> tuple[dict[str, float], str | None, str, list[str]]:
-    """Score of each name, who scored, its version and what is to be said of it."""
+    """Scores by name, model name, version and notes."""
     by_sector = rows.partition_by("sector", as_dict=True, maintain_order=True)
     found = [_of_sector(profile, asked, str(sector), own, horizon) for (sector,), own in by_sector.items()]
     notes, scores = [note for each in found for note in each.notes], dict[str, float]()
     for each in found:
         if each.scores is None:
-            # Forecasts and composite scores have different units: names of several sectors get the one or the other.
+            # Forecasts and composite scores have different units, so all names get the same kind.
             return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, notes
         scores |= each.scores
     names, versions = dict.fromkeys(each.name for each in found), dict.fromkeys(each.version for each in found)
@@ -214,7 +214,7 @@ def _scores(
 
 
 def _of_sector(profile: Profile, asked: Asked, sector: str, rows: pl.DataFrame, horizon: int) -> _Scored:
-    """Scores of a sector's names by the model that is asked for, else by the sector's champion as of the session."""
+    """Scores of a sector's names by the requested model, else by the sector's champion as of the session."""
     chosen = asked.model or ModelVersions(profile.store).champion_on(sector, asked.as_of)
     chosen = chosen or str(profile.settings.weights.model)
     models: Mapping[int, Usable]
@@ -228,21 +228,21 @@ def _of_sector(profile: Profile, asked: Asked, sector: str, rows: pl.DataFrame, 
         models, notes = find(profile, sector, name, asked.as_of, horizon)
     if horizon not in models:
         if models:
-            notes = [*notes, f"{sector}: model {name} forecasts {_sessions(models)}, {horizon} are asked for"]
+            notes = [*notes, f"{sector}: model {name} forecasts {_sessions(models)}, but {horizon} are requested"]
         return _Scored(None, name, COMPOSITE, notes)
     model = models[horizon]
     bars = _bars(profile, sector, rows, asked.as_of, model.fitted.bar_sessions)
-    given = Rows.of(rows, model.fitted.features, bars=bars)
-    usable = model.fitted.usable(given)
+    model_rows = Rows.of(rows, model.fitted.features, bars=bars)
+    usable = model.fitted.usable(model_rows)
     with COUNTERS.call(model.name, len(rows)):
-        mean = model.fitted.predict(given.where(usable)).mean
-    scores = np.full(len(rows), np.nan)  # of a name whose bars do not fill the model's window there is none
+        mean = model.fitted.predict(model_rows.where(usable)).mean
+    scores = np.full(len(rows), np.nan)  # NaN if a name's bars do not fill the model's window
     scores[usable] = mean[:, model.fitted.horizons.index(horizon)]
     return _Scored(dict(zip(rows["ticker"], scores.tolist(), strict=True)), name, model.version, notes)
 
 
 def _bars(profile: Profile, sector: str, rows: pl.DataFrame, as_of: date, back: int) -> Bars | None:
-    """The bars of a sector's names as far back as a model reads them; None where it reads none."""
+    """The bars of a sector's names that a model needs; None if it needs none."""
     if not back:
         return None
     first = first_session_back(as_of, back)
@@ -256,61 +256,61 @@ def _sessions(models: Mapping[int, Usable]) -> str:
 
 
 def _of_ensemble(profile: Profile, asked: Asked, sector: str, tickers: Sequence[str], horizon: int) -> _Scored:
-    """Scores of the ensemble as the dataset has them: its weights follow from all models' trainings."""
+    """Stored scores of the ensemble, whose weights depend on all models' trainings."""
     of_day = (pl.col("date") == asked.as_of) & (pl.col("horizon") == horizon) & (pl.col("model") == ENSEMBLE)
     stored = _read(profile, "predictions", [key(sector, month_of(asked.as_of))], tickers).filter(of_day).collect()
     if stored.is_empty():
         note = f"{sector}: there is no forecast of the {ENSEMBLE} on {asked.as_of}: it needs two models of an earlier"
         return _Scored(None, ENSEMBLE, COMPOSITE, [f"{note} month"])
-    found = dict.fromkeys(tickers, float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
-    return _Scored(found, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), [])
+    scores = dict.fromkeys(tickers, float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
+    return _Scored(scores, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), [])
 
 
 def _registered(
-    profile: Profile, sector: str, said: str, as_of: date, horizon: int
+    profile: Profile, sector: str, version_name: str, as_of: date, horizon: int
 ) -> tuple[Mapping[int, "RegisteredModel"], list[str]]:
-    """A registered version for its horizons, `horizon` or not; where it is not whole, none and a note that says so.
+    """A registered version by its horizons; none and a note if its files are damaged.
 
     Raises:
-        SettingsError: it is not registered, or was trained on what became known later, or on another sector.
+        SettingsError: it is not registered, or was trained on later data or on another sector.
 
     """
     versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
     try:
-        fitted, version = versions.load(said)
+        fitted, version = versions.load(version_name)
     except ModelFileError as error:
         if profile.settings.registry.fallback == "refuse":
             raise
-        _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
+        _LOG.warning("model %s: %s; the composite score stands in for it", version_name, error)
         return {}, [f"{sector}: {error}"]
     known = version.manifest.get("last_known_at")
     if known is None:
-        raise SettingsError(f"model {said} does not say until when it was trained: register it with --trained-until")
-    if known >= as_of.isoformat():
         raise SettingsError(
-            f"model {said} was trained on what became known up to {known}; ask for a later day than that"
+            f"model {version_name} does not record its last training day: register it with --trained-until"
         )
+    if known >= as_of.isoformat():
+        raise SettingsError(f"model {version_name} was trained on what became known up to {known}; choose a later day")
     if version.manifest.get("sector", sector) != sector:
-        raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
+        raise SettingsError(f"model {version_name} is of sector {version.manifest['sector']}, not of {sector}")
     model = RegisteredModel(version.name, fitted, version.version)
-    return dict.fromkeys(fitted.horizons, model), [f"model {said}: {version.worth}"]
+    return dict.fromkeys(fitted.horizons, model), [f"model {version_name}: {version.worth}"]
 
 
 def usable_models(
     profile: Profile, sector: str, name: str, as_of: date, horizon: int
 ) -> tuple[dict[int, LoadedModel], list[str]]:
-    """The newest checkpoint of an earlier month that can be read, and a note for each newer one that cannot.
+    """The newest readable checkpoint of an earlier month, and notes on newer ones that cannot be read.
 
-    With the setting `registry.fallback` `refuse` there is no such note: the first that cannot be read is an error.
+    With `registry.fallback: refuse` the first checkpoint that cannot be read is an error.
 
     Returns:
-        The model of each horizon, none where there is no checkpoint; the notes, which are logged, too.
+        Models by horizon, empty without a checkpoint; the notes, which are also logged.
 
     Raises:
-        ModelFileError: see there.
+        ModelFileError: a checkpoint cannot be read, with `refuse`.
         MissingPartitionError: a training month after the newest checkpoint is not stored.
-        DatasetError: the checkpoint is of another kind or has other features than the settings say.
-        SettingsError: there is no such model.
+        DatasetError: the checkpoint has another kind or other features than the settings.
+        SettingsError: the model does not exist.
 
     """
     settings = profile.settings
@@ -350,7 +350,7 @@ def usable_models(
 
 
 def _refuse_gap(profile: Profile, dataset: Dataset, absent: Collection[str], after: str = "") -> None:
-    """Refuse that an older model, or none, stands in for one of a training month that was never run."""
+    """Raise an error if a training month after the used model (or any, without a model) was never run."""
     cadence = profile.settings.training.cadence_months
     due = [each for each in absent if (month := parse_key(each)[1]) > after and _trains(month, cadence)]
     profile.store.read(dataset, due)
@@ -361,7 +361,7 @@ def _trains(month: str, cadence: int) -> bool:
 
 
 def _composite(profile: Profile, asked: Asked, tickers: Collection[str]) -> dict[str, float]:
-    """Composite score of the names, from the candidates of their month unless they were given."""
+    """Composite scores of the names: the requested ones, else those of the month's candidates."""
     scores = asked.composite
     if scores is None:
         month = month_of(asked.as_of)

@@ -1,4 +1,4 @@
-"""Asset checks of trained models: which are too good to be true, and which the baseline beats. All warn."""
+"""Asset checks of trained models: implausibly good ones, and ones that the baseline beats. All warn."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ _SHOWN = 10
 
 
 def model_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
-    """`plausible_ic` and `beats_baseline` of each dataset of checkpoints."""
+    """`plausible_ic` and `beats_baseline` for each dataset of checkpoints."""
     return [check for name in profile.models.checkpoints for check in _of(profile, name)]
 
 
@@ -52,18 +52,18 @@ def _check(
         keys = context.op_execution_context.partition_keys
         parts = [profile.store.read(profile.datasets[own], keys).collect()]
         for each in others:
-            gone = set(profile.store.missing(profile.datasets[each], keys))
-            there = [key for key in keys if key not in gone]
-            parts.append(profile.store.read(profile.datasets[each], there).collect())
-        found = gated(pl.concat(parts), profile.settings.promotion, profile.models.directions)
-        found = found.join(parts[0], on=["sector", "as_of", "horizon", "model"], how="semi", maintain_order="left")
-        lines = wrong(found)
+            missing = set(profile.store.missing(profile.datasets[each], keys))
+            stored_keys = [key for key in keys if key not in missing]
+            parts.append(profile.store.read(profile.datasets[each], stored_keys).collect())
+        models = gated(pl.concat(parts), profile.settings.promotion, profile.models.directions)
+        models = models.join(parts[0], on=["sector", "as_of", "horizon", "model"], how="semi", maintain_order="left")
+        lines = wrong(models)
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         return dg.AssetCheckResult(
             passed=not lines,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{'; '.join(lines[:_SHOWN])}{more}. Remedy: {remedy}" if lines else None,
-            metadata={"models": len(found), "promoted": int(found["promoted"].sum()), "against": len(lines)},
+            metadata={"models": len(models), "promoted": int(models["promoted"].sum()), "against": len(lines)},
         )
 
     return check

@@ -1,10 +1,10 @@
-"""Registered versions of models in the store, which never change, and the pointer to each sector's champion.
+"""Registered, immutable versions of models in the store, and the pointers to the sectors' champions.
 
     artifacts/registry/versions/<name>/<version>/manifest.json and the model's files
     artifacts/registry/champions/<sector>.json
 
-A version is named by its content. A pointer is one file that is replaced as a whole, with those before it in it, and
-the day since which each counts: a decision before that follows whoever was the champion then.
+A version is named by its content. A pointer is one file that is replaced atomically. It also holds the earlier
+champions with the days from which they count, so that past decisions keep their champion.
 """
 
 import errno
@@ -35,14 +35,14 @@ from quant_assets.learning.registry import (
 #: Environment variable of the key that manifests are signed with.
 KEY = "QUANT_MODEL_KEY"
 
-#: What a signature is worth, in words.
+#: States of a signature, in words.
 SIGNED: Mapping[Signature, str] = {
     "signed": "signed",
-    "unsigned": f"unsigned: {KEY} is not set, nor was it when this was written",
+    "unsigned": f"unsigned: {KEY} is not set now, and was not set when this was written",
     "not checked": f"signed, not checked: {KEY} is not set",
 }
 
-#: What a name may be: it is that of a folder, and `@` parts it from its version.
+#: Pattern of a name: it names a folder, and `@` separates it from the version.
 _NAME = "[a-z0-9_]+"
 
 _VERSIONS, _CHAMPIONS, _MANIFEST = "registry/versions", "registry/champions", "manifest.json"
@@ -54,9 +54,9 @@ class Version:
 
     Attributes:
         name: of the model.
-        version: first characters of the SHA-256 of what it is.
-        manifest: kind, features, horizons, hashes, and what else was told when it was registered.
-        signature: what the manifest's signature is worth.
+        version: first characters of the SHA-256 of its content.
+        manifest: kind, features, horizons, hashes, and other facts of its registration.
+        signature: state of the manifest's signature.
 
     """
 
@@ -67,7 +67,7 @@ class Version:
 
     @property
     def said(self) -> str:
-        """As a command takes it."""
+        """As commands take it."""
         return f"{self.name}@{self.version}"
 
     @property
@@ -78,13 +78,13 @@ class Version:
 
 @dataclass(frozen=True)
 class Champion:
-    """Whose forecasts a sector's picks follow: a model of the settings, or `name@version`.
+    """The model that a sector's picks use: a model of the settings, or `name@version`.
 
     Attributes:
         model: the champion.
-        since: day from which on decisions follow it.
-        before: champions that a roll-back goes to, the newest last.
-        history: champion and `since` of every change up to this one, so that a roll-back rewrites no past decision.
+        since: first day of decisions that use it.
+        before: champions to roll back to, the newest last.
+        history: champion and `since` of every change up to this one, so that a roll-back changes no past decision.
 
     """
 
@@ -99,8 +99,8 @@ class ModelVersions:
 
     Args:
         store: of the profile.
-        key: that manifests are signed with; that of the environment where None, and none where there is none.
-        type_of: the class of a kind, as of `load_model`.
+        key: for signing manifests; None for that of the environment, if set.
+        type_of: returns the class of a kind, as in `load_model`.
 
     """
 
@@ -114,22 +114,21 @@ class ModelVersions:
         self._key = key or signing_key()
 
     def register(self, name: str, contents: Mapping[str, bytes], model_file: str, facts: Mapping[str, Any]) -> Version:
-        """Keep a model for good; the same content a second time is the same version, signed if it was not.
+        """Store a model permanently; the same content gives the same version, which is signed if it was not.
 
         Args:
             name: of the model.
-            contents: of its files by name, its listing among them where there are several.
+            contents: of its files by name, including the listing of several files.
             model_file: the file, or the listing.
-            facts: `kind`, `horizons`, `last_known_at` (ISO; of days up to it the model is not asked), and what else
-                there is to know.
+            facts: `kind`, `horizons`, `last_known_at` (ISO; the model forecasts only later days), and other facts.
 
         Raises:
-            SettingsError: the name has other characters than a model of the settings may have.
-            DatasetError: a format is not allowed, or the model cannot be loaded; nothing is kept then.
+            SettingsError: the name has invalid characters.
+            DatasetError: a format is not allowed, or the model cannot be loaded; nothing is stored then.
 
         """
         if not re.fullmatch(_NAME, name):
-            raise SettingsError(f"model name '{name}' is not made of a to z, 0 to 9 and _; choose another")
+            raise SettingsError(f"model name '{name}' has characters other than a to z, 0 to 9 and _; choose another")
 
         def content(each: str) -> bytes:
             if each not in contents:
@@ -139,17 +138,25 @@ class ModelVersions:
         for each in contents:
             refuse_format(each)
         hashes = {each: sha256(content) for each, content in sorted(contents.items())}
-        told = {"name": name, "model_file": model_file, "model_sha256": hashes[model_file], "files": hashes, **facts}
-        version = sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH]
-        load_model(ModelSpec.of_manifest(told, model_file, name), content, type_of=self._type_of)
+        facts_and_hashes = {
+            "name": name,
+            "model_file": model_file,
+            "model_sha256": hashes[model_file],
+            "files": hashes,
+            **facts,
+        }
+        version = sha256(json.dumps(facts_and_hashes, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH]
+        load_model(ModelSpec.of_manifest(facts_and_hashes, model_file, name), content, type_of=self._type_of)
         folder = f"{_VERSIONS}/{name}/{version}"
-        kept = f"{folder}/{_MANIFEST}"
-        if not self._store.has_artifact(kept):
+        manifest_file = f"{folder}/{_MANIFEST}"
+        if not self._store.has_artifact(manifest_file):
             self._store.write_artifacts({f"{folder}/{each}": content for each, content in contents.items()})
-            manifest = signed(told | {"version": version}, self._key)  # last: it is what makes the files count
-            self._store.write_artifact(kept, manifest)
-        elif self._key is not None and self._store.read_artifact(kept) == signed(told | {"version": version}, None):
-            self._store.write_artifact(kept, signed(told | {"version": version}, self._key))
+            manifest = signed(facts_and_hashes | {"version": version}, self._key)  # last: it makes the version complete
+            self._store.write_artifact(manifest_file, manifest)
+        elif self._key is not None and self._store.read_artifact(manifest_file) == signed(
+            facts_and_hashes | {"version": version}, None
+        ):
+            self._store.write_artifact(manifest_file, signed(facts_and_hashes | {"version": version}, self._key))
         return self.version(f"{name}@{version}")
 
     def versions(self, name: str | None = None) -> list[str]:
@@ -162,8 +169,8 @@ class ModelVersions:
         """A registered version, its manifest checked.
 
         Raises:
-            SettingsError: there is none.
-            ModelFileError: the manifest is gone, or was changed after it had been signed.
+            SettingsError: it is not registered.
+            ModelFileError: the manifest is missing, or was changed after signing.
 
         """
         name, _, version = said.partition("@")
@@ -173,71 +180,75 @@ class ModelVersions:
                 raise ModelFileError(
                     f"{_MANIFEST} of model {said} is missing; put it back, or register the model again"
                 )
-            raise SettingsError(f"model {said} is not registered; there are: {', '.join(self.versions()) or 'none'}")
+            raise SettingsError(
+                f"model {said} is not registered; registered are: {', '.join(self.versions()) or 'none'}"
+            )
         content = self._read(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
         try:
             manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
-        except DatasetError as error:  # so that the setting registry.fallback decides what stands in for it
+        except DatasetError as error:  # so that setting registry.fallback applies
             raise ModelFileError(str(error)) from None
         told = {key: value for key, value in manifest.items() if key != "version"}
         if sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH] != version:
-            raise ModelFileError(f"manifest of model {said} was changed: a version is named by what it says")
+            raise ModelFileError(
+                f"manifest of model {said} was changed: it does not match its version; put it back or register it again"
+            )
         return Version(name, version, manifest, signature)
 
     def load(self, said: str) -> tuple[FittedModel, Version]:
         """The model of a registered version; its files are verified first.
 
         Raises:
-            SettingsError: as of `version`.
-            DatasetError: as of `load_model`.
+            SettingsError: see `version`.
+            DatasetError: see `load_model`.
 
         """
-        found = self.version(said)
-        place = f"{_VERSIONS}/{found.name}/{found.version}/{found.manifest['model_file']}"
-        spec = ModelSpec.of_manifest(found.manifest, place, found.name)
-        return load_model(spec, self._read, type_of=self._type_of)[0], found
+        version = self.version(said)
+        place = f"{_VERSIONS}/{version.name}/{version.version}/{version.manifest['model_file']}"
+        spec = ModelSpec.of_manifest(version.manifest, place, version.name)
+        return load_model(spec, self._read, type_of=self._type_of)[0], version
 
     def verify(self, said: str) -> Version:
-        """A registered version of which every file is the one that was registered.
+        """A registered version, after checking that no file has changed.
 
         Raises:
-            DatasetError: one is not.
+            DatasetError: one has changed.
 
         """
-        found = self.version(said)
-        for name, expected in found.manifest["files"].items():
-            if sha256(self._read(f"{_VERSIONS}/{found.name}/{found.version}/{name}")) != expected:
+        version = self.version(said)
+        for name, expected in version.manifest["files"].items():
+            if sha256(self._read(f"{_VERSIONS}/{version.name}/{version.version}/{name}")) != expected:
                 raise ModelFileError(f"model {said}: file {name} was changed; register it again")
-        return found
+        return version
 
     def champion(self, sector: str) -> Champion | None:
-        """Whose forecasts a sector's picks follow; None where nobody was promoted."""
+        """The champion of a sector; None if no model was promoted."""
         name = f"{_CHAMPIONS}/{sector}.json"
         if not self._store.has_artifact(name):
             return None
         try:
-            found = json.loads(self._store.read_artifact(name))
-            history = tuple((str(model), date.fromisoformat(since)) for model, since in found["history"])
-            return Champion(str(found["champion"]), history[-1][1], tuple(found["before"]), history)
+            record = json.loads(self._store.read_artifact(name))
+            history = tuple((str(model), date.fromisoformat(since)) for model, since in record["history"])
+            return Champion(str(record["champion"]), history[-1][1], tuple(record["before"]), history)
         except (ValueError, KeyError, TypeError, IndexError):
             raise DatasetError(
-                f"{self._store.artifact_url(name)} is no record of a champion; remove it and promote one again"
+                f"{self._store.artifact_url(name)} is not a record of a champion; remove it and promote one again"
             ) from None
 
     def champion_on(self, sector: str, as_of: date) -> str | None:
-        """Whose forecasts the picks of a decision at `as_of` follow; None where nobody had been promoted by then."""
-        found = self.champion(sector)
-        known = [model for model, since in found.history if since <= as_of] if found else []
+        """The model that the picks of a decision at `as_of` use; None if no model had been promoted by then."""
+        champion = self.champion(sector)
+        known = [model for model, since in champion.history if since <= as_of] if champion else []
         return known[-1] if known else None
 
     def promote(self, sector: str, model: str, on: date) -> Champion:
-        """Make a model a sector's champion; the one that is stays in the record.
+        """Make a model a sector's champion; the present one stays in the record.
 
         Args:
             sector: slug.
             model: of the settings, or `name@version`.
-            on: last closed session when it is promoted; decisions before it follow the champion before. A version
-                counts no earlier than the day after the last label that it was trained on.
+            on: last closed session at the promotion; earlier decisions use the previous champion. A version counts from
+                the day after its last training label at the earliest.
 
         """
         now = self.champion(sector)
@@ -248,15 +259,15 @@ class ModelVersions:
         return self._point(sector, model, since, () if now is None else (*now.before, now.model), now)
 
     def roll_back(self, sector: str, on: date) -> Champion:
-        """Make the champion before the champion again, for decisions from `on` on.
+        """Restore the previous champion for decisions from `on` on.
 
         Raises:
-            SettingsError: there was none.
+            SettingsError: there is no previous one.
 
         """
         now = self.champion(sector)
         if now is None or not now.before:
-            raise SettingsError(f"sector {sector} has no champion before the present one; promote a model instead")
+            raise SettingsError(f"sector {sector} has no previous champion; promote a model instead")
         return self._point(sector, now.before[-1], on, now.before[:-1], now)
 
     def _point(self, sector: str, model: str, since: date, before: tuple[str, ...], now: Champion | None) -> Champion:
@@ -273,17 +284,17 @@ class ModelVersions:
 
 
 def signing_key() -> bytes | None:
-    """The key of the environment; None where there is none."""
+    """The key of the environment; None if not set."""
     found = os.environ.get(KEY)
     return found.encode() if found else None
 
 
 def files_at(path: Path) -> tuple[dict[str, bytes], str]:
-    """Content of a model's files by name, and which of them stands for all: a file, or a folder with `SHA256SUMS`.
+    """Contents of a model's files by name, and the main one: the file, or `SHA256SUMS` of a folder.
 
     Raises:
-        SettingsError: there is no such file, or the folder has no listing.
-        MissingModelError: a file is listed and is not there. What is not listed is left where it is.
+        SettingsError: the file does not exist, or the folder has no listing.
+        MissingModelError: a listed file is missing. Files that are not listed are ignored.
 
     """
     if path.is_dir():
@@ -292,8 +303,8 @@ def files_at(path: Path) -> tuple[dict[str, bytes], str]:
         content = (path / LISTING).read_bytes()
         names = [name for _, name in listed(content, f"model {path}")]
         if gone := [name for name in names if not (path / name).is_file()]:
-            raise MissingModelError(f"{path / gone[0]} is not there, {LISTING} lists it; put it back")
+            raise MissingModelError(f"{path / gone[0]} is missing, but {LISTING} lists it; put it back")
         return {LISTING: content} | {name: (path / name).read_bytes() for name in names}, LISTING
     if not path.is_file():
-        raise SettingsError(f"{path} is not there; name a model's file, or the folder of its files")
+        raise SettingsError(f"{path} does not exist; name a model's file, or the folder of its files")
     return {f"model{path.suffix}": path.read_bytes()}, f"model{path.suffix}"

@@ -1,6 +1,6 @@
-"""The partition contract: months, Dagster's definitions of the grains, and which partitions a partition reads.
+"""The partition contract: months, Dagster's definitions of the grains, and mappings between partitions.
 
-Nothing else in the project knows how far back an asset reads. What a key looks like is in `grains`.
+Only this module knows how far back an asset reads. The format of keys is in `grains`.
 """
 
 import math
@@ -26,7 +26,7 @@ from quant_assets.settings.sectors import SECTORS
 
 
 def key(sector: str | None, month: str) -> str:
-    """Partition key of a sector and month (or day), or of a month alone.
+    """Partition key of a sector and month (or day), or of a month without sector.
 
     >>> key("healthcare", "2024-06"), key(None, "2024-06")
     ('2024-06|healthcare', '2024-06')
@@ -35,7 +35,7 @@ def key(sector: str | None, month: str) -> str:
 
 
 def parse_key(partition_key: str) -> tuple[str | None, str]:
-    """Sector (None where there are no sectors) and month (or day) of a partition key of any grain."""
+    """Sector (None without sectors) and month (or day) of a partition key of any grain."""
     return grain_of(partition_key).parse(partition_key)
 
 
@@ -45,7 +45,7 @@ def month_of(day: date) -> str:
 
 
 def shift_month(month: str, offset: int) -> str:
-    """The month `offset` calendar months later (earlier where negative)."""
+    """The month `offset` calendar months later (earlier if negative)."""
     return _numbered(_number(month) + offset)
 
 
@@ -69,7 +69,7 @@ def month_end(month: str) -> date:
 
 
 def month_range(first: str, last: str) -> list[str]:
-    """All months from `first` to `last`, both included; empty where first is later.
+    """All months from `first` to `last`, both included; empty if first is later.
 
     >>> month_range("2023-11", "2024-02")
     ['2023-11', '2023-12', '2024-01', '2024-02']
@@ -82,24 +82,24 @@ def month_range(first: str, last: str) -> list[str]:
 
 
 def first_day(period: str) -> date:
-    """First calendar day of a month; of a day, itself."""
+    """First calendar day of a month; a day itself."""
     return date.fromisoformat(period) if period_of(period) == DAY else month_start(period)
 
 
 def last_day(period: str) -> date:
-    """Last calendar day of a month; of a day, itself."""
+    """Last calendar day of a month; a day itself."""
     return date.fromisoformat(period) if period_of(period) == DAY else month_end(period)
 
 
 def shift(period: str, offset: int) -> str:
-    """The period of the same length `offset` later (earlier where negative)."""
+    """The period of the same length `offset` later (earlier if negative)."""
     if period_of(period) == DAY:
         return DAY.of(date.fromisoformat(period) + timedelta(days=offset))
     return shift_month(period, offset)
 
 
 def period_range(first: str, last: str) -> list[str]:
-    """All months, or all calendar days, from `first` to `last`, both included; empty where first is later."""
+    """All months, or all calendar days, from `first` to `last`, both included; empty if first is later."""
     if period_of(first) != DAY:
         return month_range(first, last)
     start, end = date.fromisoformat(first), date.fromisoformat(last)
@@ -107,7 +107,7 @@ def period_range(first: str, last: str) -> list[str]:
 
 
 def months_covering(sessions: int) -> int:
-    """Months that hold at least `sessions` XNYS sessions wherever they lie.
+    """Number of consecutive months that always hold at least `sessions` XNYS sessions.
 
     Since 1999 any m consecutive months hold at least 20 m - 5 sessions (the worst is September 2001 with 15).
 
@@ -142,7 +142,7 @@ class Months:
     def monthly(self) -> dg.MonthlyPartitionsDefinition:
         """Month-grain partitions.
 
-        The offset makes the running month one of them, also where it is the last by `end`.
+        The offset includes the running month, even if it is the last one by `end`.
         """
         after = None if self.end is None else shift_month(self.end, 1)
         return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH.pattern, end_offset=1)
@@ -157,11 +157,11 @@ class Months:
 
         Args:
             grain: of a dataset.
-            go_live: first day of a grain by day, of which the running day is the last. In UTC and of every day of the
-                week: with a calendar of trading days Dagster maps the ends of months wrongly.
+            go_live: first day of a daily grain, whose last day is the running one. In UTC with all weekdays, because
+                with a calendar of trading days Dagster maps the ends of months wrongly.
 
         Raises:
-            SettingsError: a grain by day has no first day.
+            SettingsError: a daily grain has no first day.
 
         """
         periods: dg.TimeWindowPartitionsDefinition = self.monthly
@@ -178,11 +178,11 @@ def _with_sectors(name: str, periods: dg.TimeWindowPartitionsDefinition) -> dg.M
 
 @known_as(dg.MultiPartitionMapping)
 class _Window(dg.MultiPartitionMapping):
-    """Dagster's mapping, with the upstream partitions told by arithmetic on months.
+    """Dagster's mapping, but upstream partitions are computed by arithmetic on months.
 
-    Dagster resolves the window of each month alone: 5 ms a month, for every input of a run and twice, which for 25
-    years took longer than all computations. To its serialisation, which goes by the name of the class, this is the
-    mapping that it is.
+    Dagster resolves the window of each month separately: 5 ms a month, twice for every input of a run, which for 25
+    years took longer than all computations. Dagster's serialisation uses the class name, and so treats this class as
+    its own.
     """
 
     def get_upstream_mapped_partitions_result_for_partitions(
@@ -196,7 +196,7 @@ class _Window(dg.MultiPartitionMapping):
         if downstream_partitions_subset is None or not isinstance(
             upstream_partitions_def, dg.MultiPartitionsDefinition
         ):
-            raise TypeError("a window leads from sector x month to sector x month")
+            raise TypeError("a window maps sector x month to sector x month")
         first, last = month_offsets(self)
         months = labels_of(downstream_partitions_subset.get_partition_keys())
         with partition_loading_context(current_time, dynamic_partitions_store):
@@ -209,10 +209,10 @@ def _upstream(
     """Partitions from `first` to `last` months relative to those of `months`, as far as they exist.
 
     Args:
-        upstream: what is read, by sector or by month alone.
-        months: of each sector that is read; of None where what is read has no sectors.
+        upstream: partitions that are read, by sector or by month alone.
+        months: by sector that is read; by None without sectors.
         first: offset of the first month that is read.
-        last: of the last.
+        last: offset of the last month.
 
     """
     by_month = upstream
@@ -231,10 +231,10 @@ def _upstream(
 
 
 def _stretches(numbers: Collection[int], first: int, last: int) -> Iterator[range]:
-    """What lies from `first` to `last` relative to any of the numbers, in order and without overlap.
+    """Ranges from `first` to `last` relative to the numbers, in order and without overlap.
 
-    By stretches and not month by month: the web UI and backfills ask for what all months of an asset read, and each
-    month of a window of ten years reads 120.
+    Merged, because the web UI and backfills ask for the inputs of all months of an asset, and each month of a window of
+    ten years reads 120.
     """
     done = None
     for number in sorted(numbers):
@@ -247,7 +247,7 @@ def _stretches(numbers: Collection[int], first: int, last: int) -> Iterator[rang
 
 @cache
 def _multi_key(number: int, sector: str) -> dg.MultiPartitionKey:
-    """Dagster's key, made once: it checks what it is made of for longer than all else here takes."""
+    """Dagster's key, cached: its validation takes longer than everything else here."""
     return dg.MultiPartitionKey({MONTH.name: _numbered(number), "sector": sector})
 
 
@@ -282,26 +282,26 @@ def forward(months: int) -> dg.MultiPartitionMapping:
 
 
 def history(months: int, last: int = 0) -> dg.TimeWindowPartitionMapping:
-    """Month grain on month grain: the months from `months` before to `last` before the month, by default itself."""
+    """Month grain to month grain: the months from `months` before to `last` before the month [default: itself]."""
     return dg.TimeWindowPartitionMapping(
         start_offset=-months, end_offset=-last, allow_nonexistent_upstream_partitions=True
     )
 
 
 class BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
-    """Dagster's mapping, with periods before the partition's own, for which Dagster has none.
+    """Dagster's mapping, extended by periods before the partition's own.
 
-    To its serialisation a subclass that is `known_as` this is the mapping that it is: the web UI shows the partition's
-    own period.
+    Dagster's serialisation treats a subclass that is `known_as` this as its own: the web UI shows the partition's own
+    period.
     """
 
-    #: How many periods before its own are read.
+    #: Number of periods before its own that are read.
     before = 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and (tuple(self), self.before) == (tuple(other), other.before)
 
-    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+    def __ne__(self, other: object) -> bool:  # a tuple defines its own
         return not self == other
 
     def __hash__(self) -> int:
@@ -310,7 +310,7 @@ class BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
 
 @known_as(dg.MultiToSingleDimensionPartitionMapping)
 class _MonthsBetweenGrains(BetweenGrains):
-    """Months on sector x month, or the other way round."""
+    """Months to sector x month, or the reverse."""
 
     def get_upstream_mapped_partitions_result_for_partitions(
         self,
@@ -324,7 +324,7 @@ class _MonthsBetweenGrains(BetweenGrains):
         if downstream_partitions_subset is None or sectors_are_read == isinstance(
             downstream_partitions_def, dg.MultiPartitionsDefinition
         ):
-            raise TypeError("it leads from months to sector x month, or the other way round")
+            raise TypeError("it maps months to sector x month, or the reverse")
         found = labels_of(downstream_partitions_subset.get_partition_keys())
         months = {month for each in found.values() for month in each}
         places: Iterable[str | None] = SECTORS if sectors_are_read else (None,)
@@ -333,14 +333,14 @@ class _MonthsBetweenGrains(BetweenGrains):
 
 
 def all_sectors(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
-    """Month grain on sector x month: every sector of the month and of the `months` before it."""
+    """Month grain to sector x month: every sector of the month and of the `months` before it."""
     mapping = _MonthsBetweenGrains(partition_dimension_name=MONTH.name)
     mapping.before = months
     return mapping
 
 
 def market(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
-    """Sector x month on month grain: the market's month and the `months` before it."""
+    """Sector x month to month grain: the month and the `months` before it."""
     return all_sectors(months)
 
 
@@ -361,7 +361,7 @@ class RunPartitions:
 
     Attributes:
         sectors: slugs in GICS order; empty for a month-grain run.
-        months: labels of months (or days), sorted and without a gap.
+        months: labels of months (or days), sorted and without gaps.
 
     """
 

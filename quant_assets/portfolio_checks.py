@@ -1,4 +1,4 @@
-"""Asset check of the weights: whether what was written is within the limits of the settings."""
+"""Asset check of the weights: whether stored weights are within the limits of the settings."""
 
 import dagster as dg
 import polars as pl
@@ -73,7 +73,7 @@ def _or_error(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[i
 
 
 def _of_sector(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[int, list[str]]:
-    """Rows, and which limits they break."""
+    """Number of rows, and the limits that they break."""
     settings = profile.settings.weights
     weights = _rows(profile, "weights", sector, months)
     indicators = _rows(profile, "indicators", sector, months)
@@ -90,7 +90,7 @@ def _of_sector(profile: Profile, sector: str, months: tuple[str, ...]) -> tuple[
 
 
 def _rows(profile: Profile, name: str, sector: str, months: tuple[str, ...]) -> pl.DataFrame:
-    """The rows of a dataset, of the months that are stored."""
+    """The rows of a dataset in its stored months."""
     dataset = profile.datasets[name]
     wanted = {key(sector, month) for month in months}
     stored = wanted - set(profile.store.missing(dataset, wanted))

@@ -1,4 +1,4 @@
-"""What every run works with: the profile's settings, months, last closed session, source and store."""
+"""The context of every run: the profile's settings, months, last closed session, source and store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from quant_assets.trial_log import TrialLog
 if TYPE_CHECKING:
     from quant_assets.collectors.collection import Collection
 
-#: A session counts as closed half an hour after the bell, when closing prices have been published.
+#: A session counts as closed half an hour after the bell, when closing prices are published.
 _PUBLISHED = time(16, 30)
 _EXCHANGE = ZoneInfo("America/New_York")
 
@@ -38,12 +38,12 @@ def published(session: date) -> datetime:
 
 @dataclass(frozen=True)
 class Profile:
-    """The profile that this process serves."""
+    """A profile with its settings and everything derived from them."""
 
     settings: Settings
-    #: A provider of the caller's own, in place of the one that the settings name.
+    #: The caller's own provider, instead of the one in the settings.
     provider: Source | None = None
-    #: Told what is about to be computed: datasets, sectors and months.
+    #: Called before a computation with its datasets, sectors and months.
     on_begun: Callable[[str], None] | None = None
 
     @cached_property
@@ -68,7 +68,7 @@ class Profile:
 
     @cached_property
     def every_dataset(self) -> dict[str, Dataset]:
-        """`datasets`, those of each day from the go-live day on, and those that somebody must ask for."""
+        """`datasets`, the daily ones from the go-live day on, and those computed on request."""
         live = [] if self.settings.live.go_live is None else list(LIVE)
         if not self.settings.live.orders:
             live = [each for each in live if each.name != "daily_orders"]
@@ -76,36 +76,36 @@ class Profile:
 
     @cached_property
     def store(self) -> DatasetStore:
-        """Where the partitions are."""
+        """The store of the partitions."""
         return DatasetStore(self.settings.storage_url, command=f"quant run --profile {self.settings.profile}")
 
     @cached_property
     def trials(self) -> TrialLog:
-        """What has been tried."""
+        """The log of trials."""
         return TrialLog(self.store, self.settings, self.features.formulas)
 
     @cached_property
     def orders(self) -> TrainingOrders:
-        """Which trainings were ordered beside the cadence."""
+        """Trainings ordered in addition to the cadence."""
         return TrainingOrders(self.store)
 
     @cached_property
     def source(self) -> Source:
-        """The provider of market data; without rows for the kinds of data that it has not."""
+        """The provider of market data; kinds of data that it lacks have no rows."""
         if self.provider is not None:
             return completed(self.provider, self.settings.profile)
         name, collecting = self.settings.source, self.settings.collecting
         if collecting.as_files and self.data_dir is not None and not self.data_dir.exists():
             raise SourceError(
-                f"no prices of the tickers of collecting.universe are in {collecting.path}; list tickers there, by "
+                f"{collecting.path} has no prices of the tickers of collecting.universe; list tickers there, by "
                 f"sector, and run: quant collect --profile {self.settings.profile}"
             )
         return open_source(name, getattr(self.settings, name, None), self.terms)
 
     @property
     def collection(self) -> "Collection":
-        """What is collected over the network, up to the last closed session."""
-        from quant_assets.collectors.collection import Collection  # httpx: for those who collect
+        """The network collection, up to the last closed session."""
+        from quant_assets.collectors.collection import Collection  # loads httpx
 
         settings = self.settings
         since = settings.collecting.since or month_start(settings.partitions.start)
@@ -113,9 +113,9 @@ class Profile:
 
     @cached_property
     def data_dir(self) -> Path | None:
-        """The folder of the provider's files: the user's, or what had been collected by the next session's close.
+        """The folder of the provider's files: the user's, or a view of the data collected by the next session's close.
 
-        The latter is not there as long as there are no prices in it.
+        The view does not exist until it has prices.
         """
         if not self.settings.collecting.as_files:
             return self.settings.data_dir
@@ -126,7 +126,7 @@ class Profile:
 
     @property
     def terms(self) -> Terms:
-        """What any provider is told."""
+        """The profile's terms for any provider."""
         settings = self.settings
         return Terms(
             settings.profile,
@@ -137,9 +137,9 @@ class Profile:
         )
 
     def last_session(self) -> date:
-        """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier.
+        """The last closed session by the clock of New York, or up to the pinned `as_of` if that is earlier.
 
-        The clock is read once: all assets of a run see the same market, also where it closes meanwhile.
+        The clock is read once, so all assets of a run see the same market even if it closes meanwhile.
         """
         return self._last_session
 
@@ -155,11 +155,11 @@ class Profile:
         return min(newest, self.months.end or newest)
 
     def known_through(self, month: str, matures_months: int = 0) -> date:
-        """Last closed session that a partition takes account of, were it written now.
+        """Last closed session that a partition would cover if it were written now.
 
         Args:
             month: of the partition, or day.
-            matures_months: how far ahead it looks; nothing that becomes known later changes it.
+            matures_months: how far ahead it looks; later data do not change it.
 
         """
         return min(last_session_to(last_day(shift(month, matures_months))), self.last_session())
@@ -189,6 +189,4 @@ class Profile:
                     f"{profile_file(self.settings.profile)}"
                 )
         if first > last:
-            raise SettingsError(
-                f"the first month {first} is later than the last month {last}; exchange --from and --to"
-            )
+            raise SettingsError(f"the first month {first} is later than the last month {last}; swap --from and --to")

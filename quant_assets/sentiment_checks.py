@@ -1,4 +1,4 @@
-"""Asset check of dataset `sentiment`: no score of what its scorer may know, whatever the rows say of themselves."""
+"""Asset check of dataset `sentiment`: no score of texts that its scorer may know from training."""
 
 from datetime import date
 
@@ -18,7 +18,7 @@ def sentiment_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         name="scored_after_training",
         asset=dataset.name,
         blocking=True,
-        description="no session up to the day through which the scorer of the settings knows has a score",
+        description="no session up to the last training day of the settings' scorer has a score",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
@@ -30,7 +30,7 @@ def sentiment_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         first = early.select("ticker", "date").row(0) if len(early) else None
         return dg.AssetCheckResult(
             passed=first is None,
-            description=f"{len(early)} sessions have scores of what the scorer may know, trained through {through}: "
+            description=f"{len(early)} sessions have scores that the scorer may know, trained through {through}: "
             f"{first[0]} on {first[1]} is the first. Remedy: materialise sentiment again"
             if first
             else None,

@@ -1,6 +1,6 @@
-"""Trainings in MLflow, where `learning.mlflow` says so: for looking at, nothing here reads them back.
+"""Logging of trainings to MLflow, if `learning.mlflow` is set. Nothing reads them back.
 
-MLflow takes seconds to import, so only the function that logs does. It is told that nobody is to be told of its use.
+MLflow takes seconds to import, so only the logging function imports it. Its telemetry is switched off.
 """
 
 import json
@@ -21,8 +21,8 @@ from quant_assets.settings.loading import DEFAULT_MLFLOW, LearningSettings
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-#: Before MLflow is imported, unless they are set: no figures about its use leave the machine, no line that nobody asked
-#: for, and a server that does not answer is given up after seconds rather than minutes.
+#: Set before MLflow is imported, unless already set: no telemetry, no informational lines, and timeouts of seconds
+#: instead of minutes.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -30,64 +30,64 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 
-#: MLflow takes no more metrics and parameters at once.
+#: MLflow's limits of metrics and parameters per call.
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1_000, 100
-#: Features of each measure: of all of them a run would take twice as long, and all are in the checkpoint's CSV.
+#: Features per measure: all of them would double the time, and are in the checkpoint's CSV.
 _FEATURES = 25
-#: Characters of a parameter's value that every store takes.
+#: Longest parameter value that every store accepts.
 _LONGEST = 500
 
-#: By this tag a training is found again.
+#: Tag that identifies a training.
 _MANIFEST = "quant.manifest_sha256"
 
 
 def log_trainings(
     settings: LearningSettings, store: DatasetStore, profile: str, sector: str, trained: Sequence[TrainedModel]
 ) -> str | None:
-    """Log trainings as runs of experiment `quant-assets/<profile>`, a run for each model and horizon.
+    """Log trainings as runs of experiment `quant-assets/<profile>`, one run per model and horizon.
 
-    A run has the parameters, the metrics over all test folds and, under `fold/` with the fold as step, of each; under
-    `importance/` and `contribution/` what the features that weigh most are worth. It is found again by the SHA-256 of
-    the training's manifest: what has been logged is not logged again, what was cut off is logged anew.
+    A run has the parameters, the metrics over all test folds, the metrics per fold under `fold/` (step: the fold),
+    and the top features under `importance/` and `contribution/`. The SHA-256 of the training's manifest identifies a
+    run: a finished one is not logged again, an interrupted one is replaced.
 
     Args:
-        settings: where to.
-        store: of the profile, in whose folder the store is by default.
+        settings: with the destination.
+        store: of the profile; its folder is the default destination.
         profile: its name.
         sector: slug.
-        trained: results; those without a model are no runs.
+        trained: results; those without a model are skipped.
 
     Returns:
-        Why it failed, in one line; None where it did not, or where nothing is to be logged.
+        The reason of a failure, in one line; None without failure, or if there is nothing to log.
 
     """
-    found = [item for item in trained if item.manifest]
-    if settings.mlflow is None or not found:
+    logged = [item for item in trained if item.manifest]
+    if settings.mlflow is None or not logged:
         return None
     try:
         with warnings.catch_warnings():  # of MLflow's and Alembic's own code
             warnings.simplefilter("ignore")
-            _log(_uri(settings.mlflow, store), f"quant-assets/{profile}", sector, found)
-    except Exception as error:  # noqa: BLE001 whatever it is, a training does not fail by what is only told of it
+            _log(_uri(settings.mlflow, store), f"quant-assets/{profile}", sector, logged)
+    except Exception as error:  # noqa: BLE001 a failure of logging must not fail a training
         first = str(error).strip().splitlines() or [""]
         why = f"{type(error).__name__}: {first[0][:300]}"
         if isinstance(error, ImportError):
             why = f"{why}; install the extra mlflow (pip install 'quant-assets[mlflow]')"
-        models = ", ".join(dict.fromkeys(item.model for item in found))
-        return f"{sector}, {found[0].as_of}: trainings of {models} are not in MLflow (learning.mlflow): {why}"
+        models = ", ".join(dict.fromkeys(item.model for item in logged))
+        return f"{sector}, {logged[0].as_of}: trainings of {models} are not in MLflow (learning.mlflow): {why}"
     return None
 
 
-def _uri(given: str, store: DatasetStore) -> str:
-    if given != DEFAULT_MLFLOW:
-        return given
+def _uri(uri: str, store: DatasetStore) -> str:
+    if uri != DEFAULT_MLFLOW:
+        return uri
     if not store.local:
-        raise SettingsError(f"the storage is {store.url}: name a store's URI instead of {DEFAULT_MLFLOW}")
+        raise SettingsError(f"the storage {store.url} is not local: set a store's URI instead of {DEFAULT_MLFLOW}")
     return f"sqlite:///{store.url}/mlflow.db"
 
 
 def _open_once(uri: str) -> None:
-    """Fail at once on a file that is no database: MLflow tries ten times, in over a minute."""
+    """Fail at once if the file is not a database: MLflow retries ten times, for over a minute."""
     path = uri.removeprefix("sqlite:///")
     if path != uri and os.path.exists(path):
         with closing(sqlite3.connect(path)) as connection:
@@ -114,30 +114,30 @@ def _log(uri: str, experiment: str, sector: str, trained: Sequence[TrainedModel]
 def _experiment(client: "MlflowClient", name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    if (found := client.get_experiment_by_name(name)) is None:
+    if (experiment := client.get_experiment_by_name(name)) is None:
         try:
             return str(client.create_experiment(name))
-        except MlflowException:  # another process was faster, or it is a failure that the next line repeats
-            found = client.get_experiment_by_name(name)
-            if found is None:
+        except MlflowException:  # another process was faster, or the next line fails too
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _log_one(client: "MlflowClient", experiment: str, sector: str, item: TrainedModel) -> None:
     from mlflow.entities import Metric, Param
 
-    told: dict[str, Any] = json.loads(item.manifest or b"{}")
-    named = {"sector": sector, "model": item.model, "kind": item.kind, "as_of": item.as_of.isoformat()}
-    tags = named | {"horizon": str(item.horizon), "version": str(item.model_version)}
+    manifest: dict[str, Any] = json.loads(item.manifest or b"{}")
+    labels = {"sector": sector, "model": item.model, "kind": item.kind, "as_of": item.as_of.isoformat()}
+    tags = labels | {"horizon": str(item.horizon), "version": str(item.model_version)}
     run = client.create_run(
         experiment,
         tags={f"quant.{name}": value for name, value in tags.items()} | {_MANIFEST: str(item.manifest_sha256)},
         run_name=f"{sector} {item.as_of} {item.model} {item.horizon} d",
     )
     at = int(np.datetime64(item.as_of, "ms").astype(np.int64))
-    metrics = [Metric(name, value, at, step) for name, value, step in _metrics(told)]
-    parameters = [Param(name, value[:_LONGEST]) for name, value in sorted(_parameters(told).items())]
+    metrics = [Metric(name, value, at, step) for name, value, step in _metrics(manifest)]
+    parameters = [Param(name, value[:_LONGEST]) for name, value in sorted(_parameters(manifest).items())]
     for begin in range(0, len(parameters), _PARAMETERS_AT_ONCE):
         client.log_batch(run.info.run_id, params=parameters[begin : begin + _PARAMETERS_AT_ONCE])
     for begin in range(0, len(metrics), _METRICS_AT_ONCE):
@@ -145,15 +145,17 @@ def _log_one(client: "MlflowClient", experiment: str, sector: str, item: Trained
     client.set_terminated(run.info.run_id)
 
 
-def _metrics(told: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
-    """Name, value and step of the figures in a manifest; what is undefined is left out."""
-    measured = told["measured_coverage"]["share"], told["reliability"]["calibrated"]["brier"]
-    overall = told["metrics"] | dict(zip(("interval_coverage", "brier"), measured, strict=True))
+def _metrics(manifest: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
+    """Name, value and step of the figures in a manifest, without undefined ones."""
+    measured = manifest["measured_coverage"]["share"], manifest["reliability"]["calibrated"]["brier"]
+    overall = manifest["metrics"] | dict(zip(("interval_coverage", "brier"), measured, strict=True))
     parts = [("", overall, 0)]
-    parts += [("fold/", fold["metrics"], step) for step, fold in enumerate(told["folds"])]
-    parts += [(f"importance/{measure}/", _greatest(values), 0) for measure, values in told["mean_importance"].items()]
-    if told["contributions"]:
-        parts.append(("contribution/", _greatest(told["contributions"]["mean_absolute"]), 0))
+    parts += [("fold/", fold["metrics"], step) for step, fold in enumerate(manifest["folds"])]
+    parts += [
+        (f"importance/{measure}/", _greatest(values), 0) for measure, values in manifest["mean_importance"].items()
+    ]
+    if manifest["contributions"]:
+        parts.append(("contribution/", _greatest(manifest["contributions"]["mean_absolute"]), 0))
     for prefix, values, step in parts:
         for name, value in values.items():
             if value is not None:
@@ -165,7 +167,7 @@ def _greatest(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _parameters(told: Mapping[str, Any]) -> dict[str, str]:
-    """What decides the training, a nested setting under a dotted name."""
+    """The parameters of a training; nested settings get dotted names."""
     found = {"features": len(told["features"]), "rows": told["data"]["rows"], "target": told["target"]}
     for name, value in (told["settings"] | {"predictions": told["prediction_settings"]}).items():
         nested = value.items() if isinstance(value, Mapping) else None

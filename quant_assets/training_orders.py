@@ -1,12 +1,11 @@
-"""Trainings that were ordered for months that are no training months, each with its reason, in the store.
+"""Orders of trainings for months that are not training months, with reasons, in the store.
 
     artifacts/orders/<sector>/<YYYY-MM>.json
     artifacts/orders/<sector>/<dataset>/<YYYY-MM>.json
 
-The latter of datasets other than `CHECKPOINTS`: an order is one dataset's and trains nothing else. A run carries an
-order in its tags; the training notes it here before anything else, and every later run of the month trains it too. So
-what a checkpoint follows from is stored, and not in the records of runs. An order is never changed: the first one
-stands.
+The second path is for datasets other than `CHECKPOINTS`, because an order is for one dataset. A run carries an order in
+its tags. The training records it here first, and every later run of the month trains too. So the reason of a checkpoint
+is in the store and not in the records of runs. An order is never changed.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from quant_assets.grains import check_month
 from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import CHECKPOINTS
 
-#: Tags of a run: the month that it trains whatever the cadence, and for which reasons it was asked for.
+#: Tags of a run: the month that it trains regardless of the cadence, and the reasons.
 ORDER, REASONS = "quant/order", "quant/reasons"
 
 _FOLDER, _DIGEST_LENGTH = "orders", 16
@@ -28,7 +27,7 @@ class TrainingOrders:
     """The orders of a storage.
 
     Args:
-        store: where they are.
+        store: of the profile.
 
     """
 
@@ -36,33 +35,33 @@ class TrainingOrders:
         self._store = store
 
     def note(self, sector: str, month: str, why: str, dataset: str = CHECKPOINTS.name) -> None:
-        """Keep an order, unless there is one for the month.
+        """Record an order, unless there is one for the month.
 
         Args:
             sector: slug.
-            month: that is trained.
-            why: in words.
-            dataset: that the training fills.
+            month: to train.
+            why: the reason.
+            dataset: of the training.
 
         """
         name = f"{_folder(sector, dataset)}/{check_month(month)}.json"
         if not self._store.has_artifact(name):
-            told = {"month": month, "sector": sector, "why": why}
-            self._store.write_artifact(name, (json.dumps(told, sort_keys=True) + "\n").encode())
+            order = {"month": month, "sector": sector, "why": why}
+            self._store.write_artifact(name, (json.dumps(order, sort_keys=True) + "\n").encode())
 
     def months(self, sector: str, dataset: str = CHECKPOINTS.name) -> Mapping[str, str]:
-        """Months of a sector's orders for a dataset, each with its reason.
+        """Reasons of a sector's orders for a dataset, by month.
 
         Raises:
-            DatasetError: a file is no order; names it.
+            DatasetError: a file is not an order; names it.
 
         """
         return {month: self._why(name, content) for name, month, content in self._found(sector, dataset)}
 
     def digests(self, sector: str, dataset: str = CHECKPOINTS.name) -> Mapping[str, str]:
-        """Digest of each order of a sector for a dataset, by month."""
-        found = self._found(sector, dataset)
-        return {month: hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH] for _, month, content in found}
+        """Digests of a sector's orders for a dataset, by month."""
+        orders = self._found(sector, dataset)
+        return {month: hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH] for _, month, content in orders}
 
     def _found(self, sector: str, dataset: str) -> list[tuple[str, str, bytes]]:
         folder = _folder(sector, dataset)
@@ -78,7 +77,7 @@ class TrainingOrders:
         try:
             return str(json.loads(content)["why"])
         except (ValueError, KeyError, TypeError):
-            raise DatasetError(f"{self._store.artifact_url(name)} is no order of a training; delete it") from None
+            raise DatasetError(f"{self._store.artifact_url(name)} is not an order of a training; delete it") from None
 
 
 def _folder(sector: str, dataset: str) -> str:
@@ -86,14 +85,14 @@ def _folder(sector: str, dataset: str) -> str:
 
 
 def ordered(tags: Mapping[str, str], months: tuple[str, ...]) -> tuple[str, str] | None:
-    """Month and reason of the order that a run carries; None where it carries none.
+    """Month and reason of a run's order; None without an order.
 
     Args:
         tags: of the run.
         months: of the run.
 
     Raises:
-        SettingsError: the month is none of the run's.
+        SettingsError: the month is not one of the run's.
 
     """
     month = tags.get(ORDER)
@@ -101,7 +100,7 @@ def ordered(tags: Mapping[str, str], months: tuple[str, ...]) -> tuple[str, str]
         return None
     if month not in months:
         raise SettingsError(
-            f"tag {ORDER} names {month!r}, which is none of the run's months {months[0]} to {months[-1]}; "
-            "name one of them, or leave the tag out"
+            f"tag {ORDER} names {month!r}, which is not one of the run's months {months[0]} to {months[-1]}; "
+            "name one of them, or omit the tag"
         )
     return month, tags.get(REASONS) or "no reason was given"

@@ -1,15 +1,15 @@
-"""The log of trials in the store: every training and every backtest notes its settings and what they gave.
+"""The log of trials in the store: the settings of every training and backtest, with their results by month.
 
-The figures are elsewhere.
+Figures over trials are elsewhere.
 
-A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by
-what they give now and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the
-partitions of checkpoints or `backtest` leaves what was tried before:
+A trial is named by the SHA-256 of its settings. Running the same settings again replaces the results of a month in the
+same trial; a changed setting is another trial. Nothing is ever removed, so earlier trials stay when a run replaces the
+partitions of checkpoints or `backtest`:
 
     artifacts/trials/<sector or "portfolio">/<kind>-<name>/settings.json and <YYYY-MM>.json
 
-Files are replaced as a whole, and two processes write the same bytes under the same name or different names. No file
-holds a clock.
+Files are replaced atomically, and two processes write the same bytes under the same name, or different names. No file
+holds a time stamp.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from quant_assets.settings.paths import chosen, effective
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.settings.sectors import SECTORS
 
-#: Scope of the total portfolio's trials, beside the sectors.
+#: Scope of the total portfolio's trials; the other scopes are sectors.
 PORTFOLIO = "portfolio"
 
 _NAME_LENGTH = 12
@@ -43,12 +43,12 @@ _SETTINGS = "settings"
 
 @dataclass(frozen=True)
 class TrialPaths:
-    """Dotted names of the settings that decide each kind of trial, as provenance finds them.
+    """Dotted names of the settings that define each kind of trial, from provenance.
 
     Attributes:
         training: of a training.
-        strategy: of a sector's backtest, those of its training among them.
-        portfolio: of the total portfolio's.
+        strategy: of a sector's backtest, including those of its training.
+        portfolio: of the total portfolio's backtest.
 
     """
 
@@ -57,7 +57,7 @@ class TrialPaths:
     portfolio: tuple[str, ...]
 
     def settings_of_training(self, settings: Settings, features: Sequence[str], model: str | None) -> dict[str, Any]:
-        """What decides a training of a model (of the first that weights follow where None) beside its data."""
+        """Settings that define a training of a model (None: the first one that weights use), without its data."""
         name = model or settings.followed_models[0]
         of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
         together = horizons or (settings.labels.horizons if of.all_horizons else ())
@@ -70,9 +70,9 @@ class TrialPaths:
         }
 
     def settings_of_strategy(self, settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
-        """What decides a backtest beside its data: the trainings by name, and what its own way to weights adds.
+        """Settings that define a backtest, without its data: names of its trainings, and settings of the weights.
 
-        Of the ensemble there is one of each model; what weighs them is among the settings.
+        The ensemble has a training per model; their weighting is among the settings.
         """
         trainings = [self.settings_of_training(settings, features, each) for each in settings.followed_models]
         names = [trial_name(each) for each in trainings]
@@ -86,10 +86,10 @@ class TrialPaths:
 
 
 def _beside_data(settings: Settings, paths: Iterable[str], sector: str | None) -> dict[str, Any]:
-    """Values of settings that do not say where data come from; features and models are named by what they are.
+    """Values of settings that do not concern data sources; features and models are named by their definitions.
 
-    Horizons are trials of their own, each with its figures, so that one more of them changes no other. How much of a
-    training is shown decides nothing.
+    Horizons are left out: they have their own figures, so adding one must not change other trials. So are settings that
+    only concern display.
     """
     elsewhere = {"source", "partitions", "features", "models", *PROVIDERS}
     found = chosen(effective(settings), paths, sector)
@@ -125,7 +125,7 @@ class TrialLog:
         self.paths = paths
 
     def note_training(self, sector: str, trained: Sequence[TrainedModel]) -> None:
-        """Note what one training of a model gave for each horizon; one that found too little history is no trial."""
+        """Record a model's training with its results by horizon; without enough history it is no trial."""
         horizons = {
             str(item.horizon): {
                 "date": [day.isoformat() for day in item.out_of_fold["date"]],
@@ -142,7 +142,7 @@ class TrialLog:
             self._write(sector, "training", tried, {month_of(as_of): noted})
 
     def note_backtest(self, scope: str, frame: pl.DataFrame, as_ofs: Iterable[date]) -> None:
-        """Note the daily net returns of a backtest by month; `as_ofs` has the last session of each."""
+        """Record the daily net returns of a backtest by month; `as_ofs` are the months' last sessions."""
         months = {}
         for as_of in as_ofs:
             rows = frame.filter(pl.col("date").is_between(as_of.replace(day=1), as_of)).sort("date")
@@ -155,60 +155,60 @@ class TrialLog:
 
     def _write(self, scope: str, kind: str, settings: Mapping[str, Any], months: Mapping[str, Any]) -> None:
         folder = f"trials/{scope}/{kind}-{trial_name(settings)}"
-        # Settings first: a month without them would be a trial that nobody can tell apart.
+        # Settings first: months without settings would be an unknown trial.
         self._store.write_artifact(f"{folder}/{_SETTINGS}.json", _json(settings))
         contents = {f"{folder}/{month}.json": noted for month, noted in months.items()}
-        there = sorted(contents.keys() & set(self._store.artifacts(folder)))
-        # A view of the past (QUANT__AS_OF) does not replace what takes account of later sessions.
-        kept = {
+        stored = sorted(contents.keys() & set(self._store.artifacts(folder)))
+        # A view of the past (QUANT__AS_OF) must not replace results with later sessions.
+        newer = {
             name
-            for name, noted in zip(there, self._documents(there), strict=True)
+            for name, noted in zip(stored, self._documents(stored), strict=True)
             if noted["as_of"] > contents[name]["as_of"]
         }
-        self._store.write_artifacts({name: _json(noted) for name, noted in contents.items() if name not in kept})
+        self._store.write_artifacts({name: _json(noted) for name, noted in contents.items() if name not in newer})
 
     def present(self, scope: str) -> dict[str, dict[str, Any]]:
         """Settings that a run would try now, by the kind of trial."""
         return {"strategy": self.settings_of_strategy(scope), "training": self.settings_of_training()}
 
     def settings_of_training(self, model: str | None = None) -> dict[str, Any]:
-        """What decides a training of a model, of the first that weights follow where None."""
+        """Settings that define a training of a model; None for the first one that weights use."""
         return self._deciding().settings_of_training(self._settings, self._features, model)
 
     def settings_of_strategy(self, scope: str) -> dict[str, Any]:
-        """What decides a backtest of a scope."""
+        """Settings that define a backtest of a scope."""
         return self._deciding().settings_of_strategy(self._settings, self._features, scope)
 
     def _deciding(self) -> TrialPaths:
         if self.paths is None:
-            raise RuntimeError("which settings decide a trial is known once graph.build_defs has been called")
+            raise RuntimeError("the settings that define a trial are known once graph.build_defs has been called")
         return self.paths
 
     def settings_of(self, trial: Trial) -> dict[str, Any]:
-        """What was tried."""
+        """The settings of a trial."""
         return dict(self._documents([f"trials/{trial.scope}/{trial.kind}-{trial.name}/{_SETTINGS}.json"])[0])
 
     def trials(self, scope: str, first: str, last: str) -> list[Trial]:
-        """Trials of a scope, in the order of their folders; the total portfolio's hold the trainings of every sector.
+        """Trials of a scope, in the order of their folders; the total portfolio's include the trainings of all sectors.
 
         Args:
             scope: sector slug or `PORTFOLIO`.
-            first: first month whose measurements are read; of a training the newest one up to it is read too.
-            last: last month whose measurements are read. A trial of other months is there without any.
+            first: first month of measurements; for a training, the newest one up to it is also read.
+            last: last month of measurements. Trials of other months only are returned without measurements.
 
         Raises:
             DatasetError: a file cannot be read; names it.
 
         """
-        found = self._of_scope(scope, first, last)
+        trials = self._of_scope(scope, first, last)
         if scope == PORTFOLIO:
-            found += [
+            trials += [
                 trial for sector in SECTORS for trial in self._of_scope(sector, first, last) if trial.kind == "training"
             ]
-        return found
+        return trials
 
     def digests(self, scope: str, months: int) -> Callable[[str], str]:
-        """A function that gives for a month a digest of what `trials` says of it and the `months` before.
+        """A function from a month to a digest of the trials of that month and the `months` before.
 
         Later trials are left out.
         """
@@ -220,30 +220,30 @@ class TrialLog:
         }
 
         def of(month: str) -> str:
-            found = hashlib.sha256()
+            digest = hashlib.sha256()
             for folder, noted in folders.items():
                 if noted[0] <= month:
                     wanted = _wanted(folder, noted, shift_month(month, -months), month)
-                    found.update(
+                    digest.update(
                         f"{folder} {noted[0]} {[hashes[f'{folder}/{each}.json'] for each in wanted]}\n".encode()
                     )
-            return found.hexdigest()[:_DIGEST_LENGTH]
+            return digest.hexdigest()[:_DIGEST_LENGTH]
 
         return of
 
     def _months_of(self, scope: str) -> dict[str, list[str]]:
-        """Months of the measurements of each trial, by its folder."""
+        """Months with measurements, by folder of the trial."""
         folders: dict[str, list[str]] = {}
         for name in self._store.artifacts(f"trials/{scope}"):
             folder, _, file = name.rpartition("/")
             folders.setdefault(folder, []).append(file.removesuffix(".json"))
-        # A run that ended between settings and months has tried nothing yet.
-        found = {
+        # Without months, a run ended after writing the settings: not a trial yet.
+        measured = {
             folder: [file for file in files if file != _SETTINGS]
             for folder, files in folders.items()
             if _SETTINGS in files
         }
-        return {folder: months for folder, months in found.items() if months}
+        return {folder: months for folder, months in measured.items() if months}
 
     def _of_scope(self, scope: str, first: str, last: str) -> list[Trial]:
         trials = []
@@ -264,14 +264,14 @@ class TrialLog:
         return trials
 
     def _documents(self, names: Sequence[str]) -> list[Any]:
-        found = []
+        documents = []
         for name, content in zip(names, self._store.read_artifacts(names), strict=True):
             try:
-                found.append(json.loads(content))
+                documents.append(json.loads(content))
             except ValueError:
                 url = self._store.artifact_url(name)
                 raise DatasetError(f"{url} is not the JSON of a trial; delete it and run its month again") from None
-        return found
+        return documents
 
 
 def _kind_and_name(folder: str) -> tuple[str, str]:
@@ -280,9 +280,9 @@ def _kind_and_name(folder: str) -> tuple[str, str]:
 
 
 def _wanted(folder: str, months: Sequence[str], first: str, last: str) -> list[str]:
-    """Of a trial's months those that are read.
+    """The months of a trial that are read.
 
-    Of a training the newest one before the first counts, however long ago it was.
+    For a training, the newest month up to `first` counts too, however old.
     """
     kind, _ = _kind_and_name(folder)
     start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)

@@ -91,7 +91,7 @@ def test_a_malformed_line_is_named_with_file_and_line(line: str, message: str) -
 
 
 def test_a_test_below_the_header_or_declared_twice_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"line 2: a test must stand in the comment before the first line of SQL"):
+    with pytest.raises(SettingsError, match=r"line 2: a test must be in the comment before the first line of SQL"):
         parse("SELECT 1\n-- test: not_null(as_of)\n")
     with pytest.raises(SettingsError, match=r"line 2: 'not_null_as_of' is declared twice"):
         parse("-- test: not_null(as_of)\n-- warn: not_null(as_of)\nSELECT 1\n")

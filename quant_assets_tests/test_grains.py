@@ -50,7 +50,7 @@ def test_a_key_and_its_folder_are_one_for_one(grain: Grain) -> None:
     assert grain.key(period, sector) == grain.key_at(f"/a=b/numbers/{folder}/part-0.parquet") == example
     other = "2016-06-14" if grain.by_sector else "2016-06-14|healthcare"
     with pytest.raises(
-        SettingsError, match=f"'{other}' is no partition by {name}; write {example}".replace("|", "\\|")
+        SettingsError, match=f"'{other}' is not a partition by {name}; write {example}".replace("|", "\\|")
     ):
         grain.parse(other)
     with pytest.raises(SettingsError, match=f"a partition by {name} has (a|no) sector"):

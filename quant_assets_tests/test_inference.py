@@ -186,7 +186,7 @@ def test_a_model_of_another_horizon_is_said(profile: Profile) -> None:
     for horizon, source in ((20, "model"), (5, "algorithmic_only")):
         found = pick(profile, Asked(NAMES, AS_OF, models[20], sectors=[SECTOR], horizon=horizon)).document()
         assert found["source"] == source
-        notes = ["it: model lightgbm forecasts 20 sessions ahead, 5 are asked for"] if horizon == 5 else []
+        notes = ["it: model lightgbm forecasts 20 sessions ahead, but 5 are requested"] if horizon == 5 else []
         assert found["metadata"]["notes"] == notes
 
 

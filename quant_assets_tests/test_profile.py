@@ -96,7 +96,7 @@ def test_a_partition_takes_account_of_its_month_and_of_what_it_looks_ahead_to() 
         (
             "2024-03",
             "2024-02",
-            "the first month 2024-03 is later than the last month 2024-02; exchange --from and --to",
+            "the first month 2024-03 is later than the last month 2024-02; swap --from and --to",
         ),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_library_that_is_not_there_is_one_line(
     assert said.endswith("install the extra mlflow (pip install 'quant-assets[mlflow]')")
     monkeypatch.undo()
     away = DatasetStore("memory://away")
-    assert "name a store's URI" in str(log_trainings(ON, away, "demo", "it", trained))
+    assert "set a store's URI" in str(log_trainings(ON, away, "demo", "it", trained))
 
 
 @needs_mlflow

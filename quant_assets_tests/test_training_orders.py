@@ -31,7 +31,7 @@ def test_the_first_order_of_a_month_stands(tmp_path: Path) -> None:
 def test_a_file_that_is_no_order_is_named(tmp_path: Path, content: bytes) -> None:
     store = DatasetStore(str(tmp_path))
     store.write_artifact("orders/it/2024-02.json", content)
-    with pytest.raises(DatasetError, match=r"orders/it/2024-02.json is no order of a training; delete it"):
+    with pytest.raises(DatasetError, match=r"orders/it/2024-02.json is not an order of a training; delete it"):
         TrainingOrders(store).months("it")
 
 
@@ -41,6 +41,6 @@ def test_a_run_carries_an_order_in_its_tags() -> None:
     assert ordered({ORDER: "2024-02", REASONS: "drift: x"}, months) == ("2024-02", "drift: x")
     assert ordered({ORDER: "2024-02"}, months) == ("2024-02", "no reason was given")
     with pytest.raises(
-        SettingsError, match="tag quant/order names '2024-03', which is none of the run's months 2024-01"
+        SettingsError, match="tag quant/order names '2024-03', which is not one of the run's months 2024-01"
     ):
         ordered({ORDER: "2024-03"}, months)

@@ -55,7 +55,7 @@ def test_a_row_for_each_ticker_and_day_whichever_level_has_the_tickers(by_ticker
 def test_a_frame_of_one_ticker_without_its_name_needs_one() -> None:
     flat = download("AAPL").droplevel("Ticker", axis=1)
     assert set(bars_of(flat, "AAPL")["ticker"]) == {"AAPL"}
-    with pytest.raises(SourceError, match="names no ticker"):
+    with pytest.raises(SourceError, match="has no ticker"):
         bars_of(flat)
     with pytest.raises(SourceError, match="AAPL: the frame has no column Volume"):
         bars_of(flat.drop(columns="Volume"), "AAPL")
@@ -65,7 +65,7 @@ def test_a_frame_of_one_ticker_without_its_name_needs_one() -> None:
     ("spoil", "said"),
     [
         (lambda bars: bars.iloc[:0], "it has no row"),
-        (lambda bars: pd.concat([bars, bars.iloc[:1]]), "the bar of AAPL on 2024-01-02 stands twice"),
+        (lambda bars: pd.concat([bars, bars.iloc[:1]]), "the bar of AAPL on 2024-01-02 is repeated"),
         (lambda bars: bars.assign(high=bars["low"] - 1), "has a high below its low"),
         (lambda bars: bars.assign(close=-1.0), "close"),
         (lambda bars: bars.assign(volume="many"), "volume"),
@@ -125,5 +125,5 @@ def test_a_file_of_a_frame_becomes_a_price_file(tmp_path: Path, adjusted: bool) 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.csv").write_text("<html>Will be right back</html>\n")
-    with pytest.raises(SourceError, match=r"page\.csv|names no ticker"):
+    with pytest.raises(SourceError, match=r"page\.csv|has no ticker"):
         read(tmp_path / "page.csv")

@@ -1,9 +1,7 @@
-"""What becomes of the rows of an input: cut off, shuffled, or without a ticker; `perturbation` has other valid values.
+"""Alterations of input rows: truncated, shuffled, or without a ticker; `perturbation` replaces values. No reading.
 
-Reading is not here.
-
-An alteration is told of each row when it became known (`KNOWN`) and of which day it speaks (`EVENT`). It is a function
-of the row and the seed alone, so any part of an input is altered as the whole is.
+Every row comes with the day it became known (`KNOWN`) and the day it describes (`EVENT`). An alteration depends on the
+row and the seed alone, so a part of an input is altered exactly as the whole is.
 """
 
 from dataclasses import dataclass
@@ -30,9 +28,9 @@ class Truncated:
         return pl.lit(self.cut)
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows known by the cut; an end of a membership after it is not known."""
+        """Rows known by the cut; a membership's end after the cut is null."""
         if KEPT in rows.collect_schema():
-            # What a row keeps says something together with the row's other columns: with other values of these too.
+            # The kept share count has a meaning only with the row's other columns, so the row stays with other values.
             return Perturbed(self.cut).rows(kind, rows.filter(~_after(self.cut) | pl.col(KEPT)))
         known = rows.filter(~_after(self.cut))
         return (
@@ -44,13 +42,13 @@ class Truncated:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """The same rows in another order; rows of one key keep theirs, which may say which of them came first."""
+    """The same rows in another order; rows of one key keep their order, which may say which came first."""
 
     seed: int = 1
     last_day, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows in the order of random numbers."""
+        """Rows sorted by random numbers."""
         keys = {
             "bars": ("ticker", "date"),
             "held": ("ticker", "date"),
@@ -69,25 +67,25 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Without:
-    """One ticker is left out everywhere."""
+    """One ticker is removed from all inputs."""
 
     ticker: str
     last_day, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows of the other tickers, and of the market."""
+        """Rows of the other tickers and of the market."""
         return rows if kind in ("macro", "rates", "indices") else rows.filter(pl.col("ticker").ne_missing(self.ticker))
 
 
 @dataclass(frozen=True)
 class StartsLater:
-    """There are no bars before a day."""
+    """Bars before a day are removed."""
 
     start: date
     last_day, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Bars from the day on; everything else as it is."""
+        """Bars from the day on; other rows unchanged."""
         return rows.filter(pl.col("date") >= self.start) if kind in ("bars", "held") else rows
 
 

@@ -1,4 +1,4 @@
-"""The altered runs of an audit: which alterations, at which cuts, and which months they compute. Nothing runs here."""
+"""The altered runs of an audit: which alterations, at which cuts, and which months they compute. No execution."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,15 +22,15 @@ from quant_assets.settings.loading import Settings
 from quant_assets.sources.altered import Alteration, alterable
 from quant_assets.sources.base import Source
 
-#: Tests that alter inputs; the others are in `surroundings`, `providers`, `learning_controls` and `execution`.
+#: Tests that alter inputs; other tests are in `surroundings`, `providers`, `learning_controls` and `execution`.
 ALTERING: tuple[TestName, ...] = tuple(
     name for name in TESTS if name not in ("state", "surroundings", "provider", "learning", "execution")
 )
 
-#: Months after a cut that are computed with it: what a range run has of the future in its frames.
+#: Months after a cut that are computed with it: a run over a range has these future months in its frames.
 _MONTHS_AFTER = 1
 
-#: Months between those of two altered runs that are computed with them: a run's own costs are those of some months.
+#: Gap in months up to which two stretches are computed as one: starting a run costs as much as some months.
 _APART = 3
 
 
@@ -39,17 +39,17 @@ class AlteredRun:
     """One altered run.
 
     Attributes:
-        test: which.
-        label: for progress and for errors.
-        first, last: months that are computed anew.
+        test: name of the test.
+        label: for progress and errors.
+        first, last: months that are computed again.
         settings: of the run.
         alteration: of its inputs.
         cut: last day that compared rows may know.
-        fresh: whether nothing is taken over from the run on the input as it is.
+        fresh: whether no partition is taken over from the run on the unaltered input.
         left_out: ticker whose rows are not compared.
-        names: assets that are computed; None for all that are asked for.
-        days: of an alteration by ticker, the last day of each that compared rows may know.
-        alone: month that is computed once more by itself, as a schedule does it, and compared with what the range has.
+        names: assets that are computed; None for all audited ones.
+        days: for an alteration by ticker, the last day that compared rows of each ticker may know.
+        alone: month that is also computed by itself, as a schedule does it, and compared with the range.
 
     """
 
@@ -68,66 +68,66 @@ class AlteredRun:
 
     @property
     def by_ticker(self) -> bool:
-        """Whether only what each ticker has by itself is compared: one is left out, or each has its own day."""
+        """Whether only columns of one ticker are compared: a ticker is left out, or tickers have their own cuts."""
         return self.left_out is not None or bool(self.days)
 
     def source(self, profile: Profile) -> Source | None:
-        """The provider of the run; None where its settings alone alter it."""
+        """The provider of the run; None where the settings alone alter it."""
         if isinstance(self.alteration, StartsLater):
             return source_from(profile, self.alteration.start)
         return altered_source(profile, self.alteration, self.settings)
 
 
 def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) -> None:
-    """Raise a SettingsError for a cut that is no closed session of the months."""
+    """Raise a SettingsError for a cut that is not a closed session of the months."""
     for cut in cuts:
         if not first <= month_of(cut) <= last or cut > profile.last_session() or not len(calendar_sessions(cut, cut)):
-            raise SettingsError(f"cut {cut} is no closed session of the months {first} to {last}; choose one that is")
+            raise SettingsError(f"cut {cut} is not a closed session of {first} to {last}; choose one that is")
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Months over which the input as it is is computed, and of which assets; None for all that are asked for."""
+    """Months over which the unaltered input is computed, for some assets; None for all audited ones."""
 
     first: str
     last: str
     names: tuple[str, ...] | None = None
 
     def serves(self, run: AlteredRun) -> bool:
-        """Whether a run is compared with it."""
+        """Whether a run is compared with this stretch."""
         return self.names == run.names and self.first <= run.first <= self.last
 
 
 def windows(runs: Sequence[AlteredRun]) -> list[Stretch]:
-    """Months that altered runs compute anew: those of a few assets first, then ascending; close ones as one."""
-    found: list[Stretch] = []
+    """Months that altered runs compute, close ones merged: runs of named assets first, then ascending."""
+    stretches: list[Stretch] = []
     for run in sorted(runs, key=lambda run: (run.names is None, run.names or (), run.first, run.last)):
-        before = found[-1] if found and found[-1].names == run.names else None
+        before = stretches[-1] if stretches and stretches[-1].names == run.names else None
         if before and run.first <= shift_month(before.last, _APART):
-            found[-1] = replace(before, last=max(before.last, run.last))
+            stretches[-1] = replace(before, last=max(before.last, run.last))
         else:
-            found.append(Stretch(run.first, run.last, run.names))
-    return found
+            stretches.append(Stretch(run.first, run.last, run.names))
+    return stretches
 
 
 def _around(cuts: Sequence[date]) -> list[tuple[str, str]]:
-    """The months of cuts and the one before each, what overlaps as one."""
-    found: list[tuple[str, str]] = []
+    """The months of the cuts, with the month before; overlapping ones merged."""
+    spans: list[tuple[str, str]] = []
     for month in sorted({month_of(cut) for cut in cuts}):
         before = shift_month(month, -1)
-        if found and before <= shift_month(found[-1][1], 1):
-            found[-1] = (found[-1][0], month)
+        if spans and before <= shift_month(spans[-1][1], 1):
+            spans[-1] = (spans[-1][0], month)
         else:
-            found.append((before, month))
-    return found
+            spans.append((before, month))
+    return spans
 
 
 class AlteredRuns:
     """The altered runs of some tests.
 
     Args:
-        profile: as the user has it.
-        base: where its inputs are computed as they are.
+        profile: the user's.
+        base: where the unaltered inputs are computed.
         sectors: slugs.
         first, last: months whose rows are audited.
         names: assets whose rows are compared.
@@ -139,24 +139,24 @@ class AlteredRuns:
     ) -> None:
         self._profile, self._base, self._sectors = profile, base, sectors
         self._first, self._last, self._names = first, last, names
-        #: What is not tested and why, as far as the runs have been asked for.
+        #: Notes on what is not tested and why, filled by `of`.
         self.notes: list[str] = []
 
     def of(self, tests: Sequence[TestName], cuts: Sequence[Cut], reach: int, rounds: int = 1) -> list[AlteredRun]:
-        """Every altered run.
+        """All altered runs of the tests.
 
         Args:
             tests: in any order.
             cuts: sessions at which the future is altered.
-            reach: months up to each cut that are computed anew, where the cut does not say.
-            rounds: how many cuts each ticker gets of its own.
+            reach: months up to a cut that are computed again, unless the cut sets its own.
+            rounds: number of own cuts per ticker.
 
         """
-        found = list(self._each(tests, cuts, reach, rounds))
-        if rows := alterable(self._profile.source):
-            at = {run.cut for run in found if run.cut is not None and not run.days}
-            self.notes += map(Exempt, rows.untested(at, self._panel(), self._profile.settings.fundamentals))
-        return found
+        runs = list(self._each(tests, cuts, reach, rounds))
+        if alterable_rows := alterable(self._profile.source):
+            at = {run.cut for run in runs if run.cut is not None and not run.days}
+            self.notes += map(Exempt, alterable_rows.untested(at, self._panel(), self._profile.settings.fundamentals))
+        return runs
 
     def _each(self, tests: Sequence[TestName], cuts: Sequence[Cut], reach: int, rounds: int) -> Iterator[AlteredRun]:
         settings = self._profile.settings
@@ -171,8 +171,8 @@ class AlteredRuns:
                     run = self._at(test, cut, reach, Perturbed(cut.day, seed=number + 1), settings, after=_MONTHS_AFTER)
                     yield replace(run, alone=month_of(cut.day) if "months" in tests else None)
             elif test in ("events", "company") and not self._by_themselves:
-                said = ", ".join(self._names)
-                self.notes.append(Exempt(f"{test} was left out: whatever was asked for compares tickers ({said})"))
+                names = ", ".join(self._names)
+                self.notes.append(Exempt(f"{test} was left out: all audited assets compare tickers ({names})"))
             elif test == "events":
                 yield from self._by_ticker([cut.day for cut in cuts], rounds)
             elif test == "publication":
@@ -205,20 +205,20 @@ class AlteredRuns:
         )
 
     def _by_ticker(self, cuts: Sequence[date], rounds: int) -> Iterator[AlteredRun]:
-        """Runs in which each ticker has a cut of its own, so that one run tries as many as there are tickers.
+        """Runs in which each ticker has its own cut, so that one run tries as many cuts as there are tickers.
 
-        Assets that need no months before their own are computed over all months and cut next to events; all that
-        compare no tickers over the months around each cut, where nearly every session is one.
+        Assets that read no earlier months are computed over all months and cut next to events. All assets that compare
+        no tickers are computed over the months around each cut, where nearly every session is a cut.
         """
         tickers = self._tickers()
         names = self._by_themselves
         early = tuple(name for name in names if self._needs_nothing_before([name, *self._base.upstream(name)]))
         if early and tickers:
             days = self._sessions(self._first, self._last)
-            found = events(self._profile, tickers, days[0], days[-1])
-            # A macro series is cut as a ticker is.
-            series = sorted(set(found.filter(pl.col("event") == "release")["ticker"]))
-            for number, own in enumerate(by_event(found, [*tickers, *series], days, rounds), 1):
+            happened = events(self._profile, tickers, days[0], days[-1])
+            # A macro series gets its own cut, like a ticker.
+            series = sorted(set(happened.filter(pl.col("event") == "release")["ticker"]))
+            for number, own in enumerate(by_event(happened, [*tickers, *series], days, rounds), 1):
                 yield self._cut_by_ticker(f"events of each ticker, {number}", self._first, self._last, own, early)
         if len(early) < len(names) and tickers:
             for stretch in _around(cuts):
@@ -229,12 +229,12 @@ class AlteredRuns:
 
     @property
     def _by_themselves(self) -> list[str]:
-        """Assets whose rows a ticker has by itself."""
+        """Assets whose rows depend on one ticker alone."""
         return [name for name in self._names if not self._profile.datasets[name].across]
 
     def _needs_nothing_before(self, names: Sequence[str]) -> bool:
-        found = (self._base.earliest([name], self._sectors, self._first, self._last) for name in names)
-        return all(month >= self._first for month in found)
+        months = (self._base.earliest([name], self._sectors, self._first, self._last) for name in names)
+        return all(month >= self._first for month in months)
 
     def _cut_by_ticker(
         self, label: str, first: str, last: str, days: TickerCuts, names: tuple[str, ...] | None
@@ -245,8 +245,8 @@ class AlteredRuns:
 
     def _sessions(self, first: str, last: str) -> list[date]:
         end = min(month_end(last), self._profile.last_session())
-        found: list[date] = calendar_sessions(month_start(first), end).tolist()
-        return found
+        days: list[date] = calendar_sessions(month_start(first), end).tolist()
+        return days
 
     def _panel(self) -> list[str]:
         """Every ticker of the sectors."""
@@ -255,7 +255,7 @@ class AlteredRuns:
         return sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, end)})
 
     def _tickers(self) -> list[str]:
-        """Those that can be cut by themselves: of no company are some rows under another name."""
+        """Tickers that can have their own cut: no company that has rows under another name."""
         rows = alterable(self._profile.source)
         renamed = rows.renamed() if rows else set()
         return [ticker for ticker in self._panel() if ticker not in renamed]
@@ -271,7 +271,7 @@ class AlteredRuns:
         if start <= self._profile.months.start:
             self.notes.append(
                 f"warm_up was left out: the months {first} to {self._last} look back to {start}, "
-                "where the profile's history begins"
+                "the start of the profile's history"
             )
             return
         settings = self._profile.settings
@@ -281,11 +281,11 @@ class AlteredRuns:
         )
 
     def _most_published(self) -> date:
-        """The session of the months before the one at which most statements of the sectors became known.
+        """The session before the one at which most statements of the sectors became known.
 
-        Where nobody has statements, most news.
+        Without statements, the one before most news.
         """
-        # With months before it whose rows can be compared, and of the last year, near the other tests without a cut.
+        # Within the last year, near the other tests without a cut, and after months whose rows can be compared.
         begin = min(max(shift_month(self._first, 2), shift_month(self._last, -11)), self._last)
         days = self._sessions(begin, self._last)
         known = statements_known(self._profile, self._panel())["known_at"].sort()
@@ -296,14 +296,16 @@ class AlteredRuns:
         return days[max(range(len(days)), key=lambda place: (counts[place], days[place]))]
 
     def _a_ticker(self) -> str | None:
-        """One with neighbours on both sides in the alphabet, a member in the last month."""
+        """A member in the last month that has alphabetic neighbours on both sides."""
         at = min(month_end(self._last), self._profile.last_session())
         snapshots, members = self._profile.source.sector_snapshots(at), self._profile.source.membership(at)
         rows = alterable(self._profile.source)
         renamed = rows.renamed() if rows else set()
-        there = set(members.filter(pl.col("end_date").is_null())["ticker"]) - renamed
-        found = [each for sector in self._sectors for each in panel_tickers(snapshots, sector, at) if each in there]
-        if len(found) < 3:
+        current = set(members.filter(pl.col("end_date").is_null())["ticker"]) - renamed
+        tickers = [
+            ticker for sector in self._sectors for ticker in panel_tickers(snapshots, sector, at) if ticker in current
+        ]
+        if len(tickers) < 3:
             self.notes.append(Exempt("company was left out: fewer than three members"))
             return None
-        return found[len(found) // 2]
+        return tickers[len(tickers) // 2]

@@ -1,6 +1,6 @@
 """The look-ahead audit as an asset, run on request only: in the web UI or with `dagster asset materialize`.
 
-It has no upstream assets, so that nobody who materialises one "and everything downstream" starts it.
+It has no upstream assets, so that materialising an asset "and everything downstream" does not start it.
 """
 
 import math
@@ -38,16 +38,16 @@ def lookahead_audit(run: Run, sector: str, profile: Profile) -> pl.DataFrame:
         _tell(run, sector, month, result, page)
         rows = [
             {
-                **{name: getattr(each, name) for name in dataset.columns if hasattr(each, name)},
+                **{name: getattr(comparison, name) for name in dataset.columns if hasattr(comparison, name)},
                 "as_of": as_of,
                 "number": number,
-                "row_key": each.key,
-                "deviation": each.deviation if math.isfinite(each.deviation or 0.0) else None,
+                "row_key": comparison.key,
+                "deviation": comparison.deviation if math.isfinite(comparison.deviation or 0.0) else None,
                 "not_tested": "\n".join(result.untested),
                 "exempt": "\n".join(result.exempt),
                 "page_file": page,
             }
-            for number, each in enumerate(result.comparisons, 1)
+            for number, comparison in enumerate(result.comparisons, 1)
         ]
         parts.append(pl.DataFrame(rows, schema=parts[0].schema))
     return pl.concat(parts)
@@ -63,23 +63,21 @@ def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> 
         "verdict": result.verdict,
     }
     run.tell(sector, month, shown | {"assets_that_fail": ", ".join(failing) or "none"})
-    for asset in dict.fromkeys(each.asset for each in result.comparisons):
-        # Beside each asset's materialisations; a check of each asset would run with every one of them.
-        said = "failed" if asset in failing else "passed"
-        about = {**shown, "no_lookahead": said}
+    for asset in dict.fromkeys(comparison.asset for comparison in result.comparisons):
+        # An observation per asset: a check per asset would run with all of its materialisations.
+        outcome = "failed" if asset in failing else "passed"
+        metadata = {**shown, "no_lookahead": outcome}
         place = key(sector, month)
-        run.tell_event(dg.AssetObservation(asset, f"look-ahead audit: {said}", metadata=about, partition=place))
+        run.tell_event(dg.AssetObservation(asset, f"look-ahead audit: {outcome}", metadata=metadata, partition=place))
 
 
 def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
-    """`no_lookahead`: the audit found nothing; names the assets that fail and what was not tested.
+    """`no_lookahead`: no audit comparison failed; names the assets that fail and what was not tested.
 
-    What was not tested although it was asked for is a warning.
+    A test that was requested but not done is a warning.
     """
 
-    @dg.asset_check(
-        name="no_lookahead", asset=NAME, description="nothing of the graph depends on what became known later"
-    )
+    @dg.asset_check(name="no_lookahead", asset=NAME, description="no asset depends on data that became known later")
     def no_lookahead(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
         rows = profile.store.read(profile.every_dataset[NAME], keys).collect()
@@ -87,7 +85,7 @@ def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
             "sector", "as_of", pl.col("inherited_from").is_not_null(), "number"
         )
         roots = failures.filter(pl.col("inherited_from").is_null())
-        told = [
+        problems = [
             (
                 f"{row['sector']} {row['asset']}.{row['column'] or 'rows'} ({row['test'].replace('_', '-')}): "
                 f"{row['cause']}"
@@ -96,30 +94,29 @@ def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
             .head(10)
             .iter_rows(named=True)
         ]
-        # A test without a row says nothing: that is not to be taken for silence.
+        # A test without a compared row proves nothing, so it is reported.
         empty = []
-        for (sector, as_of), of in rows.partition_by("sector", "as_of", as_dict=True, maintain_order=True).items():
-            tested = set(of.filter(pl.col("compared") > 0)["test"])
-            # What is exempt is said by its line.
-            said = " ".join(of["exempt"].unique())
+        for (sector, as_of), group in rows.partition_by("sector", "as_of", as_dict=True, maintain_order=True).items():
+            tested = set(group.filter(pl.col("compared") > 0)["test"])
+            exempted = " ".join(group["exempt"].unique())
             if missing := [
                 name.replace("_", "-")
                 for name in TESTS
-                if name not in tested and name not in said and name.replace("_", "-") not in said
+                if name not in tested and name not in exempted and name.replace("_", "-") not in exempted
             ]:
                 empty.append(f"{sector} {month_of(as_of)} ({', '.join(missing)})")
         notes, exempt = (
-            list(dict.fromkeys(line for said in rows[name].unique(maintain_order=True) for line in said.splitlines()))
+            list(dict.fromkeys(line for text in rows[name].unique(maintain_order=True) for line in text.splitlines()))
             for name in ("not_tested", "exempt")
         )
         if empty:
-            told.append(f"no row was compared in {', '.join(empty[:10])}")
+            problems.append(f"no row was compared in {', '.join(empty[:10])}")
         if notes:
-            told.append(f"not tested: {'; '.join(notes)}")
+            problems.append(f"not tested: {'; '.join(notes)}")
         return dg.AssetCheckResult(
             passed=failures.is_empty() and not empty and not notes and not rows.is_empty(),
             severity=dg.AssetCheckSeverity.WARN if failures.is_empty() else dg.AssetCheckSeverity.ERROR,
-            description="; ".join(told) or None,
+            description="; ".join(problems) or None,
             metadata={
                 "not_tested": dg.MetadataValue.md("; ".join(notes) or "none"),
                 "exempt": dg.MetadataValue.md("; ".join(exempt) or "none"),

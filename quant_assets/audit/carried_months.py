@@ -1,7 +1,7 @@
-"""From which month on the input as it is is computed: one before the audited ones, where assets carry their own.
+"""The first month of the unaltered input that is computed: one before the audited ones where assets carry state.
 
-Else the first month of these is carried on from nothing, and what goes wrong in carrying on (holdings that are drifted
-by later prices) does not show in it.
+Otherwise the first audited month would start without state, and mistakes in carrying it on (holdings that drift with
+later prices) would not show.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from quant_assets.partitions import month_start, shift_month
 
 
 def first_computed(base: Recomputed, stretch: Stretch, names: Sequence[str], sectors: Sequence[str]) -> str:
-    """The month before a stretch where an asset carries its own and that month is no warm-up of others.
+    """The month before a stretch if an asset carries state into it and other assets do not compute it anyway.
 
-    Models that are updated are carried on from their training, so that it is the month of the training before. Never a
-    month before the profile's first, in which nothing is carried; nor one for which rows of what is never trained again
-    are not stored: those of the months that were asked for are enough.
+    Models that are updated start from their training, so for them it is the month of the previous training. It is never
+    before the profile's first month, where no state is carried, and never a month for which stored rows of datasets
+    that are not trained again are missing: the stretch needs only its own.
 
     Args:
-        base: where the input as it is is computed.
+        base: where the unaltered input is computed.
         stretch: months.
         names: assets that are computed over them.
         sectors: slugs.

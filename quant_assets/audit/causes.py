@@ -1,4 +1,4 @@
-"""Which mistake is likely behind a difference: from the test that found it and the pattern of the rows that differ."""
+"""The likely mistake behind a difference, from the test that found it and the pattern of the rows that differ."""
 
 from datetime import date
 
@@ -10,42 +10,42 @@ from quant_assets.audit.findings import TestName
 from quant_assets.market import calendar
 from quant_assets.schemas import Dataset
 
-#: Differences on no more than so many of the last sessions before the cut look like a window that reaches over it.
+#: Differences within this many last sessions before the cut look like a window that reaches over it.
 _NEAR_SESSIONS = 70
 
-#: Also the cause of what differs in the other tests of the future, where it differs in the test of publication.
+#: Also the cause in the other tests of the future, if the column differs in the test of publication.
 PUBLISHED_LATER = (
     "uses a value before it was published: joined on the period's end or the day of the event, "
     "not on the day of publication"
 )
 
 
-#: Cause of what differs when the very same input is computed twice.
+#: Cause of a difference between two computations of the same input.
 BY_ITSELF = (
-    "differs by itself: the input as it is, computed twice, gives two results "
-    "(a draw without a seed, the clock, the order of a set, threads); this says nothing of the future"
+    "is not deterministic: the unaltered input, computed twice, gives two results "
+    "(a draw without a seed, the clock, the order of a set, threads); this is no sign of look-ahead"
 )
 
-#: Cause of what differs with the input as it is, computed over the months of the altered run.
+#: Cause of a difference when the unaltered input is computed over the months of the altered run.
 MONTHS_TOGETHER = (
     "depends on which months are computed together: a statistic over the rows of the run, later ones too; "
-    "what is altered in this test does not matter"
+    "the alteration of this test does not matter"
 )
 
-#: Share of tickers that show the same, from which on it is said of a column.
+#: Share of tickers that must show a pattern before it is stated of the column.
 _MOST = 0.8
 
 
 def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: date | None) -> str:
-    """One sentence for a person who looks for the mistake."""
+    """One sentence for the person who looks for the mistake."""
     if test == "order":
         return "depends on the order of the input's rows: a sort is missing, or ties are broken by position"
     if test == "company":
         if difference.column is None:
-            return "which rows there are depends on another ticker; declare `across` of the dataset if that is meant"
+            return "the set of rows depends on another ticker; declare `across` on the dataset if that is intended"
         return (
-            "depends on another ticker: a shift or window that runs over the border of two tickers, "
-            "or a statistic over all of them; declare `across` of the column if that is meant"
+            "depends on another ticker: a shift or window that crosses from one ticker to the next, "
+            "or a statistic over all of them; declare `across` on the column if that is intended"
         )
     if test == "publication":
         return PUBLISHED_LATER
@@ -66,7 +66,7 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
         )
     if difference.column is None:
         return (
-            "which rows there are depends on what became known later: survivors only, "
+            "the set of rows depends on what became known later: survivors only, "
             "a later sector or membership, or a later delisting"
         )
     return _of_the_future(dataset, difference, cut)
@@ -78,7 +78,7 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     if _same_factor(rows, dataset):
         return (
             "every row of a ticker differs by the same factor: "
-            "scaled by something of the end of the data (adjusted backwards?)"
+            "scaled by a value from the end of the data (adjusted backwards?)"
         )
     first: date = rows[dataset.dated_by][0]
     sessions = len(calendar.sessions(first, cut)) if cut is not None else 0
@@ -89,14 +89,14 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     if in_month_of_cut and first.day <= 5 and sessions > 5:
         return (
             "only rows of the cut's own month differ, from its start: a statistic over the calendar month, "
-            "or one decided at its end"
+            "or a value decided at its end"
         )
     if first > days[0] and sessions <= _NEAR_SESSIONS:
         if _measured(difference, dataset):
             last = "session before the cut differs" if sessions == 1 else f"{sessions} sessions before the cut differ"
             return (
-                f"the last {last}, and no other: "
-                f"a shift, a centred window or the end of a week that reaches {sessions} or more ahead"
+                f"only the last {last}: "
+                f"a shift, a centred window or the end of a week that reaches {sessions} or more sessions ahead"
             )
         return (
             f"only rows from {first} on differ, which is near the cut: "
@@ -107,27 +107,27 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
             "rows of every day differ: "
             "a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
         )
-    return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"
+    return f"{share:.0%} of the rows differ, from {first} on: they use something that became known after the cut"
 
 
 def _measured(difference: Difference, dataset: Dataset) -> bool:
-    """Whether the rows that differ tell how far ahead a column reaches.
+    """Whether the rows that differ show how far ahead a column reaches.
 
-    That is so where each ticker is by itself, and of most tickers every row differs from one and the same session on.
+    That is so if tickers are independent, and for most tickers every row differs from the same session on.
     """
     rows, days, column = difference.rows, difference.days, difference.column
     if column is None or "ticker" not in rows.columns or dataset.across or dataset.columns[column].across:
         return False
     day = dataset.dated_by
-    each = rows.group_by("ticker").agg(pl.col(day).min().alias("first"), pl.col(day).n_unique().alias("count"))
+    tickers = rows.group_by("ticker").agg(pl.col(day).min().alias("first"), pl.col(day).n_unique().alias("count"))
     first = rows[day].min()
     sessions = int((days >= first).sum())
-    alike = each.filter((pl.col("first") == first) & (pl.col("count") == sessions)).height
+    alike = tickers.filter((pl.col("first") == first) & (pl.col("count") == sessions)).height
     return alike > 1 and alike >= _MOST * difference.compared / len(days)
 
 
 def _same_factor(rows: pl.DataFrame, dataset: Dataset) -> bool:
-    """Whether found over expected is one number for each ticker, not 1, over many rows."""
+    """Whether the ratio found / expected is constant per ticker, over many rows."""
     if "ticker" not in rows.columns or not rows.schema["expected"].is_float() or len(rows) < 20:
         return False
     ratios = (

@@ -1,6 +1,6 @@
-"""Two computations of a dataset, row by row and bit by bit: which columns differ, where first, and by how much.
+"""Comparison of two computations of a dataset, bit by bit: which columns differ, where first, and by how much.
 
-What is compared follows from the dataset's schema, so a new dataset or feature needs nothing here.
+The dataset's schema decides what is compared, so a new dataset or feature needs no change here.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ import polars as pl
 
 from quant_assets.schemas import Column, Dataset
 
-#: A number has settled where it lies this near, in units of itself or of its column's root mean square for the same
-#: ticker. Rounding that grows in a fitted model stays below it: 1e-8 in GARCH.
+#: Relative tolerance below which a number has settled, in units of itself or of its column's root mean square for the
+#: ticker. Rounding errors that grow in a fitted model stay below it: 1e-8 in GARCH.
 SETTLED = 1e-6
 
-#: Stands for a column where the order of the stored rows differs.
+#: In place of a column name: the order of the stored rows differs.
 ORDER = "order of rows"
 
 _ROW, _SIZE = "__row", "__size"
@@ -26,11 +26,11 @@ class Difference:
     """How one column differs.
 
     Attributes:
-        column: its name; None for rows that only one of the two has.
+        column: its name; None for rows that are in only one of the two.
         rows: the rows that differ: the key columns, `expected`, `found`, sorted by day.
         days: the distinct days of all compared rows, ascending.
         compared: number of rows compared.
-        deviation: largest relative difference; None where it is no number.
+        deviation: largest relative difference; None for a column without numbers.
 
     """
 
@@ -46,9 +46,9 @@ class Compared:
     """One dataset, compared.
 
     Attributes:
-        rows: compared.
-        differences: one for each column that differs, in the order of the schema; rows without a counterpart first.
-        settled: where a tolerance was allowed, columns that lie within it without being equal.
+        rows: number of rows compared.
+        differences: one per column that differs, in the order of the schema; rows without a counterpart first.
+        settled: with a tolerance, the deviation of columns that are within it without being equal.
 
     """
 
@@ -69,13 +69,13 @@ def compare(
     """Compare two frames of a dataset.
 
     Args:
-        dataset: what they are.
+        dataset: schema of both frames.
         expected: rows of the dataset, `sector` included at sector grain, in any order.
-        found: likewise.
+        found: the same columns, in any order.
         columns: those that must agree [default: all that are not part of the key].
-        rows_may_differ: whether a row that only one of the two has is no difference.
+        rows_may_differ: whether rows that are in only one of the two are ignored.
         tolerance: of numbers, relative to the number or to the column's root mean square for the ticker; 0 for equal
-            bits. What is null or not finite equals only the like.
+            bits. Null, NaN and infinity equal only themselves.
 
     """
     by = dataset.identity
@@ -92,7 +92,6 @@ def compare(
             suffix="__found",
         )
     )
-    # A column that is part of the key has no second one.
     joined = joined.sort(dataset.dated_by, *by, _ROW)
     days = joined[dataset.dated_by].drop_nulls().unique().sort()
     both = joined.filter(pl.col("__there") & pl.col("__here"))
@@ -108,13 +107,13 @@ def compare(
     for name in columns if columns is not None else dataset.columns:
         if name in by or name not in expected.columns:
             continue
-        given, other = pl.col(name), pl.col(f"{name}__found")
+        value, other = pl.col(name), pl.col(f"{name}__found")
         number, numeric = dataset.columns[name].dtype.is_float(), dataset.columns[name].dtype.is_numeric()
-        same = given.eq_missing(other)
+        same = value.eq_missing(other)
         if number:
             bits_as = pl.UInt64 if dataset.columns[name].dtype == pl.Float64 else pl.UInt32
-            bits = given.reinterpret(dtype=bits_as).eq_missing(other.reinterpret(dtype=bits_as))
-            same = bits | (given.is_nan() & other.is_nan()).fill_null(False)
+            bits = value.reinterpret(dtype=bits_as).eq_missing(other.reinterpret(dtype=bits_as))
+            same = bits | (value.is_nan() & other.is_nan()).fill_null(False)
         unequal = both.with_columns(_size(dataset, name)).filter(~same) if numeric and tolerance else both.filter(~same)
         if unequal.is_empty():
             continue
@@ -125,20 +124,20 @@ def compare(
                 result.settled[name] = deviation or 0.0
                 continue
             deviation = _deviation(unequal, name)
-        shown = unequal.select(*dict.fromkeys([*by, dataset.dated_by]), expected=given, found=other)
+        shown = unequal.select(*dict.fromkeys([*by, dataset.dated_by]), expected=value, found=other)
         result.differences.append(Difference(name, shown, days, len(both), deviation))
     return result
 
 
 def stored_otherwise(dataset: Dataset, expected: pl.DataFrame, found: pl.DataFrame) -> Difference | None:
-    """Where two frames with the same keys have their rows in another order; None where they have not.
+    """The rows that two frames with the same keys have in another order; None if the order is the same.
 
-    Datasets are stored sorted by their key, and `compare` sorts: whoever reads a file reads its order.
+    Datasets are stored sorted by their key. `compare` sorts, so only this function sees the stored order.
 
     Args:
-        dataset: what they are.
-        expected: rows as they are stored.
-        found: likewise.
+        dataset: schema of both frames.
+        expected: rows in stored order.
+        found: rows in stored order.
 
     """
     by = dataset.identity
@@ -164,11 +163,11 @@ def known_rows(
     """Rows that were known at the close of a day.
 
     Args:
-        dataset: what they are.
+        dataset: schema of the rows.
         rows: any rows of it.
         cut: the day; None for all rows.
-        decisions: where the dataset holds decisions, the sessions of those that both computations take: in the month of
-            an `as_of` in its middle the decision is provisional, and replaced when the month is over.
+        decisions: for a dataset of decisions, the sessions that both computations decide at. A decision in the middle
+            of a month is provisional, and replaced when the month is over.
 
     """
     if cut is not None:
@@ -179,8 +178,8 @@ def known_rows(
 
 
 def known_by_name(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]) -> pl.DataFrame:
-    """Rows of tickers (or macro series) that were known at the close of each one's own day; without a day all."""
-    name = next((each for each in dataset.key if each in ("ticker", "series_id")), None)
+    """Rows that were known at the close of their ticker's (or macro series') own day; all rows if it has no day."""
+    name = next((column for column in dataset.key if column in ("ticker", "series_id")), None)
     if name is None:
         return rows
     day = pl.col(name).replace_strict(list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None)
@@ -188,9 +187,9 @@ def known_by_name(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]
 
 
 def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFrame:
-    """Rows of which no date in the key lies before a history's first session, or on it.
+    """Rows whose key dates are all after the first session of a history.
 
-    On the first session what was known before is given.
+    Rows of the first session also hold what was known before it.
     """
     dates = [name for name in dataset.key if dataset.columns[name].dtype == pl.Date]
     return rows.filter(pl.all_horizontal(pl.col(name) > start for name in dates)) if dates else rows
@@ -199,24 +198,28 @@ def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFram
 def _size(dataset: Dataset, name: str) -> pl.Expr:
     """Root mean square of a column over the finite values of the same ticker or series.
 
-    A difference near 0 is measured against it.
+    Differences of values near 0 are relative to it.
     """
     value = pl.col(name).cast(pl.Float64)
     square = (pl.when(value.is_finite()).then(value) ** 2).mean().sqrt()
-    # Nothing is measured against another's size: a rate of 1 may not settle because a turnover of 3e9 stands beside it.
-    among = [each for each in dataset.identity if each not in dataset.columns or dataset.columns[each].dtype != pl.Date]
+    # Per ticker or series: a rate of 1 must not settle because another series has values of 3e9.
+    among = [
+        column
+        for column in dataset.identity
+        if column not in dataset.columns or dataset.columns[column].dtype != pl.Date
+    ]
     return (square.over(among) if among else square).fill_null(0.0).alias(_SIZE)
 
 
 def _apart(name: str, tolerance: float) -> pl.Expr:
-    """Whether two unequal values lie further apart than the tolerance; always where one of them is no finite number."""
-    given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
-    finite = given.is_finite().fill_null(False) & other.is_finite().fill_null(False)
-    return ~finite | ((given - other).abs() > tolerance * pl.max_horizontal(given.abs(), other.abs(), _SIZE))
+    """Whether two unequal values differ by more than the tolerance; always if one of them is not finite."""
+    value, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
+    finite = value.is_finite().fill_null(False) & other.is_finite().fill_null(False)
+    return ~finite | ((value - other).abs() > tolerance * pl.max_horizontal(value.abs(), other.abs(), _SIZE))
 
 
 def _deviation(unequal: pl.DataFrame, name: str) -> float | None:
-    given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
-    size = pl.max_horizontal(given.abs(), other.abs(), *([_SIZE] if _SIZE in unequal.columns else []))
-    largest = unequal.select(((given - other).abs() / size).fill_nan(None).max()).item()
+    value, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
+    size = pl.max_horizontal(value.abs(), other.abs(), *([_SIZE] if _SIZE in unequal.columns else []))
+    largest = unequal.select(((value - other).abs() / size).fill_nan(None).max()).item()
     return None if largest is None else float(largest)

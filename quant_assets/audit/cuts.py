@@ -1,7 +1,7 @@
-"""Where an audit cuts: sessions of the market, spread over the year or next to what happens, and of each ticker's own.
+"""The cuts of an audit: sessions of the market, spread over the year or next to events, and own cuts per ticker.
 
-What happens is read off the declarations (which datasets are trained, which execute decisions) and off what the
-provider answers; no asset and no column has a name here. What becomes of the rows after a cut is in `alterations`.
+Events come from the declarations (which datasets are trained, which execute decisions) and from the provider's data;
+no asset is named here. How rows after a cut are altered is in `alterations`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ from quant_assets.partitions import month_end, month_of, month_range, month_star
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 
-#: Months between two of the cuts that are spread over a history: they go through the months of the year.
+#: Months between two of the cuts that are spread over a history: 13, so that they cover all calendar months.
 APART = 13
 
-#: Months between two trainings whose surroundings are cut in a whole history.
+#: Months between two trainings that are cut around in a whole history.
 _TRAININGS_APART = 39
 
-#: What happens to a ticker, the rarest first.
+#: Events of a ticker, the rarest first.
 EVENTS = (
     "delisting known",
     "delisting",
@@ -41,10 +41,10 @@ EVENTS = (
     "release",
 )
 
-#: Sessions without a bar from which on a ticker counts as halted.
+#: A ticker counts as halted if its bars are more than this many sessions apart.
 _HALTED_SESSIONS = 2
 
-#: The last day of each ticker that stays as it is.
+#: Ticker and its last day that is not altered.
 TickerCuts = tuple[tuple[str, date], ...]
 
 
@@ -54,8 +54,8 @@ class Cut:
 
     Attributes:
         day: the session.
-        why: what it is, in words; empty where the caller chose it.
-        reach: months up to it that are computed anew; None for the audit's own.
+        why: description of the session; empty for the caller's own cuts.
+        reach: months up to it that are computed again; None for the audit's default.
 
     """
 
@@ -70,38 +70,38 @@ class Cut:
 def market_cuts(profile: Profile, planner: Planner, first: str, last: str, *, every_month: bool) -> tuple[Cut, ...]:
     """Sessions within the months: around the newest training, and for every month also `APART` months apart.
 
-    Around a training lie the middle of its month, in which the model of the month's end is not there yet, its last
-    session, at which it is trained, and the session at which what was decided then is executed, with the first of the
-    month. Where nothing is trained or executed, the same sessions of a month are taken.
+    The cuts around a training are the middle of its month (the new model does not exist yet), the month's last session
+    (the training), the session at which that day's decision is executed, and the first session of the next month.
+    Without training or execution, the same sessions of a month are taken.
 
     Args:
         profile: whose months they are.
         planner: of its assets.
         first: month.
         last: month.
-        every_month: whether the cuts are those of a whole history.
+        every_month: whether the cuts cover the whole history.
 
     """
-    over = [month for month in month_range(first, last) if month_end(month) <= profile.last_session()]
-    months = over[:-1] or over or [last]
-    found = list[Cut]()
+    closed = [month for month in month_range(first, last) if month_end(month) <= profile.last_session()]
+    months = closed[:-1] or closed or [last]
+    cuts = list[Cut]()
     if every_month:
         for number, month in enumerate(months[::-1][::APART]):
             names = ("middle", "last session", "first session")
             name = names[number % len(names)]
-            found.append(Cut(_day(profile, month, name), f"{name} of a month", APART + 1))
+            cuts.append(Cut(_day(profile, month, name), f"{name} of a month", APART + 1))
     trained = _trainings(profile, planner, months)
     before, centre = "", shift_month(months[-1], _TRAININGS_APART)
     for month in reversed(trained or months[-1:]):
         if shift_month(month, _TRAININGS_APART) <= centre and (every_month or not before):
-            found += _around(profile, planner, month, trained=bool(trained), reach=2 if every_month else None)
+            cuts += _around(profile, planner, month, trained=bool(trained), reach=2 if every_month else None)
             before = centre = month
-    there = [cut for cut in found if month_start(first) <= cut.day <= month_end(last)]
-    return tuple({cut.day: cut for cut in reversed(there)}.values())[::-1]
+    within = [cut for cut in cuts if month_start(first) <= cut.day <= month_end(last)]
+    return tuple({cut.day: cut for cut in reversed(within)}.values())[::-1]
 
 
 def _trainings(profile: Profile, planner: Planner, months: Sequence[str]) -> list[str]:
-    """Months that train, as far as there is a month before them to compare."""
+    """Training months that have a month before them to compare."""
     if not learners(planner, profile.datasets)[0]:
         return []
     cadence = profile.settings.training.cadence_months
@@ -132,7 +132,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
     """The session before each event of the tickers, and before each release of a macro series, within the days.
 
     Returns:
-        `ticker` (or the series), `event` (one of `EVENTS`), `cut`, sorted; each once.
+        `ticker` (or the series), `event` (one of `EVENTS`), `cut`; sorted, without duplicates.
 
     """
     source, end = profile.source, profile.last_session()
@@ -154,7 +154,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
         gap=pl.col("number").cast(pl.Int64) - pl.col("number").cast(pl.Int64).shift().over("ticker")
     )
     snapshots = source.sector_snapshots(end).filter(pl.col("known_at") != pl.col("known_at").min().over("ticker"))
-    found = pl.concat(
+    dated_events = pl.concat(
         [
             dated("delisting known", ended, "known_at"),
             dated("delisting", ended, "last_session"),
@@ -172,7 +172,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
         "ticker", pl.lit("halt").alias("event"), cut="before"
     )
     before = (
-        found.filter(pl.col("day") <= after)
+        dated_events.filter(pl.col("day") <= after)
         .sort("day")
         .join_asof(days.select("cut"), left_on="day", right_on="cut", strategy="backward", allow_exact_matches=False)
     )
@@ -181,13 +181,13 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
 
 
 def by_event(found: pl.DataFrame, tickers: Sequence[str], days: Sequence[date], rounds: int) -> list[TickerCuts]:
-    """For each round a cut of every ticker: next to its events, the rarest first, else on a session of its own.
+    """One cut per ticker and round: next to its events, the rarest first, else on a session of its own.
 
     Args:
-        found: of `events`.
+        found: result of `events`.
         tickers: all that are cut.
         days: sessions to choose from, ascending.
-        rounds: how many times; fewer where that leaves nothing new.
+        rounds: number of rounds.
 
     """
     place = {event: number for number, event in enumerate(EVENTS)}
@@ -210,19 +210,19 @@ def by_event(found: pl.DataFrame, tickers: Sequence[str], days: Sequence[date], 
 
 
 def by_session(tickers: Sequence[str], days: Sequence[date], rounds: int) -> list[TickerCuts]:
-    """For each round a cut of every ticker on a session of its own: the months' last and first ones, then the others.
+    """One cut per ticker and round, on a session of its own: last and first sessions of months, then the others.
 
     Args:
         tickers: all that are cut.
         days: sessions to choose from, ascending.
-        rounds: how many times.
+        rounds: number of rounds.
 
     """
     if not days:
         return []
     turns = [both for both in pairwise(days) if month_of(both[0]) != month_of(both[1])]
     ends, firsts = [day for day, _ in turns], [day for _, day in turns]
-    # What is left is taken far apart, so that one round already covers the whole of it.
+    # The other sessions are taken far apart, so that one round already covers the whole range.
     rest = [day for day in days if day not in {*ends, *firsts}]
     step = max(1, round(len(rest) * 0.382))
     while rest and gcd(step, len(rest)) > 1:

@@ -1,4 +1,4 @@
-"""Assets computed from altered stored datasets, for controls whose alteration lies inside the graph. No comparison."""
+"""Assets computed from altered stored datasets, for controls that alter data inside the graph. No comparison."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -22,19 +22,19 @@ def read_all(run: Recomputed, name: str) -> pl.DataFrame:
 def with_datasets(
     base: Recomputed, folder: Path, settings: Settings, datasets: Mapping[str, Alter | None]
 ) -> Recomputed:
-    """A new scratch folder that holds some of another's datasets.
+    """A new scratch folder with some datasets of another one.
 
     Args:
         base: where the datasets are.
         folder: the new one.
         settings: of the new one.
-        datasets: what it holds, and how each is altered; None leaves it as it is.
+        datasets: names to copy, with the alteration; None copies unaltered rows.
 
     """
     run, store = Recomputed.at(folder, settings, base.profile.provider), base.profile.store
     for name, alter in datasets.items():
         dataset, rows = base.profile.datasets[name], read_all(base, name)
-        known = {each: store.known_through(dataset, each) or date.max for each in store.existing(dataset)}
+        known = {key: store.known_through(dataset, key) or date.max for key in store.existing(dataset)}
         run.profile.store.write(dataset, rows if alter is None else alter(rows), known, known.__getitem__)
     return run
 

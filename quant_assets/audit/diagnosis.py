@@ -1,7 +1,7 @@
-"""After a failure: does it come of the alteration at all, and through which input alone? How is told in `causes`.
+"""After a failure: does the alteration cause it, and through which input? Likely mistakes are named in `causes`.
 
-The failing assets and what they read are computed again over the altered run's own months, so that whatever is taken
-over all of a run's rows is taken over the same rows: as the input is, twice, and with one kind of input altered.
+The failing assets and their upstream are computed again over the altered run's own months, so that statistics over the
+run's rows cover the same rows: twice on the unaltered input, and with one kind of input altered at a time.
 """
 
 import shutil
@@ -33,7 +33,7 @@ OF_THE_FUTURE: tuple[TestName, ...] = ("truncation", "perturbation", "events", "
 
 _ROW, _ALTERED = "__row", "__altered"
 
-#: Columns of the daily bars that are inputs of their own; without any, which rows there are.
+#: Columns of the daily bars that are altered on their own; without columns, the set of rows.
 BARS: Mapping[str, tuple[str, ...]] = {
     "prices": ("open", "high", "low", "close"),
     "volumes": ("volume",),
@@ -41,7 +41,7 @@ BARS: Mapping[str, tuple[str, ...]] = {
     "which bars there are": (),
 }
 
-#: Kinds of rows that are inputs of their own.
+#: Kinds of rows that are altered on their own.
 OTHERS: Mapping[str, tuple[Kind, ...]] = {
     "delistings": ("delistings",),
     "statements": ("statements",),
@@ -56,10 +56,10 @@ OTHERS: Mapping[str, tuple[Kind, ...]] = {
 
 _OF_BARS: tuple[Kind, ...] = ("bars", "held")
 
-#: Inputs that are published later than they speak of.
+#: Inputs that are published later than the period that they describe.
 PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange", "news", "crypto-currencies"})
 
-#: An asset and its column; None for rows that one side alone has.
+#: An asset and its column; None for rows that are on one side only.
 Place = tuple[str, str | None]
 
 #: Columns that differ between an asset's rows in two stores, as an altered run compares them.
@@ -68,7 +68,7 @@ Differing = Callable[[AlteredRun, str, DatasetStore, DatasetStore], set[str | No
 
 @dataclass(frozen=True)
 class SomeKinds(Perturbed):
-    """Some kinds of rows with other values after the cut, the rest as it is.
+    """Some kinds of rows with other values after the cut; the others are unchanged.
 
     Attributes:
         kinds: of rows.
@@ -78,11 +78,11 @@ class SomeKinds(Perturbed):
     kinds: tuple[Kind, ...] = ()
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows of another kind as they are."""
+        """The rows, altered if their kind is chosen."""
         return self._all().rows(kind, rows) if kind in self.kinds else rows
 
     def stops(self) -> pl.Expr:
-        """As for all inputs together, where bars are altered; else no ticker stops."""
+        """As for all inputs together if bars are altered; else no ticker stops."""
         stop = self._all().stops()
         return stop if "bars" in self.kinds else pl.when(False).then(stop)
 
@@ -102,34 +102,34 @@ class OfBars(SomeKinds):
     input: str = "prices"
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Bars with the input's columns altered, or those that are there then, with their own values."""
+        """Bars with the input's columns altered, or the altered set of bars with its own values."""
         if kind not in _OF_BARS:
             return rows
         columns = BARS[self.input]
         numbered = rows.with_row_index(_ROW)
         altered = self._all().rows(kind, numbered)
         if not columns:
-            there = numbered.join(altered.select(_ROW), on=_ROW, how="semi", maintain_order="left")
-            return pl.concat([there, altered.filter(pl.col(_ROW).is_null())]).drop(_ROW)
+            staying = numbered.join(altered.select(_ROW), on=_ROW, how="semi", maintain_order="left")
+            return pl.concat([staying, altered.filter(pl.col(_ROW).is_null())]).drop(_ROW)
         names = [name for name in columns if name in rows.collect_schema()]
         if not names:
             return rows
-        given = altered.select(_ROW, *(pl.col(name).alias(f"{name}__other") for name in names), **{_ALTERED: True})
+        others = altered.select(_ROW, *(pl.col(name).alias(f"{name}__other") for name in names), **{_ALTERED: True})
         return (
-            numbered.join(given, on=_ROW, how="left", maintain_order="left")
+            numbered.join(others, on=_ROW, how="left", maintain_order="left")
             .with_columns(pl.when(_ALTERED).then(f"{name}__other").otherwise(name).alias(name) for name in names)
             .drop(_ROW, _ALTERED, *(f"{name}__other" for name in names))
         )
 
     def stops(self) -> pl.Expr:
-        """As for all inputs together, where it is said which bars there are; else no ticker stops."""
+        """As for all inputs together if the set of bars is altered; else no ticker stops."""
         stop = self._all().stops()
         return pl.when(False).then(stop) if BARS[self.input] else stop
 
 
 @dataclass(frozen=True)
 class OneRemoved(Truncated):
-    """One input alone without what became known after the cut.
+    """One input without what became known after the cut.
 
     Attributes:
         kinds: of rows.
@@ -139,17 +139,17 @@ class OneRemoved(Truncated):
     kinds: tuple[Kind, ...] = ()
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows of another kind as they are."""
+        """The rows, altered if their kind is chosen."""
         return Truncated(self.cut).rows(kind, rows) if kind in self.kinds else rows
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Finds out about one failing altered run.
+    """Finds why an altered run fails.
 
     Attributes:
-        profile: as the user has it.
-        base: the input as it is, computed for the run's months.
+        profile: the user's.
+        base: the unaltered input, computed for the run's months.
         sectors: slugs.
         folder: scratch, of the audit.
         differing: compares two stores.
@@ -163,49 +163,53 @@ class Diagnosis:
     differing: Differing
 
     def told(self, run: AlteredRun, altered: DatasetStore, found: Sequence[Comparison]) -> list[Comparison]:
-        """The comparisons, those of roots with what was found out about them.
+        """The comparisons; those of root assets with their diagnosis.
 
-        A column is asked about once in an audit, in whichever process it fails first.
+        A column is diagnosed once in an audit, in the process where it fails first.
 
         Args:
             run: the altered run.
             altered: its store.
-            found: its comparisons, with their roots named.
+            found: its comparisons, with `inherited_from` set.
 
         """
-        roots = (each for each in found if each.failed and each.inherited_from is None)
-        asked = [each for each in roots if each.asset in self.profile.datasets and self._is_first(run.test, each)]
-        if not asked:
+        roots = (finding for finding in found if finding.failed and finding.inherited_from is None)
+        chosen = [
+            finding for finding in roots if finding.asset in self.profile.datasets and self._is_first(run.test, finding)
+        ]
+        if not chosen:
             return list(found)
-        names = [name for name in self.base.planner.order if name in {each.asset for each in asked}]
-        said = self._found_out(run, altered, names, failed={each.asset for each in asked if not each.compared})
-        made = [said.of(each) if each in asked else each for each in found]
-        for each in made:
+        names = [name for name in self.base.planner.order if name in {finding.asset for finding in chosen}]
+        diagnosed = self._found_out(
+            run, altered, names, failed={finding.asset for finding in chosen if not finding.compared}
+        )
+        results = [diagnosed.of(finding) if finding in chosen else finding for finding in found]
+        for finding in results:
             if (
-                each.cause == MONTHS_TOGETHER and _question(run.test) != run.test
-            ):  # that says nothing of the other test of the future: it may ask again
-                self._marker(run.test, each).touch()
-                self._marker(_question(run.test), each).unlink(missing_ok=True)
-        return made
+                finding.cause == MONTHS_TOGETHER and _question(run.test) != run.test
+            ):  # no answer for the other test of the future: it may ask again
+                self._marker(run.test, finding).touch()
+                self._marker(_question(run.test), finding).unlink(missing_ok=True)
+        return results
 
-    def _is_first(self, test: TestName, each: Comparison) -> bool:
-        """Whether no process of this audit has asked about the column before."""
-        if self._marker(test, each).exists():
+    def _is_first(self, test: TestName, comparison: Comparison) -> bool:
+        """Whether no process of this audit has diagnosed the column before."""
+        if self._marker(test, comparison).exists():
             return False
         try:
-            self._marker(_question(test), each).touch(exist_ok=False)
+            self._marker(_question(test), comparison).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
 
-    def _marker(self, question: str, each: Comparison) -> Path:
+    def _marker(self, question: str, comparison: Comparison) -> Path:
         folder = self.folder / "diagnosed"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{question} {each.asset}.{each.column or 'rows'}"
+        return folder / f"{question} {comparison.asset}.{comparison.column or 'rows'}"
 
     def _found_out(
         self, run: AlteredRun, altered: DatasetStore, names: Sequence[str], failed: Collection[str]
-    ) -> "_Said":
+    ) -> "_Answers":
         settings, untouched = self.profile.settings, _Untouched(run.cut)
         control = self._computed("as it is", settings, untouched, run, names)
         again = self._computed("again", settings, _Untouched(run.cut), run, names)
@@ -221,34 +225,34 @@ class Diagnosis:
             if run.test in OF_THE_FUTURE and run.cut is not None and (rest or failed) and not control.failures:
                 through = dict(self._inputs(run, run.cut, control, names, untouched.asked))
         finally:
-            for each in (control, again):
-                shutil.rmtree(each.profile.store.url, ignore_errors=True)
-        return _Said(alone, frames, through)
+            for scratch in (control, again):
+                shutil.rmtree(scratch.profile.store.url, ignore_errors=True)
+        return _Answers(alone, frames, through)
 
     def _inputs(
         self, run: AlteredRun, cut: date, control: Recomputed, names: Sequence[str], asked: set[Kind]
     ) -> "Iterator[tuple[str, set[Place]]]":
-        """Columns that differ with one input altered, by input."""
+        """Columns that differ if one input alone is altered, by input."""
         of = run.alteration
-        # Seed, what is altered, and the days of tickers, as the run has them.
-        given = (of.seed, of.published_later, of.by_ticker) if isinstance(of, Perturbed) else (1, False, ())
+        # Seed, `published_later` and the days of tickers, as in the run.
+        like_run = (of.seed, of.published_later, of.by_ticker) if isinstance(of, Perturbed) else (1, False, ())
         others = tuple(kind for kinds in OTHERS.values() for kind in kinds)
-        bars = {name: OfBars(cut, *given, _OF_BARS, name) for name in BARS}
-        rest = {name: SomeKinds(cut, *given, kinds) for name, kinds in OTHERS.items() if asked & set(kinds)}
-        some = False
+        bars = {name: OfBars(cut, *like_run, _OF_BARS, name) for name in BARS}
+        rest = {name: SomeKinds(cut, *like_run, kinds) for name, kinds in OTHERS.items() if asked & set(kinds)}
+        any_differs = False
         for together, kinds, single in (("daily bars", _OF_BARS, bars), ("other inputs together", others, rest)):
-            group = self._with(together, SomeKinds(cut, *given, kinds), run, names, control)
-            some |= bool(group)
+            group = self._with(together, SomeKinds(cut, *like_run, kinds), run, names, control)
+            any_differs |= bool(group)
             left = set(group)
             for name, alteration in single.items() if group else ():
                 differing = self._with(name, alteration, run, names, control)
                 left -= differing
                 yield name, differing
-            if left:  # no single one brings it about
+            if left:  # no single input causes it
                 yield together, left
         if any("labels" in self.base.upstream(name) for name in names):
             yield "labels", self._with_other_labels(run, cut, control, names)
-        if run.test == "truncation" and not some:
+        if run.test == "truncation" and not any_differs:
             for name, kinds in {"daily bars": _OF_BARS, **OTHERS}.items():
                 if asked & set(kinds):
                     yield f"{name} (removed)", self._with(f"no {name}", OneRemoved(cut, kinds), run, names, control)
@@ -264,58 +268,58 @@ class Diagnosis:
         control: Recomputed,
         settings: Settings | None = None,
     ) -> "set[Place]":
-        made = self._computed(f"other {name}", settings or self.profile.settings, alteration, run, names)
-        found = self._columns(run, names, control.profile.store, made.profile.store)
-        if made.failures:  # it fails with this input alone
-            found |= {(each, None) for each in names}
-        shutil.rmtree(made.profile.store.url, ignore_errors=True)
-        return found
+        altered = self._computed(f"other {name}", settings or self.profile.settings, alteration, run, names)
+        places = self._columns(run, names, control.profile.store, altered.profile.store)
+        if altered.failures:  # this input alone makes it fail
+            places |= {(asset, None) for asset in names}
+        shutil.rmtree(altered.profile.store.url, ignore_errors=True)
+        return places
 
     def _with_other_labels(self, run: AlteredRun, cut: date, control: Recomputed, names: Sequence[str]) -> "set[Place]":
-        """Columns that differ where the labels that became known after the cut have other returns."""
-        made = self._scratch("other labels", self.profile.settings, None, run)
-        made.planner = Planner(build_defs(made.profile), made.profile, stored_only=("labels",))
-        dataset, store = made.profile.datasets["labels"], control.profile.store
+        """Columns that differ if labels that became known after the cut have other returns."""
+        altered = self._scratch("other labels", self.profile.settings, None, run)
+        altered.planner = Planner(build_defs(altered.profile), altered.profile, stored_only=("labels",))
+        dataset, store = altered.profile.datasets["labels"], control.profile.store
         draw = (pl.struct(*dataset.key).hash(1) % 2**20).cast(pl.Float64) / 2.0**20 - 0.5
         later = pl.col(dataset.known_at) > cut
         rows = read_all(control, "labels").with_columns(
             forward_return=pl.when(later).then(0.2 * draw).otherwise("forward_return")
         )
         keys = store.existing(dataset)
-        known = {each: store.known_through(dataset, each) or self.profile.last_session() for each in keys}
-        made.profile.store.write(dataset, rows, keys, known.__getitem__)
+        known = {key: store.known_through(dataset, key) or self.profile.last_session() for key in keys}
+        altered.profile.store.write(dataset, rows, keys, known.__getitem__)
         reading = [name for name in names if name != "labels"]
-        asked = [name for name in made.with_sectors(reading) if name != "labels"]
-        made.compute(asked, self.sectors, run.first, run.last)
-        found = self._columns(run, reading, store, made.profile.store)
-        shutil.rmtree(made.profile.store.url, ignore_errors=True)
+        computed = [name for name in altered.with_sectors(reading) if name != "labels"]
+        altered.compute(computed, self.sectors, run.first, run.last)
+        found = self._columns(run, reading, store, altered.profile.store)
+        shutil.rmtree(altered.profile.store.url, ignore_errors=True)
         return found
 
     def _computed(
         self, label: str, settings: Settings, alteration: Alteration, run: AlteredRun, names: Sequence[str]
     ) -> Recomputed:
-        made = self._scratch(label, settings, altered_source(self.profile, alteration, settings), run)
-        made.compute(made.with_sectors(names), self.sectors, run.first, run.last)
-        return made
+        scratch = self._scratch(label, settings, altered_source(self.profile, alteration, settings), run)
+        scratch.compute(scratch.with_sectors(names), self.sectors, run.first, run.last)
+        return scratch
 
     def _scratch(self, label: str, settings: Settings, source: Source | None, run: AlteredRun) -> Recomputed:
         folder = self.folder / f"{run.label} {label}".replace(" ", "-")
-        made = Recomputed.at(folder, settings, source or self.profile.provider, self.profile)
-        made.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
-        return made
+        scratch = Recomputed.at(folder, settings, source or self.profile.provider, self.profile)
+        scratch.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
+        return scratch
 
     def _columns(self, run: AlteredRun, names: Sequence[str], one: DatasetStore, other: DatasetStore) -> "set[Place]":
         return {(name, column) for name in names for column in self.differing(run, name, one, other)}
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What was found out about columns.
+class _Answers:
+    """The diagnosis of columns.
 
     Attributes:
-        alone: those that differ when the same input is computed twice.
-        frames: those that differ by the months that are computed together, and not by the alteration.
-        through: those that differ with one input altered, by input.
+        alone: differ when the same input is computed twice.
+        frames: differ with the months that are computed together, not with the alteration.
+        through: differ if one input alone is altered, by input.
 
     """
 
@@ -323,18 +327,18 @@ class _Said:
     frames: "set[Place]"
     through: "Mapping[str, set[Place]]"
 
-    def of(self, each: Comparison) -> Comparison:
-        """The comparison with what was found out about it."""
-        place = (each.asset, each.column)
+    def of(self, comparison: Comparison) -> Comparison:
+        """The comparison with its diagnosis."""
+        place = (comparison.asset, comparison.column)
         if place in self.alone:
-            return replace(each, cause=BY_ITSELF)
+            return replace(comparison, cause=BY_ITSELF)
         if place in self.frames:
-            return replace(each, cause=MONTHS_TOGETHER)
-        return replace(each, through=", ".join(name for name, places in self.through.items() if place in places))
+            return replace(comparison, cause=MONTHS_TOGETHER)
+        return replace(comparison, through=", ".join(name for name, places in self.through.items() if place in places))
 
 
 class _Untouched:
-    """The inputs as they are; keeps which kinds of rows were asked for."""
+    """The unaltered inputs; records which kinds of rows were read."""
 
     removes = False
 
@@ -343,43 +347,44 @@ class _Untouched:
         self.asked: set[Kind] = set()
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """The rows."""
+        """The same rows."""
         self.asked.add(kind)
         return rows
 
 
 def spread(found: Sequence[Comparison]) -> list[Comparison]:
-    """What was found out about a column, told of all its failures that answer the same question.
+    """The comparisons, with a column's diagnosis copied to all its failures that answer the same question.
 
-    A difference of the future is `PUBLISHED_LATER` where the column differs in the test of publication too, and no
-    input but those that are published later than they speak of brings it about.
+    The cause of a difference of the future is `PUBLISHED_LATER` if the column also differs in the test of publication,
+    and only inputs that are published later than their period cause it.
     """
-    by_itself = {(each.asset, each.column) for each in found if each.cause == BY_ITSELF}
+    by_itself = {(finding.asset, finding.column) for finding in found if finding.cause == BY_ITSELF}
     through = {
-        (_question(each.test), each.asset, each.column): each.through
-        for each in reversed(found)
-        if each.failed and each.through
+        (_question(finding.test), finding.asset, finding.column): finding.through
+        for finding in reversed(found)
+        if finding.failed and finding.through
     }
-    by_months = {(each.test, each.asset, each.column) for each in found if each.cause == MONTHS_TOGETHER}
+    by_months = {(finding.test, finding.asset, finding.column) for finding in found if finding.cause == MONTHS_TOGETHER}
     early = {
-        (each.asset, each.column)
-        for each in found
-        if each.test == "publication" and each.failed and each.cause == PUBLISHED_LATER
+        (finding.asset, finding.column)
+        for finding in found
+        if finding.test == "publication" and finding.failed and finding.cause == PUBLISHED_LATER
     }
-    made = []
-    for each in found:
-        if each.failed:
-            each = replace(each, through=through.get((_question(each.test), each.asset, each.column), ""))
-            if (each.asset, each.column) in by_itself:
-                each = replace(each, cause=BY_ITSELF, through="")
-            elif (each.test, each.asset, each.column) in by_months:
-                each = replace(each, cause=MONTHS_TOGETHER)
-            elif (each.asset, each.column) in early and each.through and set(each.through.split(", ")) <= PUBLISHED:
-                each = replace(each, cause=PUBLISHED_LATER)
-        made.append(each)
-    return made
+    spread_out = []
+    for finding in found:
+        if finding.failed:
+            place = (finding.asset, finding.column)
+            finding = replace(finding, through=through.get((_question(finding.test), *place), ""))
+            if place in by_itself:
+                finding = replace(finding, cause=BY_ITSELF, through="")
+            elif (finding.test, *place) in by_months:
+                finding = replace(finding, cause=MONTHS_TOGETHER)
+            elif place in early and finding.through and set(finding.through.split(", ")) <= PUBLISHED:
+                finding = replace(finding, cause=PUBLISHED_LATER)
+        spread_out.append(finding)
+    return spread_out
 
 
 def _question(test: TestName) -> str:
-    """Tests that ask the same: what comes of the future comes through the same input."""
+    """The question that a test answers: truncation and perturbation share one, as the input is the same."""
     return "future" if test in ("truncation", "perturbation") else test

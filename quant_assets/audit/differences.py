@@ -1,4 +1,4 @@
-"""What is told of a difference between an altered run and the input as it is: the row, the cause, where it begins."""
+"""Description of a difference between an altered run and the unaltered input: first row, cause, root asset."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from quant_assets.schemas import Dataset
 
 
 def differing(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
-    """A difference that an altered run shows in an asset, by its first row."""
+    """The comparison for a difference in an asset, described by its first row."""
     row, cut = difference.rows.row(0, named=True), run.cut
     if run.days:  # the day of the ticker or series of the first row
         cut = dict(run.days).get(str(row.get("ticker", row.get("series_id"))))
@@ -43,24 +43,24 @@ def _cause(dataset: Dataset, run: AlteredRun, difference: Difference, cut: date 
         return "the rows are stored in another order: sorted by something that became known later, or not sorted"
     likely = likely_cause(run.test, dataset, difference, cut)
     if difference.column is not None and difference.column not in dataset.columns:
-        return f"what is shown beside the partition differs: {likely}"
+        return f"the metadata of the partition differ: {likely}"
     if difference.column is not None and difference.column.endswith("_file"):
         return f"a figure or curve of the file differs: {likely}"
     return likely
 
 
 def inherited(found: Sequence[Comparison], upstream: dict[str, list[str]]) -> list[Comparison]:
-    """Name for each failure the most upstream asset that fails and that it reads."""
-    failing = {each.asset for each in found if each.failed}
-    made = []
-    for each in found:
-        roots = [name for name in upstream[each.asset] if name in failing] if each.failed else []
-        made.append(replace(each, inherited_from=roots[0]) if roots else each)
-    return made
+    """The comparisons; a failure names the most upstream failing asset that it reads."""
+    failing = {comparison.asset for comparison in found if comparison.failed}
+    named = []
+    for comparison in found:
+        roots = [name for name in upstream[comparison.asset] if name in failing] if comparison.failed else []
+        named.append(replace(comparison, inherited_from=roots[0]) if roots else comparison)
+    return named
 
 
 def assets_of(reason: str) -> list[str]:
-    """Names with which the reason of a failed run begins."""
+    """The asset names at the start of a failed run's reason."""
     return reason.partition(" (")[0].partition(":")[0].split(", ")
 
 

@@ -1,12 +1,11 @@
-"""A process in other surroundings: another clock, time zone, locale, home and hash seed, and a record of what it opens.
+"""A process in other surroundings: other clock, time zone, locale, home, hash seed; and a record of what it opens.
 
-It is started by `audit.surroundings`, which hands it a folder. Nothing but the standard library is imported here, so
-that what modules read while they are imported is recorded, and the clock that they take is the other one. What is then
-computed is told by the request in the folder.
+`audit.surroundings` starts it with a folder that holds the request. Only the standard library is imported here, so that
+the record covers what other modules read at import, and these modules see the other clock.
 
-Python's own clocks and locale are replaced, and not the system's: a locale that a machine has not cannot be set, and
-the system's clock is everybody's. Compiled code that asks the system itself (NumPy's `datetime64("now")`) is not
-reached; a SQL model that asks DuckDB is refused when it is loaded.
+Python's clock and locale are replaced, not the system's: a locale that is not installed cannot be set, and the system
+clock is shared. Compiled code that asks the system itself (NumPy's `datetime64("now")`) is not covered; a SQL model
+that asks DuckDB for the time is refused when it is loaded.
 """
 
 import gc
@@ -29,10 +28,10 @@ from typing import Any, NamedTuple
 
 REQUEST, ANSWER = "request.pickle", "answer.json"
 
-#: What the other clock is ahead: another year, month, day of the week and hour, on the same calendar.
+#: Seconds that the other clock is ahead: another year, month, weekday and hour, on the same calendar.
 AHEAD = 400 * 86_400 + 7 * 3_600 + 11 * 60
 
-#: Events of Python's audit hook that leave the process, and which of their arguments tells where to.
+#: Events of Python's audit hook that leave the process, and the index of the argument with the target.
 _EVENTS = {
     "open": 0,
     "os.listdir": 0,
@@ -49,7 +48,7 @@ _EVENTS = {
 
 _FILES = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
 
-#: Functions that open files in compiled code, which the hook is not told of: of a module, those whose names begin so.
+#: Name prefixes, by module, of functions that open files in compiled code, which the hook does not see.
 _COMPILED = {
     "polars": ("read_", "scan_"),
     "pyarrow.parquet": ("read_", "ParquetFile", "ParquetDataset"),
@@ -61,10 +60,10 @@ class Opened(NamedTuple):
     """Something outside the process that was used.
 
     Attributes:
-        during: assets that were being computed; empty before, while modules were imported.
-        event: how, by the name of Python's audit event; `open` also for what compiled code opens.
+        during: assets that were being computed; empty during imports.
+        event: name of Python's audit event; `open` also for compiled code.
         what: path, address or command.
-        by_provider: whether a method of the provider was at work: then it is an input.
+        by_provider: whether a method of the provider opened it: then it is an input.
 
     """
 
@@ -75,10 +74,10 @@ class Opened(NamedTuple):
 
 
 class Record:
-    """Everything that the process opens from now on, each once.
+    """Everything that the process opens from now on, without duplicates.
 
     Attributes:
-        during: what is being computed, for `Opened.during`.
+        during: assets being computed, for `Opened.during`.
         provider: the provider's class, for `Opened.by_provider`.
 
     """
@@ -90,21 +89,21 @@ class Record:
         self._on = True
 
     def begin(self) -> None:
-        """Record what Python opens, and what the compiled readers do."""
+        """Record what Python and the compiled readers open."""
         sys.addaudithook(self._heard)
         for module, prefixes in _COMPILED.items():
-            there = importlib.import_module(module)
-            for name in dir(there):
-                function = getattr(there, name)
+            loaded = importlib.import_module(module)
+            for name in dir(loaded):
+                function = getattr(loaded, name)
                 if not name.startswith(prefixes) or not callable(function):
                     continue
                 if isinstance(function, type):
                     function.__init__ = self._noting(function.__init__, 1)  # type: ignore[misc]
                 else:
-                    setattr(there, name, self._noting(function, 0))
+                    setattr(loaded, name, self._noting(function, 0))
 
     def end(self) -> list[Opened]:
-        """What was opened; nothing is recorded any more."""
+        """Stop recording, and return what was opened."""
         self._on = False
         return list(self._seen)
 
@@ -115,7 +114,7 @@ class Record:
 
     def _note(self, event: str, what: Any) -> None:
         if isinstance(what, int):
-            return  # opened before
+            return  # a file descriptor: opened before
         if isinstance(what, (list, tuple)) and event == "subprocess.Popen":
             text = " ".join(map(str, what))
         else:
@@ -124,18 +123,18 @@ class Record:
             if text.startswith(":") or "mode=memory" in text:
                 return  # a database in memory
             if not os.path.isabs(text) and not os.path.lexists(text):
-                return  # not there, or in a folder that is open: so `shutil.rmtree` names what it removes
+                return  # missing, or relative to an open folder, as `shutil.rmtree` names files
             text = os.path.abspath(text)
         opened = Opened(self.during, "open" if event in _FILES else event, text)
         if opened not in self._seen:
             self._seen[opened._replace(by_provider=self._provider_asks())] = None
 
     def _provider_asks(self) -> bool:
-        """Whether a method of the provider's class, or a function in one, has called what opens something."""
+        """Whether a method of the provider's class, or a function in one, is on the call stack."""
         own = {
-            (getattr(sys.modules.get(each.__module__), "__file__", None), f"{each.__qualname__}.")
-            for each in self.provider.__mro__
-            if each is not object
+            (getattr(sys.modules.get(base.__module__), "__file__", None), f"{base.__qualname__}.")
+            for base in self.provider.__mro__
+            if base is not object
         }
         frame: FrameType | None = sys._getframe(1) if own else None
         while frame is not None:
@@ -148,9 +147,12 @@ class Record:
     def _noting(self, function: Callable[..., Any], place: int) -> Callable[..., Any]:
         @wraps(function)
         def noting(*arguments: Any, **named: Any) -> Any:
-            given = [*arguments[place : place + 1], *(named[name] for name in ("source", "database") if name in named)]
-            for each in given:
-                for path in each if isinstance(each, (list, tuple)) else [each]:
+            sources = [
+                *arguments[place : place + 1],
+                *(named[name] for name in ("source", "database") if name in named),
+            ]
+            for source in sources:
+                for path in source if isinstance(source, (list, tuple)) else [source]:
                     if self._on and isinstance(path, (str, os.PathLike)):
                         self._note("open", path)
             return function(*arguments, **named)
@@ -170,23 +172,22 @@ def set_clock_ahead(seconds: int) -> None:
     time.strftime = lambda form, *at: strftime(form, *(at or (time.localtime(),)))
 
     # `date.today` asks `time.time`; these two ask the system. The class is compiled and takes no attributes, but its
-    # own dictionary does: a class put in its place would be another one than that of the values already there.
+    # own dictionary does. A replacement class would not be the class of existing values.
     def now(cls: type[datetime], tz: tzinfo | None = None) -> datetime:
         return cls.fromtimestamp(time.time(), tz)
 
     def utcnow(cls: type[datetime]) -> datetime:
         return cls.fromtimestamp(time.time(), UTC).replace(tzinfo=None)
 
-    (own,) = (each for each in gc.get_referents(datetime.__dict__) if isinstance(each, dict))
+    (own,) = (value for value in gc.get_referents(datetime.__dict__) if isinstance(value, dict))
     own |= {"now": classmethod(now), "utcnow": classmethod(utcnow)}
     pythonapi.PyType_Modified(py_object(datetime))
 
 
 def set_other_locale() -> None:
-    """Let Python's `locale` and the names of days and months be those of a country that does not exist.
+    """Give Python's `locale` and the names of days and months the values of a country that does not exist.
 
-    Its alphabet runs backwards, its decimal mark is a comma: whatever depends on a locale shows, whichever ones the
-    machine has.
+    Its alphabet runs backwards and its decimal mark is a comma, so a dependence on the locale shows on every machine.
     """
     strftime = time.strftime
 
@@ -196,7 +197,7 @@ def set_other_locale() -> None:
         return strftime(form, *at)
 
     def backwards(text: str) -> str:
-        return "".join(chr(0xD7FF - min(ord(each), 0xD7FE)) for each in text)
+        return "".join(chr(0xD7FF - min(ord(char), 0xD7FE)) for char in text)
 
     time.strftime = other  # formatting a date calls it too
     locale.strxfrm = backwards
@@ -205,7 +206,7 @@ def set_other_locale() -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one has: its end of the pipe is then closed."""
+    """End when the parent process ends, which closes its end of the pipe."""
 
     def watch() -> None:
         sys.stdin.buffer.read()
@@ -215,22 +216,22 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Do what the request in the folder asks for, and leave the answer there.
+    """Carry out the request in the folder, and write the answer there.
 
     Arguments: the folder, the SHA-256 of the request, and the changes of the surroundings.
     """
     _end_with_parent()
     folder, digest, *changes = Path(sys.argv[1]), *sys.argv[2:]
-    asked = (folder / REQUEST).read_bytes()
-    if hashlib.sha256(asked).hexdigest() != digest:
-        raise SystemExit(f"{folder / REQUEST} is not what was asked for")
+    request = (folder / REQUEST).read_bytes()
+    if hashlib.sha256(request).hexdigest() != digest:
+        raise SystemExit(f"{folder / REQUEST} is not the request of the parent process")
     if "clock" in changes:
         set_clock_ahead(AHEAD)
     if "locale" in changes:
         set_other_locale()
     record = Record()
     record.begin()
-    do, *arguments = pickle.loads(asked)  # noqa: S301  # of the process that started this one, by its hash
+    do, *arguments = pickle.loads(request)  # noqa: S301  # of the parent process, by its hash
     answer = do(*arguments, record)
     (folder / ANSWER).write_text(json.dumps(answer.plain()), encoding="utf-8")
-    os._exit(0)  # without looking for cycles among Dagster's objects, which takes seconds
+    os._exit(0)  # without collecting cycles of Dagster's objects, which takes seconds

@@ -1,8 +1,8 @@
-"""What is traded at a close may depend only on what was known the session before, and earns from that close on.
+"""Trades at a close may depend only on what was known a session before, and earn from that close on.
 
-Decisions are altered, and results are compared up to the session of their execution; prices before that session are
-altered, and what is earned after it is compared. Neither truncation nor perturbation sees it where this is broken,
-because everything that is used was known at the date of the row.
+The audit alters decisions and compares results up to their execution; it alters prices before the execution and
+compares returns after it. Truncation and perturbation cannot see these mistakes, because all data that is used was
+known at the date of the row.
 """
 
 import tempfile
@@ -29,19 +29,19 @@ from quant_assets.settings.loading import Settings
 
 Progress = Callable[[str, int, int], None]
 
-#: Names that the made-up decisions hold.
+#: Number of tickers in a made-up decision.
 _HELD = 5
 
 
 def audit_execution(
     of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
 ) -> AuditResult:
-    """Alter the last decision executed within the months; compare what was traded and earned up to its execution.
+    """Alter the last decision executed within the months; compare trades and returns up to its execution.
 
-    Then prices: those before the execution, for what is earned after it, and those up to a session, for its labels.
+    Then alter prices before the execution and compare later returns, and prices up to a session for its labels.
 
-    A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The
-    decisions are made up of the members at the time, so that nothing upstream of them is computed.
+    A dataset executes decisions if it has `gross_return` and `turnover` and reads a dataset with `weight` and `as_of`.
+    Decisions are made up from the members at the time, so that their upstream need not be computed.
 
     Args:
         of: profile, or its settings.
@@ -55,7 +55,7 @@ def audit_execution(
 
     """
     began, profile = time.perf_counter(), of if isinstance(of, Profile) else Profile(of)
-    found, notes = list[Comparison](), list[str]()
+    comparisons, notes = list[Comparison](), list[str]()
     month = max(first, shift_month(last, -1))
     before = lookback_months(profile.settings.labels.entry_lag, profile.settings.backtest)
     start = max(shift_month(month, -before), profile.months.start)
@@ -67,14 +67,16 @@ def audit_execution(
             progress(f"execution: {sector}", number, len(sectors))
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
             base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
-            compared, said = label_prices(base, sector, month, Path(folder))
-            found, notes = [*found, *compared], [*notes, *said]
+            compared, label_notes = label_prices(base, sector, month, Path(folder))
+            comparisons, notes = [*comparisons, *compared], [*notes, *label_notes]
             results = executed(base.planner, profile.datasets)
             if not results:
                 notes.append("execution was not tested: no dataset executes decisions")
                 break
-            decided = set(results.values())
-            prices = sorted({name for each in results for name in base.planner.reads(each)} - decided | {"universe"})
+            decision_datasets = set(results.values())
+            prices = sorted(
+                {name for each in results for name in base.planner.reads(each)} - decision_datasets | {"universe"}
+            )
             compute(base, prices, sector, start, last)
             months = month_range(start, last)
             as_of = profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
@@ -84,28 +86,33 @@ def audit_execution(
             for name, seed, alter in (("decided", 1, None), ("otherwise", 2, None), ("priced", 1, _priced(entry))):
                 altered = {each: alter if each == "prices" else None for each in prices}
                 run = with_datasets(base, Path(folder) / name, profile.settings, altered)
-                for each in decided:
+                for each in decision_datasets:
                     _decide(run, run.profile.datasets[each], sector, months, as_of, seed, names)
                 compute(run, list(results), sector, month, last)
                 runs[name] = run
             for name in results:
                 dataset = profile.datasets[name]
                 compared = _compared(dataset, runs, sector, as_of, entry)
-                found += compared
+                comparisons += compared
                 notes += [
                     f"execution was not tested: {name} of {sector} has no row {where}"
                     for where, part in (("up to its entry", compared[:2]), ("after its entry", compared[-1:]))
                     if not any(each.compared for each in part)
                 ]
     seconds = time.perf_counter() - began
-    return AuditResult(profile.settings.profile, tuple(sectors), first, last, seconds, tuple(found), tuple(notes))
+    return AuditResult(profile.settings.profile, tuple(sectors), first, last, seconds, tuple(comparisons), tuple(notes))
 
 
 def executed(planner: Planner, datasets: Mapping[str, Dataset]) -> dict[str, str]:
-    """Each dataset of results, and the dataset of the decisions that it executes."""
+    """Datasets of results, with the dataset of decisions that they execute."""
     columns = {name: set(dataset.columns) for name, dataset in datasets.items()}
-    results = [name for name, found in columns.items() if {"gross_return", "turnover"} <= found]
-    return {name: each for name in results for each in planner.reads(name) if {"weight", "as_of"} <= columns[each]}
+    results = [name for name, names in columns.items() if {"gross_return", "turnover"} <= names]
+    return {
+        name: upstream
+        for name in results
+        for upstream in planner.reads(name)
+        if {"weight", "as_of"} <= columns[upstream]
+    }
 
 
 def _decide(
@@ -117,15 +124,15 @@ def _decide(
     seed: int,
     members: Mapping[date, list[str]],
 ) -> None:
-    """Write made-up decisions of every month: random names and weights, of one session by a seed of the caller's."""
+    """Write made-up decisions of every month: random tickers and weights; `seed` is for one session."""
     parts = [dataset.empty()]
     for as_of, names in members.items():
         rng = np.random.default_rng(seed if as_of == altered else 0)
         held = rng.choice(np.array(names, dtype=object), min(_HELD, len(names)), replace=False).tolist()
         weights = rng.dirichlet(np.ones(max(1, len(held))))[: len(held)].tolist()
-        given = {"sector": sector, "as_of": as_of}
+        fixed = {"sector": sector, "as_of": as_of}
         rows = [
-            {**_filled(dataset), **given, "ticker": name, "weight": weight}
+            {**_filled(dataset), **fixed, "ticker": name, "weight": weight}
             for name, weight in zip(held, weights, strict=True)
         ]
         parts.append(pl.DataFrame(rows, schema=parts[0].schema))
@@ -134,7 +141,7 @@ def _decide(
 
 
 def _filled(dataset: Dataset) -> dict[str, object]:
-    """A legal value for each column that may not be missing."""
+    """A valid value for every column that must not be null."""
     return {
         name: column.isin[0] if column.isin else (0.5 if column.dtype == pl.Float64 else 1)
         for name, column in dataset.columns.items()
@@ -150,7 +157,7 @@ def _entry(profile: Profile, as_of: date) -> date:
 
 
 def _decided_by(run: Recomputed, sector: str, months: Sequence[str]) -> dict[date, list[str]]:
-    """Members of each decision session without a step that nothing explains, which earlier prices decide about."""
+    """Members at every decision session, without unexplained price steps, which depend on earlier prices."""
     universe, marked = read_all(run, "universe"), read_all(run, "prices").filter(pl.col("unexplained"))
     members = universe.join(marked, on="ticker", how="anti")
     days = run.profile.decision_sessions(RunPartitions((sector,), tuple(months)))
@@ -174,21 +181,21 @@ def _compared(
             "otherwise",
             day < entry,
             None,
-            f"the decision of {as_of} is traded before {entry}, perhaps at the very close that it was made of: "
-            "let it be executed a session later",
+            f"the decision of {as_of} is traded before {entry}, perhaps at the close that it was made from: "
+            "execute it a session later",
         ),
         (
             "otherwise",
             day == entry,
             earned,
-            f"the decision of {as_of} is bought at the close of {entry} and earns the return of that very session: "
-            "let it earn from the next one on",
+            f"the decision of {as_of} is bought at the close of {entry} and earns the return of that session: "
+            "count returns from the next session on",
         ),
         (
             "priced",
             day > entry,
             earned,
-            f"what is bought at the close of {entry} earns by a price before it, such as that of the decision: "
+            f"the return of a position bought at the close of {entry} uses an earlier price, such as the decision's: "
             "count from the price of the execution",
         ),
     )

@@ -1,6 +1,6 @@
-"""What a training really hands to a model of any kind, recorded where it is fitted and asked, and what came of it.
+"""The rows that a training passes to a model of any kind, recorded at fit and predict, and the fitted result.
 
-What a checkpoint says of itself is no evidence of what it was trained on, so it is not asked here. No judgement either.
+A checkpoint's own manifest is no evidence of its training rows, so it is not read here. No judgement.
 """
 
 import hashlib
@@ -22,14 +22,13 @@ from quant_assets.market.panel import FloatArray
 
 @dataclass(frozen=True)
 class Given:
-    """Rows as a model got them.
+    """Rows as passed to a model.
 
     Attributes:
         matrix: float64 of shape (n_rows, n_features).
-        values: float64 of shape (n_rows,): the forward return behind the target, or the forecast of rows that were
-            predicted.
-        targets: float64 of shape (n_rows,): what is fitted; of rows that were predicted, the forecast.
-        said: `ticker` and `date`, as the training calls its rows. That may be wrong.
+        values: float64 of shape (n_rows,): the forward return behind the target; of predicted rows, the forecast.
+        targets: float64 of shape (n_rows,): the fitted target; of predicted rows, the forecast.
+        said: `ticker` and `date` that the training states for its rows; they may be wrong.
 
     """
 
@@ -44,17 +43,17 @@ class Given:
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit for one horizon, from its training rows to its forecasts; a fit for several horizons is several.
+    """One fit for one horizon, from training rows to forecasts; a fit for several horizons is recorded as several.
 
     Attributes:
         model: name of the model in the settings.
         horizon: sessions ahead.
         features: names of the columns of the matrices.
         fitted: training rows.
-        made: what the fit has become: `description` as JSON (a number of trees, a penalty that was chosen), and SHA-256
-            of its `fill`, `importances` and `files`.
-        stopped_by: rows by which the fit was stopped or tuned.
-        predicted: rows that were forecast while the recording went on, in the order of the calls.
+        made: the result of the fit: `description` as JSON (number of trees, chosen penalty), and SHA-256 of its `fill`,
+            `importances` and `files`.
+        stopped_by: rows that stopped or tuned the fit.
+        predicted: rows forecast during the recording, in the order of the calls.
 
     """
 
@@ -69,7 +68,7 @@ class Fit:
 
 @contextmanager
 def recorded() -> Iterator[list[Fit]]:
-    """Record every model that is fitted in this process until the end of the block, of whatever kind."""
+    """Record every model of any kind that this process fits until the end of the block."""
     recorder = _Recorder()
     with observed_by(recorder):
         yield recorder.fits
@@ -78,7 +77,7 @@ def recorded() -> Iterator[list[Fit]]:
 class _Recorder:
     def __init__(self) -> None:
         self.fits: list[Fit] = []
-        # The models are kept, so that no number is given twice.
+        # References to the models, so that no `id` is used twice.
         self._of: dict[int, tuple[FittedModel, list[Fit]]] = {}
 
     def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
@@ -91,10 +90,10 @@ class _Recorder:
         self._of[id(model)] = model, fits
         self.fits += fits
 
-    def predicted(self, model: FittedModel, rows: Rows, found: Distribution) -> None:
+    def predicted(self, model: FittedModel, rows: Rows, forecasts: Distribution) -> None:
         """The rows and forecasts of a model whose fit was recorded."""
         if id(model) in self._of:
-            for fit, forecast in zip(self._of[id(model)][1], found.mean.T, strict=True):
+            for fit, forecast in zip(self._of[id(model)][1], forecasts.mean.T, strict=True):
                 values = np.array(forecast)
                 fit.predicted.append(Given(rows.matrix.copy(), values, values, _said(rows)))
 
@@ -115,11 +114,11 @@ def _said(rows: Rows) -> pl.DataFrame:
 
 
 def _made(model: FittedModel) -> dict[str, str]:
-    """What a model has become, of any kind, by the files that it would be saved in and what it says of itself."""
+    """The result of a fit of any kind: digests of the files that it would be saved in, and its description."""
     with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
         model.save(Path(folder))
-        files = sorted(each for each in Path(folder).rglob("*") if each.is_file())
-        saved = b"".join(hashlib.sha256(each.read_bytes()).digest() for each in files)
+        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+        saved = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
     return {
         "description": json.dumps(model.description(), sort_keys=True, default=str),
         "fill": hashlib.sha256(b"" if model.fill is None else model.fill.tobytes()).hexdigest(),

@@ -1,7 +1,7 @@
-"""Altered sources: an alteration applied to what a provider answers, or by the provider to the rows that it reads.
+"""Altered sources: an alteration of a provider's answers, or by the provider of the rows that it reads.
 
-Whatever `through` an asset asks for, the alteration has been there before: an asset that asks for too much gets altered
-rows too. Which providers alter their rows themselves, and how, is in `sources.altered`.
+The alteration comes before the cut at `through`, so an asset that requests too much gets altered rows too. Which
+providers alter their rows themselves, and how, is in `sources.altered`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from quant_assets.sources.registry import as_given, completed
 
 
 def readable_often(profile: Profile) -> Profile:
-    """The profile with files that are decoded once, for the many runs of an audit."""
+    """The profile with a provider that decodes its files once, for the many runs of an audit."""
     if profile.provider is not None or (files := alterable(profile.source)) is None:
         return profile
     return Profile(profile.settings, files.read_once())
@@ -33,9 +33,9 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
     """The profile's provider with its inputs altered.
 
     Args:
-        profile: as the user has it.
-        alteration: what is changed.
-        settings: those of the altered run.
+        profile: the user's.
+        alteration: of the inputs.
+        settings: of the altered run.
 
     """
     if files := alterable(profile.source):
@@ -44,7 +44,7 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
 
 
 def source_from(profile: Profile, start: date) -> Source | None:
-    """The profile's provider with a history that starts later; None where the run's settings tell its provider so."""
+    """The profile's provider with a history that starts later; None if the run's settings already set that."""
     if files := alterable(profile.source):
         return files.altered(None, profile.settings.fundamentals, start)
     if profile.provider is None:
@@ -53,7 +53,7 @@ def source_from(profile: Profile, start: date) -> Source | None:
 
 
 def source_ending(profile: Profile, cut: date) -> Source | None:
-    """The profile's provider as it would be if what it reads ended at a day; None where that cannot be altered."""
+    """The profile's provider with its own data ending at a day; None if that data cannot be altered."""
     if files := alterable(profile.source):
         start = month_start(profile.settings.partitions.start)
         return files.altered(Truncated(cut), profile.settings.fundamentals, start)
@@ -62,7 +62,7 @@ def source_ending(profile: Profile, cut: date) -> Source | None:
 
 
 def source_collected(profile: Profile, cut: date) -> Source | None:
-    """The profile's provider as it was at a session, of what had been collected by then; None where it is not."""
+    """The profile's provider on the data collected by a session; None if the profile reads no collected data."""
     if not profile.settings.collecting.as_files or alterable(profile.source) is None:
         return None
     then = Profile(profile.settings.model_copy(update={"as_of": cut}))
@@ -77,7 +77,7 @@ def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
 
 
 def news_known(profile: Profile) -> pl.Series:
-    """Days on which news that name no company by themselves became known, sorted."""
+    """Days on which news without a ticker of their own became known, sorted."""
     given = profile.source.news([], date.min, profile.last_session())
     return given["known_at"].dt.date().sort()
 
@@ -88,19 +88,19 @@ def macro_known(profile: Profile) -> pl.DataFrame:
 
 
 def exempt(profile: Profile, test: TestName) -> list[str]:
-    """What a test leaves as it is although it seems to alter it, one sentence each."""
+    """What a test does not alter although it seems to, one sentence per item."""
     if test == "order" and alterable(profile.source) is None:
-        said = "order: bars came in their own order, which a provider promises; what depends on it alone was not tested"
-        return [Exempt(said)]
+        note = "order: the provider promises an order of bars, which was kept; a dependence on it was not tested"
+        return [Exempt(note)]
     return []
 
 
 class AlteredSource:
-    """Answers of a provider, altered and then cut at what is asked for.
+    """Answers of a provider, altered and then cut at the requested day.
 
     Args:
         inner: the provider.
-        alteration: what is changed.
+        alteration: of the inputs.
         lags: when a statement counts as known.
         end: last day of the inputs.
 
@@ -114,7 +114,7 @@ class AlteredSource:
         self._end = end
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots; a ticker's first one is given whatever the day is, as by every provider."""
+        """Sector snapshots; a ticker's first one is included whatever the day, as by every provider."""
         given = self._inner.sector_snapshots(self._end)
         first = pl.col("known_at") == pl.col("known_at").min().over("ticker")
         altered = self._altered("snapshots", given, pl.when(~first).then("known_at"), pl.col("known_at"))
@@ -142,7 +142,7 @@ class AlteredSource:
         )
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Delistings; where the alteration lets tickers stop trading, theirs."""
+        """Delistings, including tickers that the alteration stops."""
         given = self._inner.delistings(tickers, self._end)
         if isinstance(self._alteration, Perturbed) and not self._alteration.published_later:
             given = self._stopped(self._alteration, given, tickers)
@@ -181,11 +181,11 @@ class AlteredSource:
         return altered.filter(pl.col("date") <= through).sort("ticker", "date")
 
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
-        told = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
-        return self._alteration.rows(kind, told).drop(KNOWN, EVENT).collect()
+        dated = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
+        return self._alteration.rows(kind, dated).drop(KNOWN, EVENT).collect()
 
     def _stopped(self, alteration: Perturbed, given: pl.DataFrame, tickers: Sequence[str]) -> pl.DataFrame:
-        """The delistings with those of tickers that stop trading by the alteration in place of their own."""
+        """The delistings; tickers that the alteration stops get a new one in place of their own."""
         names = (
             pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String})
             .with_columns(stop=alteration.stops())
@@ -209,10 +209,10 @@ class AlteredSource:
                 "successor": None,
             }
             for ticker, stop, _ in ends.iter_rows()
-            if ticker in last  # it may have been listed after that day: then it has no bar at all
+            if ticker in last  # a ticker listed after that day has no bar left
         ]
         rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.last_day)))
-        # One whose delisting was known before has no second one of the same last bar.
+        # No second delisting at the same last bar where one was known before.
         new = pl.DataFrame(rows, given.schema).join(rest, on=["ticker", "last_session"], how="anti")
         return pl.concat([rest, new]).sort("ticker", "last_session", "known_at")
 
@@ -227,5 +227,5 @@ def statement_known(lags: FundamentalSettings) -> pl.Expr:
 
 
 def _macro_known() -> pl.Expr:
-    """Day from which an observation may be used, as `market.macro` has it."""
+    """Day from which an observation may be used, as in `market.macro`."""
     return pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))

@@ -1,4 +1,4 @@
-"""Finished parts of a long audit in a folder of the user's: the same audit of the same code goes on where it ended."""
+"""Finished parts of a long audit in the user's folder, so that the same audit of the same code can resume."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -19,11 +19,11 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Kept:
-    """Results of parts, each in a file that is named by what it follows from.
+    """Results of parts, in files named by a digest of code, settings and data.
 
     Attributes:
-        folder: of the user's; made where it is not there.
-        profile: that is audited.
+        folder: the user's; created if missing.
+        profile: the audited one.
 
     """
 
@@ -31,31 +31,31 @@ class Kept:
     profile: Profile
 
     def result(self, part: Part) -> AuditResult | None:
-        """What was kept of a part; None where nothing was, or the code, settings, days or data were others.
+        """The stored result of a part; None without one for the same code, settings, days and data.
 
         Raises:
-            SettingsError: the file is none of an audit.
+            SettingsError: the file is not a part of an audit.
 
         """
         path = self._path(part)
         if not path.exists():
             return None
         try:
-            given = json.loads(path.read_text(encoding="utf-8"))
-            comparisons = tuple(_comparison(each) for each in given.pop("comparisons"))
-            sectors = tuple(given.pop("sectors"))
-            notes = tuple(Exempt(text) if exempt else text for text, exempt in given.pop("notes"))
-            return AuditResult(**given, sectors=sectors, comparisons=comparisons, notes=notes)
+            content = json.loads(path.read_text(encoding="utf-8"))
+            comparisons = tuple(_comparison(comparison) for comparison in content.pop("comparisons"))
+            sectors = tuple(content.pop("sectors"))
+            notes = tuple(Exempt(text) if exempt else text for text, exempt in content.pop("notes"))
+            return AuditResult(**content, sectors=sectors, comparisons=comparisons, notes=notes)
         except (ValueError, KeyError, TypeError) as error:
-            raise SettingsError(f"{path} is no kept part of an audit ({error}); delete it") from error
+            raise SettingsError(f"{path} is not a readable part of an audit ({error}); delete it") from error
 
     def keep(self, part: Part, result: AuditResult) -> None:
-        """Write the result of a part; a reader never sees half of it."""
+        """Write the result of a part atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(part)
         unfinished = path.with_suffix(".unfinished")
-        given = asdict(result) | {"notes": [(str(note), isinstance(note, Exempt)) for note in result.notes]}
-        unfinished.write_text(json.dumps(given, default=str), encoding="utf-8")
+        content = asdict(result) | {"notes": [(str(note), isinstance(note, Exempt)) for note in result.notes]}
+        unfinished.write_text(json.dumps(content, default=str), encoding="utf-8")
         unfinished.replace(path)
 
     def _path(self, part: Part) -> Path:
@@ -63,17 +63,17 @@ class Kept:
 
     @cached_property
     def _state(self) -> str:
-        """Digest of the code, of the settings' folder and the user's code in it, the last day, and the data files."""
+        """Digest of code, settings folder with the user's code, last day and data files."""
         settings, digests = self.profile.settings, [str(self.profile.last_session())]
         code = [*sorted(_PACKAGE.rglob("*.py")), *sorted(path for path in conf_dir().rglob("*") if path.is_file())]
         digests += [digest(path.read_bytes()) for path in code]
         data = self.profile.data_dir
         if settings.source != "demo" and data is not None:
-            found = ((path, path.stat()) for path in sorted(data.rglob("*")) if path.is_file())
-            digests += [f"{path} {about.st_size} {about.st_mtime_ns}" for path, about in found]
+            files = ((path, path.stat()) for path in sorted(data.rglob("*")) if path.is_file())
+            digests += [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in files]
         return digest("\n".join([settings.model_dump_json(exclude={"storage"}), *digests]))
 
 
-def _comparison(given: dict[str, Any]) -> Comparison:
-    days = {name: given[name] and date.fromisoformat(given[name]) for name in ("cut", "first_date")}
-    return Comparison(**{each.name: given[each.name] for each in fields(Comparison)} | days)
+def _comparison(content: dict[str, Any]) -> Comparison:
+    days = {name: content[name] and date.fromisoformat(content[name]) for name in ("cut", "first_date")}
+    return Comparison(**{field.name: content[field.name] for field in fields(Comparison)} | days)

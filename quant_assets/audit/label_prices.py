@@ -1,6 +1,6 @@
-"""A label of a session counts from its entry on: it may not depend on the price of its own session, nor on one before.
+"""Labels count from their entry: they must not depend on prices up to their own session.
 
-Neither truncation nor perturbation sees it where this is broken, because a label knows later prices anyway.
+Truncation and perturbation cannot see this mistake, because a label knows later prices anyway.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from quant_assets.partitions import month_end, month_start, months_covering, shi
 from quant_assets.planning.plan import Planner
 from quant_assets.schemas import Dataset
 
-#: Prices of a bar, of which a factor in common makes another legal bar.
+#: Prices of a bar; with a common factor the bar stays valid.
 _PRICES = ("open", "high", "low", "close", "close_unadjusted")
 
-#: What a label is made of; its marks go by steps from the first of its month on.
+#: Compared columns of a label; its marks depend on price steps from the start of the month.
 _COUNTED = ("forward_return", "entry_date", "exit_date", "known_at", "delisted")
 
 
 def reprice(prices: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
-    """Prices times a number between 0.5 and 1.5 of each bar's own, where `which` is true."""
+    """Prices, multiplied by a factor per bar between 0.5 and 1.5 where `which` is true."""
     factor = pl.when(which).then(pl.Series(np.random.default_rng(1).uniform(0.5, 1.5, len(prices)))).otherwise(1.0)
     return prices.sort("ticker", "date").with_columns(
         pl.col(name) * factor for name in _PRICES if name in prices.columns
@@ -37,7 +37,7 @@ def reprice(prices: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
 
 
 def labelled(planner: Planner, datasets: Mapping[str, Dataset]) -> list[str]:
-    """Datasets of labels that are made of prices."""
+    """Datasets of labels that are computed from prices."""
     return [
         name
         for name, dataset in datasets.items()
@@ -46,14 +46,14 @@ def labelled(planner: Planner, datasets: Mapping[str, Dataset]) -> list[str]:
 
 
 def label_prices(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
-    """Alter all prices up to a session, its own among them; compare its labels and the later ones.
+    """Alter all prices up to and including a session; compare labels from that session on.
 
-    The sessions are one in the middle of the month and its last.
+    The sessions are the middle and the last one of the month.
 
     Args:
         base: where the inputs of labels are computed.
         sector: slug.
-        month: of the sessions; the newest whose labels are all known is taken, if this one is later.
+        month: of the sessions; at most the newest whose labels are all known.
         folder: for the altered runs.
 
     Returns:
@@ -72,29 +72,29 @@ def label_prices(base: Recomputed, sector: str, month: str, folder: Path) -> tup
     compute(base, names, sector, month, month)
     inputs = sorted({read for name in names for read in base.planner.reads(name)})
     days = sessions(month_start(month), month_end(month))
-    found = list[Comparison]()
+    comparisons = list[Comparison]()
     for number, day in enumerate(each.item() for each in (days[len(days) // 2], days[-1])):
         altered = {each: partial(reprice, which=pl.col("date") <= day) if each == "prices" else None for each in inputs}
         run = with_datasets(base, folder / f"labels-{number}", profile.settings, altered)
         compute(run, names, sector, month, month)
-        found += [_compared(base, run, name, sector, day) for name in names]
+        comparisons += [_compared(base, run, name, sector, day) for name in names]
     notes = [
-        f"execution was not tested: {name} of {sector} and {month} has no label of its sessions"
+        f"execution was not tested: {name} of {sector} and {month} has no label for its sessions"
         for name in names
-        if not any(each.compared for each in found if each.asset == name)
+        if not any(each.compared for each in comparisons if each.asset == name)
     ]
-    return found, notes
+    return comparisons, notes
 
 
 def _compared(base: Recomputed, run: Recomputed, name: str, sector: str, day: date) -> Comparison:
-    """Labels from a session on, with prices as they are and altered; the first column that differs."""
+    """Labels from a session on, with unaltered and altered prices; the first column that differs."""
     dataset, which = base.profile.datasets[name], pl.col("date") >= day
     columns = {each: dataset.columns[each] for each in _COUNTED if each in dataset.columns}
     expected, found = (read_all(each, name).drop("month").filter(which) for each in (base, run))
-    given = compare(dataset, expected, found, columns)
-    if not given.differences:
-        return Comparison(name, "execution", day, compared=given.rows)
-    first = given.differences[0]
+    comparison = compare(dataset, expected, found, columns)
+    if not comparison.differences:
+        return Comparison(name, "execution", day, compared=comparison.rows)
+    first = comparison.differences[0]
     row = first.rows.row(0, named=True)
     return Comparison(
         name,

@@ -1,8 +1,7 @@
-"""Whether what a model is made of follows from later rows: those of a test slice, or of its validation slice.
+"""Whether a fit depends on later rows: those of a test slice, or of its validation slice.
 
-Features and labels from the test slice on are altered, the real training runs again, and every fit that could not know
-them must be the same: rows, targets, features, what was chosen, the model's files. So nothing need be known of how a
-row was prepared.
+Features and labels from the test slice on are altered, and the real training runs again. Fits before the slice must
+stay the same: rows, targets, features, choices, model files. This needs no knowledge of how rows are prepared.
 """
 
 import json
@@ -20,43 +19,43 @@ from quant_assets.audit.fitting import Fit, Given
 from quant_assets.audit.learning_stage import Stage, Trained
 from quant_assets.settings.sectors import SECTORS
 
-#: A made-up label lies at most so many standard deviations of the labels from 0, and never beyond _LARGEST.
+#: Largest made-up label, in standard deviations of the labels; never beyond _LARGEST.
 _DEVIATIONS, _LARGEST = 5.0, 0.8
 
-#: Made-up features are drawn from so large a share of the column's values, the largest.
+#: Made-up features are drawn from this share of the column's values, the largest ones.
 _SHARE = 0.1
 
-#: What is altered, by the name of the run.
+#: Altered data, by the name of the run.
 _ALTERED = {"features": "features", "for": "labels", "against": "labels"}
 
 #: Metrics that change their sign with the labels.
 _ODD = ("ic", "rank_ic")
 
-#: Of metrics whose labels changed their sign: rounding.
+#: Rounding tolerance of metrics whose labels changed their sign.
 _ROUNDING = 1e-9
 
 _VALIDATION = (
-    "the rows that a model is fitted on follow from its own validation slice: fit medians, scales and the choice of "
-    "features on the training rows of each fold alone"
+    "the rows that a model is fitted on depend on its own validation slice: fit medians, scales and the choice of "
+    "features on the training rows of the fold alone"
 )
 _TEST = (
-    "a model follows from {what} of its own test slice: medians, scales, bounds or features are chosen over all rows, "
-    "or the test slice stops or tunes the fit; fit and choose on each fold's own earlier rows"
+    "a model depends on {what} of its own test slice: medians, scales, bounds or features are chosen over all rows, "
+    "or the test slice stops or tunes the fit; fit and choose on the fold's earlier rows"
 )
 
 
 def later_slices(stage: Stage, actual: Trained, *, earlier: bool = False) -> tuple[list[Comparison], list[str]]:
     """Train on altered features, and twice on altered labels, from the last test slice on.
 
-    Of the two trainings on labels the first has labels that the model forecasts, the second the opposite of them: a
-    choice among models, or of a number of trees, by the test slice takes the largest in one and the smallest in the
-    other, and a metric of forecasts that do not know the labels changes its sign and nothing else.
+    One training has labels that agree with the model's forecasts, the other one their opposite. A choice of model or
+    number of trees by the test slice differs between the two. A metric of forecasts that do not know the labels only
+    changes its sign.
 
     Args:
         stage: the training.
-        actual: what it left on the input as it is.
-        earlier: take one of the slices before the last, drawn by the seed of the training, its sector and its session;
-            the last again where there is no other.
+        actual: its result on the unaltered input.
+        earlier: take one of the slices before the last, drawn by the training's seed, sector and session; the last one
+            if there is no other.
 
     """
     found, notes = list[Comparison](), list[str]()
@@ -66,7 +65,7 @@ def later_slices(stage: Stage, actual: Trained, *, earlier: bool = False) -> tup
     starts = {name: _begins(stage, fits, earlier=earlier) for name, fits in actual.fits.items()}
     for trainer, start in starts.items():
         if start is None:
-            notes.append(f"learning was not tested: no fit of {trainer}, {stage.sector}, forecast a test slice")
+            notes.append(f"learning was not tested: no fit of {trainer}, {stage.sector}, forecasts a test slice")
             continue
         later = _Later(stage, trainer, start, actual, labels)
         runs = {
@@ -79,11 +78,11 @@ def later_slices(stage: Stage, actual: Trained, *, earlier: bool = False) -> tup
         judged = later.opposite_metrics(runs["for"], runs["against"])
         found += judged
         if not any(each.compared for each in judged):
-            notes.append(f"learning was not tested: {trainer}, {stage.sector}, states no metrics of its test slices")
+            notes.append(f"learning was not tested: {trainer}, {stage.sector}, records no metrics of its test slices")
         if not any(each.compared or each.differing for each in found if each.asset == trainer):
             notes.append(
-                f"learning was not tested: every fit of {trainer}, {stage.sector}, calls rows its own that were known "
-                f"from {start} on, when a test slice begins"
+                f"learning was not tested: every fit of {trainer}, {stage.sector}, has rows that became known "
+                f"after {start}, when a test slice begins"
             )
     return found, notes
 
@@ -94,7 +93,7 @@ def _one(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _begins(stage: Stage, fits: Sequence[Fit], *, earlier: bool) -> date | None:
-    """First session of a slice that was forecast and begins after all rows of its fit; None without one."""
+    """First session of a forecast slice that begins after all rows of its fit; None without one."""
     starts = set[date]()
     for fit in fits:
         if fit.horizon == stage.horizon and len(fit.fitted):
@@ -112,7 +111,7 @@ def _begins(stage: Stage, fits: Sequence[Fit], *, earlier: bool) -> date | None:
 
 @dataclass(frozen=True)
 class _Later:
-    """Alterations of what is known from a session on, and comparisons of what is fitted before it."""
+    """Alterations of data known from a session on, and comparisons of fits from before it."""
 
     stage: Stage
     trainer: str
@@ -148,16 +147,16 @@ class _Later:
     def _forecast_place(self) -> pl.DataFrame:
         """Rank of the test slice's forecasts among those of their session, from 0 to 1: `ticker`, `date`, `place`.
 
-        Of several models by the mean of their ranks; without sessions whose forecasts are all equal.
+        Ranks of several models are averaged. Sessions whose forecasts are all equal are left out.
         """
         schema = {"ticker": pl.String, "date": pl.Date, "value": pl.Float64, "model": pl.String}
-        told = [
+        forecasts = [
             given.said.with_columns(value=pl.Series(given.values), model=pl.lit(fit.model))
             for fit in self.actual.fits[self.trainer]
             if fit.horizon == self.stage.horizon
             for given in fit.predicted
         ]
-        rows = pl.concat([pl.DataFrame(schema=schema), *told]).filter(pl.col("date") >= self.start)
+        rows = pl.concat([pl.DataFrame(schema=schema), *forecasts]).filter(pl.col("date") >= self.start)
         rows = rows.unique(["ticker", "date", "model"], keep="last", maintain_order=True)
         ranked = rows.with_columns(pl.col("value").rank("average").over("date", "model"))
         mean = ranked.group_by("ticker", "date", maintain_order=True).agg(pl.col("value").mean())
@@ -167,7 +166,7 @@ class _Later:
         )
 
     def _redrawn(self, features: pl.DataFrame) -> pl.DataFrame:
-        """Every feature from the session on drawn anew among the largest values of its column."""
+        """The features; from the session on, they are drawn from the largest values of their column."""
         rng, later = np.random.default_rng(self.stage.base.profile.settings.training.seed), pl.col("date") >= self.start
         drawn = {}
         for name in self.stage.base.profile.features.names:
@@ -181,7 +180,7 @@ class _Later:
         ).select(features.columns)
 
     def compared(self, run: Trained, what: str) -> Comparison:
-        """Fits on the input as it is, and on the altered one."""
+        """Compare fits on the unaltered and on the altered input."""
         rows, first = 0, None
         pairs = list(_in_pairs(self.actual.fits[self.trainer], run.fits[self.trainer]))
         for fit, other in pairs:
@@ -198,7 +197,7 @@ class _Later:
         return self.stage.comparison(self.trainer, column, max(rows, 1), 1, expected=expected, found=found, cause=cause)
 
     def same_forecasts(self, runs: Sequence[Trained]) -> list[Comparison]:
-        """Forecasts of the test slice, whose features are as they were, from models that cannot know its labels."""
+        """Compare forecasts of the test slice, with unaltered features, by models that must not know its labels."""
         rows, differing, shown = 0, 0, dict[str, Any]()
         for run in runs:
             for fit, other in _in_pairs(self.actual.fits[self.trainer], run.fits[self.trainer]):
@@ -213,11 +212,11 @@ class _Later:
                         told = (repr(float(each.values[min(at, len(each) - 1)])) for each in (given, again))
                         shown = dict(zip(("expected", "found"), told, strict=True))
                         shown["first"] = given.said[at].to_dicts()
-        cause = "forecasts of a test slice follow from its own labels: they choose among the fits, or among the trees"
+        cause = "forecasts of a test slice depend on its own labels: these choose the fit, or the number of trees"
         return [self.stage.comparison(self.trainer, "prediction", rows, differing, cause=cause, **shown)]
 
     def opposite_metrics(self, one: Trained, other: Trained) -> list[Comparison]:
-        """Metrics of the test slice under labels and their opposite: the same forecasts have the opposite ones."""
+        """Compare metrics of the test slice under labels and their opposite: they must be opposite, too."""
         pairs = list(zip(*(self._metrics(each) for each in (one, other)), strict=True))
         wrong = [
             (name, first[name], second[name])
@@ -232,13 +231,13 @@ class _Later:
             shown = {
                 "expected": f"{name} {-first:+.4f} where every label of the test slice changes its sign",
                 "found": f"{name} {second:+.4f}",
-                "cause": "the forecasts that are judged know the labels that they are judged by: "
+                "cause": "the forecasts know the labels that they are judged by: "
                 "they were calibrated, scaled or chosen on the test slice",
             }
         return [self.stage.comparison(self.trainer, _ODD[1], rows, len(wrong), **shown)]
 
     def _metrics(self, run: Trained) -> list[Mapping[str, Any]]:
-        """Metrics of the test slice that begins at the session, of each model, as its manifest states them."""
+        """Metrics by model of the test slice that begins at the session, from the manifests."""
         rows = read_all(run.scratch, self.trainer)
         if "manifest_file" not in rows.columns:
             return []
@@ -254,16 +253,16 @@ class _Later:
         ]
 
     def _before(self, fit: Fit, given: Given) -> bool:
-        """Whether all rows that a fit calls its own have labels that were known before the session."""
+        """Whether the labels of all rows that a fit states were known before the session."""
         labels = self.labels.filter(pl.col("horizon") == fit.horizon)
         known = given.said.join(labels, on=["ticker", "date"], how="left")
         return bool(len(known) and (known["known_at"] < self.start).fill_null(False).all())
 
 
 def _in_pairs(fits: Sequence[Fit], others: Sequence[Fit]) -> Iterator[tuple[Fit, Fit | None]]:
-    """Each fit with the one of the same place among those of its model and horizon in another run; None without one.
+    """Pairs of fits of two runs, by model, horizon and position; None where the other run has no such fit.
 
-    Horizons that the other run does not train are left out.
+    Horizons that the other run does not train are skipped.
     """
     by: dict[tuple[str, int], list[Fit]] = {}
     for each in others:
@@ -278,9 +277,9 @@ def _in_pairs(fits: Sequence[Fit], others: Sequence[Fit]) -> Iterator[tuple[Fit,
 
 
 def _difference(fit: Fit, other: Fit | None, *, whole: bool) -> tuple[str, str, str] | None:
-    """Column, value and altered value of the first thing that differs; `whole` for all that a fit has become."""
+    """Column, value and altered value of the first difference; `whole` compares the complete fit."""
     if other is None:
-        return "fits", "a fit", "none: another number of fits"
+        return "fits", "a fit", "none: the number of fits differs"
     if fit.features != other.features:
         gone = sorted(set(fit.features) ^ set(other.features))
         return "features", f"{len(fit.features)} features", f"{len(other.features)}; differing: {', '.join(gone[:5])}"
@@ -310,7 +309,7 @@ def _difference(fit: Fit, other: Fit | None, *, whole: bool) -> tuple[str, str, 
 
 
 def _unequal(one: Any, two: Any) -> Any:
-    """Where two arrays of a shape differ; NaN is equal to NaN."""
+    """Where two arrays of one shape differ; NaN equals NaN."""
     if one.shape != two.shape:
         return np.ones_like(one, dtype=bool)
     return ~((one == two) | (np.isnan(one) & np.isnan(two)))

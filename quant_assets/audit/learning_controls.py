@@ -1,7 +1,7 @@
-"""Controls for learning through the real assets: which training they look at, and which of them there are.
+"""Controls of learning with the real assets: the training that they examine, and the list of controls.
 
-Each is in a module of its own: rows that a training used (`training_rows`), what follows from later ones
-(`later_slices`), permuted labels and an injected oracle (`learning_relations`).
+The controls are in modules of their own: rows that a training used (`training_rows`), dependence on later rows
+(`later_slices`), permuted labels and the label as a feature (`learning_relations`).
 """
 
 import tempfile
@@ -36,23 +36,23 @@ def audit_learning(
     every_slice: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Train the newest checkpoint of the months whose forecasts have come due; again on altered labels and features.
+    """Train the newest checkpoint whose forecasts are due; then again on altered labels and features.
 
-    Nothing of the user's storage or Dagster instance is read or written.
+    The user's storage and Dagster instance are neither read nor written.
 
     Args:
         of: profile, or its settings.
         sectors: slugs.
-        first: first month among which a training month is looked for.
-        last: last of them.
-        every_slice: look at a test slice before the last one as well.
-        progress: told of each step.
+        first: first month that may be the training month.
+        last: last such month.
+        every_slice: also test a slice before the last one.
+        progress: called at every step.
 
     Returns:
-        Comparisons of the test `learning`; a note where there was no training to look at.
+        Comparisons of the test `learning`; a note if there was no training to test.
 
     Raises:
-        QuantError: an asset failed on the input as it is.
+        QuantError: an asset failed on the unaltered input.
 
     """
     began, profile = time.perf_counter(), of if isinstance(of, Profile) else Profile(of)
@@ -80,7 +80,7 @@ def audit_learning(
 
 
 def _trained_again(profile: Profile) -> Settings:
-    """The settings without the models that are never trained again, unless there are no others."""
+    """The settings without models that are never trained again, unless there are no others."""
     settings, learners = profile.settings, profile.models.learners
     again = [name for name, each in learners.items() if profile.datasets[each.checkpoints].reproducibility == "exact"]
     if len(again) in (0, len(learners)):
@@ -93,7 +93,7 @@ def _trained_again(profile: Profile) -> Settings:
 
 
 def training_month(profile: Profile, first: str, last: str) -> str | None:
-    """The newest training month whose forecasts of the month after are all labelled by now; None without one."""
+    """The newest training month whose forecasts for the next month all have labels by now; None without one."""
     due = 1 + months_covering(forward_sessions(profile.settings.labels))
     month = min(last, shift_month(profile.last_month(), -due))
     while month >= first:
@@ -113,27 +113,27 @@ def controls(
         sector: slug.
         month: of the training.
         folder: where the altered copies go.
-        every_slice: look at a test slice before the last one as well.
+        every_slice: also test a slice before the last one.
 
     Returns:
-        Comparisons, and notes on what could not be told.
+        Comparisons, and notes on what could not be tested.
 
     """
     stage = Stage.of(base, sector, month, folder)
     actual = stage.run("actual", {})
-    found, notes = list[Comparison](), list[str]()
+    comparisons, notes = list[Comparison](), list[str]()
     for trainer in stage.trainers:
         fits = actual.fits[trainer]
         if not actual.trained(trainer):
             notes.append(f"learning was not tested: {trainer} of {sector} and {month} has too little history")
         elif not fits:
             notes.append(
-                f"learning was not tested: {trainer} of {sector} fits no model in this process, so neither which rows "
-                "it used nor what follows from later ones was recorded"
+                f"learning was not tested: {trainer} of {sector} fits no model in this process, so neither the rows "
+                "that it used nor its dependence on later rows was recorded"
             )
         else:
             compared, said = rows_were_known(stage, trainer, fits)
-            found, notes = [*found, *compared], [*notes, *said]
+            comparisons, notes = [*comparisons, *compared], [*notes, *said]
     if any(actual.trained(trainer) for trainer in stage.trainers):
         recorded = {trainer: fits for trainer, fits in actual.fits.items() if fits}
         kept = replace(actual, fits=recorded)
@@ -142,5 +142,5 @@ def controls(
             permuted_labels(stage),
             oracle(stage),
         ):
-            found, notes = [*found, *compared], [*notes, *said]
-    return found, notes
+            comparisons, notes = [*comparisons, *compared], [*notes, *said]
+    return comparisons, notes

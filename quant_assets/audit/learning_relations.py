@@ -1,4 +1,4 @@
-"""What a training makes of labels without a relation to anything, and of an input that is the answer."""
+"""Controls of learning: labels without any relation to the features, and a feature that is the label."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,47 +15,47 @@ from quant_assets.learning.metrics import daily_ic
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.targets import directions, fitted_target
 
-#: A permuted label's IC may lie so many standard errors from 0: one false alarm in 16 thousand audits.
+#: Largest IC of permuted labels, in standard errors: one false alarm in 16 thousand audits.
 _STANDARD_ERRORS = 4.0
 
-#: Rank IC that a model reaches when one of its inputs is the answer, by what it fits; below it, the settings may be too
-#: small for more. Of directions only the sign is to be found: where a share p of the names rises, its rank correlation
-#: with the return is sqrt(3 p (1 - p)), 0.87 at most and 0.52 for a tenth.
+#: Rank IC that a model must reach if a feature is the label, by task; below it, the settings may be too small for more.
+#: A classifier finds only the sign: if a share p of the names rises, the sign's rank correlation with the return is
+#: sqrt(3 p (1 - p)), 0.87 at most and 0.52 for a tenth.
 _ORACLE_IC = {"regression": 0.9, "classification": 0.4}
 
-#: Share of what the same model reaches on the same rows joined here that the assets' must reach; the seeds differ.
+#: Share that the assets must reach of the same model's IC on the same rows, joined here; the seeds differ.
 _ORACLE_SHARE = 0.9
 
-#: A model that reaches less than this on rows that are known to be right tells nothing.
+#: A model that reaches less than this on rows that are known to be right proves nothing.
 _LEARNS = 0.3
 
 _ANSWER = "answer"
 
 
 def dealt_anew(labels: pl.DataFrame, seed: int | Sequence[int]) -> pl.DataFrame:
-    """Labels whose returns are dealt anew among the names of each session and horizon.
+    """Labels with their returns permuted among the tickers of a session and horizon.
 
     Args:
         labels: dataset `labels`, or a part of it.
-        seed: of the draws; the same labels and seed give the same.
+        seed: of the draws; deterministic.
 
     Returns:
         The rows sorted by date, ticker and horizon, with another `forward_return`.
 
     """
-    # Every date by itself: `shuffle(seed).over("date")` would deal each date of as many names alike.
+    # `shuffle(seed).over("date")` would permute all dates with as many names alike.
     ordered = labels.sort("date", "ticker", "horizon")
     drawn = ordered.with_columns(draw=pl.Series(np.random.default_rng(seed).random(len(ordered))))
     return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date", "horizon")).drop("draw")
 
 
 def with_answer(features: pl.DataFrame, labels: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Features of which one is the label of its row; null where there is none.
+    """Features, one of them replaced by the label of its row; null without a label.
 
     Args:
         features: dataset `features`, or a part of it.
         labels: rows of dataset `labels` of one horizon.
-        place: name of the feature whose place the label takes.
+        place: name of the feature that the label replaces.
 
     """
     answer = labels.select("ticker", "date", **{_ANSWER: "forward_return"})
@@ -64,18 +64,18 @@ def with_answer(features: pl.DataFrame, labels: pl.DataFrame, place: str) -> pl.
 
 
 def permuted_labels(stage: Stage) -> tuple[list[Comparison], list[str]]:
-    """Labels dealt anew among the names of each session: nobody can forecast them."""
+    """Train on labels permuted within sessions, which no model can forecast."""
     seed, chosen = stage.base.profile.settings.training.seed, pl.col("horizon") == stage.horizon
 
     def permuted(labels: pl.DataFrame) -> pl.DataFrame:
         return dealt_anew(labels.filter(chosen), seed)
 
-    found = _without_relation(stage, stage.run("permuted", {"labels": permuted}, stage.horizon))
-    return found, _silent(stage, found, "on permuted labels")
+    comparisons = _without_relation(stage, stage.run("permuted", {"labels": permuted}, stage.horizon))
+    return comparisons, _silent(stage, comparisons, "on permuted labels")
 
 
 def oracle(stage: Stage) -> tuple[list[Comparison], list[str]]:
-    """The answer in the place of the first feature: the forecasts must find it."""
+    """Train with the label in place of the first feature: the forecasts must find it."""
     chosen = pl.col("horizon") == stage.horizon
     answer = read_all(stage.base, "labels").filter(chosen)
 
@@ -83,12 +83,12 @@ def oracle(stage: Stage) -> tuple[list[Comparison], list[str]]:
         return with_answer(features, answer, stage.base.profile.features.names[0])
 
     run = stage.run("oracle", {"features": told, "labels": lambda rows: rows.filter(chosen)}, stage.horizon)
-    found, notes = _with_oracle(stage, run)
-    return found, [*notes, *_silent(stage, found, "with the label as an input")]
+    comparisons, notes = _with_oracle(stage, run)
+    return comparisons, [*notes, *_silent(stage, comparisons, "with the label as an input")]
 
 
-def _silent(stage: Stage, found: list[Comparison], what: str) -> list[str]:
-    judged = {each.asset for each in found}
+def _silent(stage: Stage, comparisons: list[Comparison], what: str) -> list[str]:
+    judged = {comparison.asset for comparison in comparisons}
     return [
         f"learning {what} was not tested: {name} of {stage.sector} gave no forecasts of known labels "
         "that differ within a session; train on more rows or with larger settings"
@@ -98,17 +98,16 @@ def _silent(stage: Stage, found: list[Comparison], what: str) -> list[str]:
 
 
 def _without_relation(stage: Stage, run: Trained) -> list[Comparison]:
-    """Whether the IC of labels that were dealt anew among the names of each session is 0, within its standard error.
+    """Whether the IC of labels permuted within sessions is 0, within its standard error.
 
-    Over n names a correlation with labels that were permuted has mean 0 and variance 1 / (n - 1) whatever the forecasts
-    are, and the sessions are independent, because each was permuted by itself. So the bound holds exactly for the
-    labels as they are.
+    Over n names a correlation with permuted labels has mean 0 and variance 1 / (n - 1) for any forecasts. Sessions are
+    independent, because they are permuted independently. So the bound is exact.
 
     References:
         Pitman (1937), Significance tests which may be applied to samples from any populations II, JRSS Supplement 4.
 
     """
-    found = []
+    comparisons = []
     for (trainer, _), daily in stage.forecast_ic(run, stage.horizon).items():
         mean = _mean(daily)
         bound = _STANDARD_ERRORS * math.sqrt(float((1.0 / (daily["names"] - 1)).sum())) / len(daily)
@@ -117,22 +116,22 @@ def _without_relation(stage: Stage, run: Trained) -> list[Comparison]:
             "found": f"rank IC {mean:+.3f}",
         }
         what["cause"] = (
-            "the forecasts know labels that they are judged by: test rows are trained on, or an input holds the label"
+            "the forecasts know the labels that they are judged by: test rows are trained on, or a feature is the label"
         )
-        found.append(stage.comparison(trainer, "prediction", len(daily), int(abs(mean) > bound), **what))
-    return found
+        comparisons.append(stage.comparison(trainer, "prediction", len(daily), int(abs(mean) > bound), **what))
+    return comparisons
 
 
 def _with_oracle(stage: Stage, run: Trained) -> tuple[list[Comparison], list[str]]:
-    """Whether a model finds the answer where one of its inputs is the answer.
+    """Whether a model finds the label if a feature is the label.
 
-    With few rows, trees or leaves no model comes near 1. So what stays below `_ORACLE_IC` is held against what the same
-    kind, with the same parameters, reaches on the same rows, which are joined here by ticker and date.
+    With few rows, trees or leaves no model comes near 1. So an IC below `_ORACLE_IC` is compared with that of the same
+    kind of model, with the same parameters, on the same rows, joined here by ticker and date.
     """
-    found, notes = list[Comparison](), list[str]()
+    comparisons, notes = list[Comparison](), list[str]()
     learners = stage.base.profile.models.learners
     for (asset, model), daily in stage.forecast_ic(run, stage.horizon).items():
-        # What several say together is held to what the weakest of them must find.
+        # An ensemble must reach what its weakest member must reach.
         own = [model] if model in learners else list(learners)
         if not all(learners[each].learns for each in own):
             continue
@@ -145,22 +144,22 @@ def _with_oracle(stage: Stage, run: Trained) -> tuple[list[Comparison], list[str
                     f"reaches a rank IC of only {reached:+.3f} on {rows} rows that are known to be right; "
                     "train on more rows or with larger settings"
                 )
-                found.append(stage.comparison(asset, "prediction", 0, 0))
+                comparisons.append(stage.comparison(asset, "prediction", 0, 0))
                 continue
             bound = min(bound, _ORACLE_SHARE * reached)
-            said = f", {_ORACLE_SHARE} of what the model reaches on its {rows} rows where they are joined right"
+            said = f", {_ORACLE_SHARE} of the IC of the same model on its {rows} rows, joined correctly"
         what: dict[str, Any] = {"expected": f"rank IC above {bound:.3f} with the label as an input{said}"}
         what |= {"found": f"rank IC {mean:+.3f}"}
         what["cause"] = (
-            "features, labels and forecasts do not belong to the same rows; small settings are no reason, because the "
-            "same model finds more on the same rows"
+            "features, labels and forecasts do not belong to the same rows; small settings are not the reason, because "
+            "the same model finds more on the same rows"
         )
-        found.append(stage.comparison(asset, "prediction", len(daily), int(mean < bound), **what))
-    return found, notes
+        comparisons.append(stage.comparison(asset, "prediction", len(daily), int(mean < bound), **what))
+    return comparisons, notes
 
 
 def _reached(stage: Stage, run: Trained, asset: str, model: str) -> tuple[float, int]:
-    """Rank IC of a model of the same kind on the rows that the run's fits name, joined here; and rows of its fits."""
+    """Rank IC of the same kind of model on the rows of the run's fits, joined here; and the number of these rows."""
     profile = run.scratch.profile
     names, training = profile.features.names, profile.settings.training
     labels = read_all(run.scratch, "labels").filter(pl.col("horizon") == stage.horizon)
@@ -177,7 +176,7 @@ def _reached(stage: Stage, run: Trained, asset: str, model: str) -> tuple[float,
 
     ics, counts = list[pl.DataFrame](), list[int]()
     for fit, asked in _asked(stage, run, asset, model, joined):
-        fitted, later = rows_of(fit.fitted.said), rows_of(pl.concat([each.said for each in fit.stopped_by]))
+        fitted, later = rows_of(fit.fitted.said), rows_of(pl.concat([given.said for given in fit.stopped_by]))
         fitted_model = profile.models.learners[model].fit(fitted, later, training.seed)
         judged = joined.join(asked.unique(), on=["ticker", "date"], how="semi")
         forecast = fitted_model.predict(Rows.of(judged, names)).mean[:, 0]
@@ -189,15 +188,15 @@ def _reached(stage: Stage, run: Trained, asset: str, model: str) -> tuple[float,
 def _asked(
     stage: Stage, run: Trained, asset: str, model: str, rows: pl.DataFrame
 ) -> Iterator[tuple[Fit, pl.DataFrame]]:
-    """Fits behind an asset's forecasts, with the rows that they are judged on: `ticker`, `date`."""
+    """Fits behind an asset's forecasts, with the keys of the rows that they are judged on: `ticker`, `date`."""
     fits = [
-        each
+        fit
         for name in ([asset] if asset in run.fits else run.fits)
-        for each in run.fits[name]
-        if each.model == model and each.stopped_by
+        for fit in run.fits[name]
+        if fit.model == model and fit.stopped_by
     ]
     if asset in run.fits:
-        yield from ((fit, pl.concat([each.said for each in fit.predicted])) for fit in fits if fit.predicted)
+        yield from ((fit, pl.concat([given.said for given in fit.predicted])) for fit in fits if fit.predicted)
     else:
         forecast = read_all(run.scratch, asset).filter(pl.col("model") == model)
         yield from ((fit, forecast.join(rows, on=["ticker", "date"]).select("ticker", "date")) for fit in fits[-1:])

@@ -1,4 +1,4 @@
-"""One training of the real assets, on altered features and labels: what its trainers and forecasters leave.
+"""One training of the real assets on altered features and labels, with the results of trainers and forecasters.
 
 A trainer is any asset that reads `features` and `labels`, a forecaster any that reads a trainer's dataset and gives
 `prediction`. No judgement here.
@@ -26,7 +26,7 @@ READ = ("features", "labels")
 
 
 def learners(planner: Planner, datasets: Mapping[str, Dataset]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Datasets of trainers, and of forecasters; what is never trained again is none of them."""
+    """Datasets of trainers and of forecasters, without datasets that are never trained again."""
     reads = {name: set(planner.reads(name)) for name in datasets}
     trainers = tuple(
         name
@@ -40,11 +40,11 @@ def learners(planner: Planner, datasets: Mapping[str, Dataset]) -> tuple[tuple[s
 
 @dataclass(frozen=True)
 class Trained:
-    """What one run of the trainers and forecasters left.
+    """The result of one run of the trainers and forecasters.
 
     Attributes:
-        scratch: with their rows.
-        fits: of each trainer.
+        scratch: holds their rows.
+        fits: by trainer.
 
     """
 
@@ -52,13 +52,13 @@ class Trained:
     fits: dict[str, list[Fit]]
 
     def trained(self, trainer: str) -> bool:
-        """Whether it found enough history."""
+        """Whether the trainer had enough history."""
         return bool((read_all(self.scratch, trainer)["status"] == "trained").any())
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The training that is looked at.
+    """The training under test.
 
     Attributes:
         base: holds `features` and `labels`.
@@ -67,7 +67,7 @@ class Stage:
         as_of: its session.
         folder: where the altered copies go.
         trainers: names of their datasets.
-        forecasters: likewise.
+        forecasters: names of their datasets.
 
     """
 
@@ -81,32 +81,32 @@ class Stage:
 
     @classmethod
     def of(cls, base: Recomputed, sector: str, month: str, folder: Path) -> "Stage":
-        """A training; arguments as the attributes are."""
+        """Create it; arguments as the attributes."""
         trainers, forecasters = learners(base.planner, base.profile.datasets)
         as_of = base.profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
         return cls(base, sector, month, as_of, folder, trainers, forecasters)
 
     @property
     def horizon(self) -> int:
-        """The horizon that decides, by which a single one is judged."""
+        """The horizon that decisions use."""
         return self.base.profile.settings.weights.horizon
 
     def run(
         self, name: str, altered: Mapping[str, Alter], horizon: int | None = None, *, forecasts: bool = True
     ) -> Trained:
-        """Train on altered inputs, and forecast the month after.
+        """Train on altered inputs, and forecast the next month.
 
         Args:
             name: of the scratch folder.
-            altered: how `features` and `labels` are.
-            horizon: the only one; None for all.
+            altered: alterations of `features` and `labels`.
+            horizon: the only one to train; None for all.
             forecasts: whether the forecasters run.
 
         Raises:
             RunFailedError: an asset failed.
 
         """
-        # One checkpoint is trained, so the month after may use no older one.
+        # Only one checkpoint is trained, so the next month must not use an older one.
         settings = self.base.profile.settings
         training = settings.training.model_copy(update={"max_checkpoint_age_months": 1})
         models = {
@@ -119,9 +119,9 @@ class Stage:
         scratch = with_datasets(self.base, self.folder / name, settings, datasets)
         fits = {}
         for trainer in self.trainers:
-            with recorded() as found:
+            with recorded() as trainer_fits:
                 compute(scratch, [trainer], self.sector, self.month, self.month)
-            fits[trainer] = found
+            fits[trainer] = trainer_fits
         after = shift_month(self.month, 1)
         if forecasts:
             compute(scratch, list(self.forecasters), self.sector, after, after)
@@ -132,7 +132,7 @@ class Stage:
         return StoredRows.of(read_all(run, "features"), read_all(run, "labels"), self.base.profile.features.names)
 
     def forecast_ic(self, run: Trained, horizon: int) -> dict[tuple[str, str], pl.DataFrame]:
-        """Daily IC by asset and model against the run's labels: a trainer's test slices, a forecaster's month after."""
+        """Daily IC by asset and model with the run's labels: a trainer's test slices, a forecaster's next month."""
         labels = (
             read_all(run.scratch, "labels")
             .filter(pl.col("horizon") == horizon)
@@ -167,7 +167,7 @@ class Stage:
         found: str = "",
         cause: str = "",
     ) -> Comparison:
-        """A comparison of the learning test; what is said of a row is that of the first one that is wrong."""
+        """A comparison of the learning test, described by its first wrong row."""
         row = first[0] if first else {}
         if not differing:
             return Comparison(asset, "learning", self.as_of, compared=compared)

@@ -1,4 +1,4 @@
-"""The ledger against the backtest: what would be said of its days today, where that differs, and why."""
+"""The ledger compared with the backtest: what would be recorded for its days today, the differences, and why."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.day_inputs import DayInput, DayInputs, day_inputs
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain
 
-#: Causes of a difference, in the order in which they are looked for.
+#: Causes of a difference, by priority.
 CAUSES = ("changed code or settings", "another checkpoint", "restated input", "late", "unexplained")
 
-#: Datasets that each kind of row follows from, upstream first.
+#: Upstream datasets of the kinds of rows, upstream first.
 _FORECAST = ("universe", "ohlcv", "delistings", "prices", "price_peaks", "fundamentals", "features", "predictions")
 _CANDIDATE = ("universe", "ohlcv", "delistings", "prices", "indicators")
 _FOLLOWS = {
@@ -34,17 +34,17 @@ _KEY = ["ticker", "item", "model", "horizon"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One row of the ledger that would be said otherwise.
+    """One row of the ledger that would be different today.
 
     Attributes:
         sector: slug.
         day: session.
         ticker, item, model, horizon: of the row.
-        columns: what differs; `row` alone where only one of the two has it.
-        then: value that was said; None where nothing was.
-        now: value that would be said.
+        columns: those that differ; `row` if only one of the two has the row.
+        then: recorded value; None without a row.
+        now: value of today.
         cause: one of `CAUSES`.
-        why: in words.
+        why: explanation.
 
     """
 
@@ -63,14 +63,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Compared:
-    """A sector's entry of a session, held against today's.
+    """A sector's entry of a session, compared with today's.
 
     Attributes:
         sector: slug.
         day: session.
         rows: of the entry.
-        late: sessions by which it was said late.
-        differences: of today's from it.
+        late: sessions by which it was recorded late.
+        differences: of today's rows from it.
 
     """
 
@@ -82,12 +82,12 @@ class Compared:
 
 
 class Comparison:
-    """Holds the ledger against what the stored months and today's code and settings give.
+    """Compares the ledger with what the stored months and today's code and settings give.
 
-    Months that are stale are taken as they are stored; `quant stale` names them. Nothing is written.
+    Stale months are used as stored; `quant stale` names them. Nothing is written.
 
     Args:
-        profile: with a go-live day.
+        profile: one with a go-live day.
         defs: its definitions.
 
     """
@@ -97,26 +97,26 @@ class Comparison:
         self._recorder: PartitionRecorder = (defs.resources or {})["parquet"].recorder
 
     def compared(self, sectors: Sequence[str], first: date, last: date) -> Iterator[Compared]:
-        """Each entry of the ledger from `first` to `last`, by sector and day.
+        """Entries of the ledger from `first` to `last`, by sector and day.
 
         Raises:
             MissingPartitionError: the ledger has none there.
 
         """
         dataset = self._profile.every_dataset[DECISIONS]
-        entries = sorted(map(dataset.grain.parse, self._profile.store.existing(dataset)), key=lambda each: each[1])
-        asked = [
+        entries = sorted(map(dataset.grain.parse, self._profile.store.existing(dataset)), key=lambda entry: entry[1])
+        chosen = [
             (str(sector), date.fromisoformat(day))
             for name in sectors
             for sector, day in entries
             if sector == name and DAY.of(first) <= day <= DAY.of(last)
         ]
-        if not asked:
+        if not chosen:
             raise MissingPartitionError(
-                f"the ledger in {self._profile.store.url} has nothing of {', '.join(sectors)} from {first} to {last}; "
-                "quant daily says what there is to say"
+                f"the ledger in {self._profile.store.url} has no entry of {', '.join(sectors)} from {first} to {last}; "
+                "record entries with quant daily"
             )
-        for sector, day in asked:
+        for sector, day in chosen:
             yield self._entry(sector, day)
 
     def _entry(self, sector: str, day: date) -> Compared:
@@ -139,7 +139,7 @@ class Comparison:
             settings.weights,
             held,
         )
-        if held is not None and held.is_empty():  # the month has gone on, and what was held that day is not computed
+        if held is not None and held.is_empty():  # the month is over, so what was held that day is no longer computed
             now = pl.concat([now, then.select(list(SAID)).filter(pl.col("item") == "weight")])
         if then.select(list(SAID)).sort(*_KEY).equals(now.sort(*_KEY)):
             return Compared(sector, day, len(then), _late(then), ())
@@ -167,25 +167,25 @@ def _late(rows: pl.DataFrame) -> int:
 
 
 def _differing(then: pl.DataFrame, now: pl.DataFrame) -> list[dict[str, Any]]:
-    """Key, `columns`, `then` and `now` of each row that differs."""
+    """Key, `columns`, `then` and `now` of the rows that differ."""
     values = [name for name in SAID if name not in (*_KEY, "date")]
     marked = (each.select(*_KEY, *values, there=pl.lit(True)) for each in (then, now))
     both = next(marked).join(next(marked), on=_KEY, how="full", coalesce=True, suffix="_now").sort(*_KEY)
-    found = []
+    differing = []
     for row in both.iter_rows(named=True):
         if not (row["there"] and row["there_now"]):
             columns: tuple[str, ...] = ("row",)
         else:
             columns = tuple(name for name in values if row[name] != row[f"{name}_now"])
         if columns:
-            found.append(
+            differing.append(
                 {name: row[name] for name in _KEY} | {"columns": columns, "then": row["value"], "now": row["value_now"]}
             )
-    return found
+    return differing
 
 
 class _Causes:
-    """Why rows of an entry differ: from what was recorded with it, against what is recorded of the same months now."""
+    """Why rows of an entry differ: compares the record of the entry with the records of the same months now."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class _Causes:
         ]
 
     def of(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Cause and words for a row that differs."""
+        """Cause and explanation of a row that differs."""
         follows = _FOLLOWS[row["item"]]
         if row["item"] != "forecast" and self._own:
             return {"cause": CAUSES[0], "why": self._own}
@@ -223,12 +223,12 @@ class _Causes:
             return {"cause": CAUSES[1], "why": f"{row['model']} has another version"}
         restated = [name for name in follows if name in self._restated]
         if restated == ["predictions"] and row["item"] != "candidate":
-            # With the same features only other models forecast otherwise: of a weight, those that it follows.
+            # With equal features, only other models can give other forecasts.
             return {"cause": CAUSES[1], "why": "forecasts of the day by another checkpoint"}
         if restated:
             return {"cause": CAUSES[2], "why": f"rows of the day in {', '.join(restated)}"}
         if self._late:
-            return {"cause": CAUSES[3], "why": f"said {self._late} sessions late"}
+            return {"cause": CAUSES[3], "why": f"recorded {self._late} sessions late"}
         return {"cause": CAUSES[4], "why": "code, settings, checkpoints and the rows of the day are as they were"}
 
 
@@ -237,8 +237,8 @@ def _made(of: DayInput) -> MadeBy:
 
 
 def _changed(recorder: PartitionRecorder, name: str, sector: str, then: MadeBy, now: MadeBy) -> str:
-    """In words which code and settings of an asset changed; empty where none did."""
+    """Which code and settings of an asset changed, in words; empty if none did."""
     if not then.code or (then.code, then.settings) == (now.code, now.settings):
         return ""
-    found = explain(recorder.versions[name], sector, then, now, recorder.meaning, recorder.meaning)
-    return "; ".join(found[kind] for kind in ("code", "settings") if kind in found)
+    reasons = explain(recorder.versions[name], sector, then, now, recorder.meaning, recorder.meaning)
+    return "; ".join(reasons[kind] for kind in ("code", "settings") if kind in reasons)

@@ -1,4 +1,4 @@
-"""`audit_lookahead`: the input as it is and altered, computed; what their rows show. How it is altered is not here."""
+"""`audit_lookahead`: computes the assets on unaltered and altered inputs, and compares. Alterations are elsewhere."""
 
 import shutil
 import tempfile
@@ -44,10 +44,10 @@ from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 
-#: (what is being done, steps done, steps in all)
+#: (current step, steps done, total steps)
 Progress = Callable[[str, int, int], None]
 
-#: Share of its partitions in which an asset has rows, from which on a comparison of no row is no matter of chance.
+#: An asset that has rows in a smaller share of its partitions holds rare events: no row to compare may be chance.
 _REGULAR = 0.5
 
 #: Partitions that have been computed, by dataset.
@@ -69,36 +69,36 @@ def audit_lookahead(
     every_month: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
+    """Compute the real assets on altered inputs in a temporary folder; compare the rows that must not change.
 
-    Nothing of the user's storage or Dagster instance is read or written.
+    The user's storage and Dagster instance are neither read nor written.
 
     Args:
-        of: profile, or its settings; a profile with a provider of its own is audited on that.
+        of: profile, or its settings; a profile's own provider is used.
         sectors: slugs.
-        first: first month whose rows are audited; earlier ones are computed as the lookbacks need them.
+        first: first month whose rows are audited; earlier ones are computed as far as lookbacks need them.
         last: last month.
-        assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so
-            that a difference is traced to where it begins.
-        tests: which [default: all that alter inputs, or compute them elsewhere; the others are controls of
+        assets: whose rows are compared [default: all]. Only they and their upstream are computed; upstream rows are
+            compared too, to trace a difference to its root.
+        tests: names [default: all that alter inputs or compute in other surroundings; the others are controls of
             `quant_assets.audit.parts`].
         cuts: sessions at which the future is altered [default: `audit.cuts.market_cuts`].
-        reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
-            they are.
-        diagnosed: whether it is found out of a failure through which input it comes, by further runs.
-        lags: whether scores are held against the returns by entry lag, too (`entry_lags`).
-        every_month: whether the cuts chosen by default are those of a whole history.
-        progress: told of each step.
+        reach: months up to a cut that are computed again on the altered input and compared; earlier ones are taken over
+            from the unaltered input.
+        diagnosed: whether further runs find the input that causes a failure.
+        lags: whether scores are also compared with the returns by entry lag (`entry_lags`).
+        every_month: whether the default cuts cover the whole history.
+        progress: called at every step.
 
     Raises:
         SettingsError: a sector, month, asset, test or cut does not exist.
-        RunFailedError: an asset failed on the input as it is. On an altered one that is a finding.
+        RunFailedError: an asset failed on the unaltered input. On an altered one that is a finding.
 
     """
     profile = of if isinstance(of, Profile) else Profile(of)
     began = time.monotonic()
     question = Question(
-        tuple(dict.fromkeys(check_sector(each) for each in sectors)),
+        tuple(dict.fromkeys(check_sector(sector) for sector in sectors)),
         first,
         last,
         None if assets is None else tuple(assets),
@@ -109,32 +109,32 @@ def audit_lookahead(
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else (*ALTERING, *REPEATING)
     question.check(profile, wanted, cuts or ())
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
-    told = progress or (lambda *_: None)
+    report = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
-        at = None if cuts is None else [Cut(day) for day in cuts]
-        runs, notes = audit.altered_runs([test for test in wanted if test in ALTERING], at)
+        chosen_cuts = None if cuts is None else [Cut(day) for day in cuts]
+        runs, notes = audit.altered_runs([test for test in wanted if test in ALTERING], chosen_cuts)
         again = last_months(question, runs) if set(wanted) & set(REPEATING) else None
         stretches = windows(runs) or ([Stretch(*again)] if again else [])
         total = len(runs) + (1 if stretches else 0) + (1 if again else 0)
         if stretches:
-            told("input as it is", 0, total)
+            report("unaltered input", 0, total)
         for stretch in stretches:
             audit.compute(stretch)
         found: list[Comparison] = []
         for number, run in enumerate(runs):
-            told(run.label, number + 1, total)
+            report(run.label, number + 1, total)
             found += audit.compared(run)
         if again:
-            told("other surroundings", total - 1, total)
+            report("other surroundings", total - 1, total)
             repeated, more = audit.elsewhere(*again)
-            found += [each for each in repeated if each.test in wanted]
+            found += [comparison for comparison in repeated if comparison.test in wanted]
             notes += more
         if stretches:
             if lags:
-                compared, said = audit.entry_lags()
-                found, notes = [*found, *compared], [*notes, *said]
-            told("done", total, total)
+                compared, lag_notes = audit.entry_lags()
+                found, notes = [*found, *compared], [*notes, *lag_notes]
+            report("done", total, total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return question.result(profile.settings.profile, found, notes, time.monotonic() - began)
@@ -142,13 +142,13 @@ def audit_lookahead(
 
 @dataclass(frozen=True)
 class Altered:
-    """What an altered run has left.
+    """The result of an altered run.
 
     Attributes:
         url: of the store of its rows.
         keys: partitions that were computed, by dataset.
         failures: why runs failed.
-        alone: what the month that was computed once more by itself has left.
+        alone: result of the month that was also computed by itself.
 
     """
 
@@ -159,18 +159,17 @@ class Altered:
 
     @classmethod
     def by(cls, run: Recomputed) -> "Altered":
-        """What a run has left."""
+        """The result of a run."""
         return cls(run.profile.store.url, run.keys, run.failures)
 
 
 class Lookahead:
-    """One audit's run on the input as it is, and its altered runs.
+    """One audit's run on the unaltered input, and its altered runs.
 
-    Several processes may each have one of the same folder: one computes the input as it is, the others are told of its
-    partitions.
+    Several processes may share its folder: one computes the unaltered input, the others get the keys of its partitions.
 
     Args:
-        profile: as the user has it.
+        profile: the user's.
         question: what is audited.
         folder: scratch.
 
@@ -187,22 +186,22 @@ class Lookahead:
     def altered_runs(
         self, tests: Sequence[TestName], cuts: Sequence[Cut] | None = None
     ) -> tuple[list[AlteredRun], list[str]]:
-        """Every altered run, and notes on what is not tested; the cuts are chosen where none are given."""
+        """All altered runs, and notes on what is not tested; without cuts, the default ones are chosen."""
         question = self._question
         if cuts is None:
             cuts = market_cuts(
                 self._profile, self.base.planner, question.first, question.last, every_month=question.every_month
             )
         runs = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        found = runs.of(tests, cuts, question.reach, question.rounds)
+        altered = runs.of(tests, cuts, question.reach, question.rounds)
         taken: dict[str, set[str]] = {}
-        for stretch in windows(found) if trained_datasets(self._profile) else ():
+        for stretch in windows(altered) if trained_datasets(self._profile) else ():
             for name, keys in self._stored(stretch):
                 taken.setdefault(name, set()).update(keys)
-        return found, [*runs.notes, *said_of(taken)]
+        return altered, [*runs.notes, *said_of(taken)]
 
     def work(self, of: AlteredRun | Stretch) -> int:
-        """Partitions that an altered run computes, or the input as it is with what comes before."""
+        """Number of partitions that an altered run, or a stretch of the unaltered input with its warm-up, computes."""
         names = of.names or self._names
         if isinstance(of, AlteredRun) and not of.fresh:
             return len(names) * len(self._question.sectors) * len(month_range(of.first, of.last))
@@ -218,7 +217,7 @@ class Lookahead:
         return first_computed(self.base, stretch, stretch.names or self._names, self._question.sectors)
 
     def compute(self, stretch: Stretch) -> Keys:
-        """Compute the input as it is; all of its partitions that there are now.
+        """Compute the unaltered input; returns all of its partitions so far.
 
         Raises:
             RunFailedError: an asset failed.
@@ -231,23 +230,23 @@ class Lookahead:
         return self.base.keys
 
     def compared(self, run: AlteredRun) -> list[Comparison]:
-        """Compute an altered run and compare it with the input as it is."""
+        """Compute an altered run and compare it with the unaltered input."""
         return self.judge(run, self.alter(run))
 
     def alter(self, run: AlteredRun) -> Altered:
-        """Compute an altered run; but for a fresh one, the input as it is has been computed for its months."""
+        """Compute an altered run; unless it is fresh, the unaltered input must have been computed for its months."""
         altered = Recomputed.at(
             self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile), self._profile
         )
         if not run.fresh:
             altered.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
-        # Without a ticker, or with days of their own, nothing is compared that counts or chooses over tickers.
+        # Without a ticker, or with cuts by ticker, assets that compare tickers are left out.
         names = [
             name for name in run.names or self._names if not (run.by_ticker and self._profile.datasets[name].across)
         ]
         sectors, first = self._question.sectors, run.first
         if run.test == "truncation" and first < run.last:
-            # The month of the cut as a schedule runs it on that day: by itself.
+            # The month of the cut by itself, as a schedule runs it on that day.
             altered.compute(names, sectors, first, shift_month(run.last, -1))
             first = run.last
         altered.compute(names, sectors, first, run.last)
@@ -258,11 +257,11 @@ class Lookahead:
         return replace(left, alone=Altered.by(alone))
 
     def judge(self, run: AlteredRun, altered: Altered) -> list[Comparison]:
-        """Compare an altered run with the input as it is, and remove its folder."""
+        """Compare an altered run with the unaltered input, and remove its folder."""
         found, store = list[Comparison](), DatasetStore(altered.url)
         if run.test != "months" or altered.failures:
             found += self._judged(run, self.base.profile.store, self.base.keys, altered)
-            # What differs elsewhere has its causes told by `surroundings`.
+            # `surroundings` names the causes of its own differences.
             if self._question.diagnosed and run.test not in REPEATING and any(each.failed for each in found):
                 diagnosis = Diagnosis(self._profile, self.base, self._question.sectors, self._folder, self._differing)
                 found = diagnosis.told(run, store, found)
@@ -274,8 +273,10 @@ class Lookahead:
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
 
-    def _judged(self, run: AlteredRun, expected: DatasetStore, there: Keys, altered: Altered) -> list[Comparison]:
-        """What an altered run has left beside what is expected, both of the months of the run."""
+    def _judged(
+        self, run: AlteredRun, expected: DatasetStore, expected_keys: Keys, altered: Altered
+    ) -> list[Comparison]:
+        """Comparisons of an altered run with the expected rows, over the months of the run."""
         found = [
             Comparison(name, run.test, run.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
@@ -283,7 +284,7 @@ class Lookahead:
         ]
         months = set(month_range(run.first, run.last))
         for name in self.base.planner.order:
-            both = altered.keys.get(name, set()) & there.get(name, set())
+            both = altered.keys.get(name, set()) & expected_keys.get(name, set())
             keys = {each for each in both if parse_key(each)[1] in months}
             if keys:
                 stores = expected, DatasetStore(altered.url)
@@ -291,16 +292,16 @@ class Lookahead:
         return inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
 
     def entry_lags(self) -> tuple[list[Comparison], list[str]]:
-        """Scores of the input as it is against the returns from their own close and from the next one."""
+        """Scores on the unaltered input compared with the returns from their own close and from the next one."""
         return entry_lags(self.base, [name for name in self._names if self.base.keys.get(name)])
 
     def elsewhere(self, first: str, last: str) -> tuple[list[Comparison], list[str]]:
-        """Compute months of the input as it is again in other surroundings; comparisons, and notes on what is not."""
+        """Compute months of the unaltered input again in other surroundings; comparisons and notes."""
         if self._profile.provider is not None and not is_portable(self._profile.provider):
             return [], [
                 Exempt(
-                    "state and surroundings were not tested: the profile's provider is an object of the caller's own, "
-                    "which no other process can be given"
+                    "state and surroundings were not tested: the profile's provider is an object of the caller, "
+                    "which cannot be passed to another process"
                 )
             ]
         settings = self._profile.settings.model_copy(update={"as_of": self._profile.last_session()})
@@ -315,7 +316,7 @@ class Lookahead:
             first,
             last,
         )
-        # Without a cut: every row of the months is compared.
+        # No cut: every row of the months is compared.
         run = AlteredRun("surroundings", "other surroundings", first, last, settings, Shuffled())
         return compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
 
@@ -335,7 +336,7 @@ class Lookahead:
     def _rows_compared(
         self, dataset: Dataset, keys: set[str], run: AlteredRun, one: DatasetStore, other: DatasetStore
     ) -> tuple[Compared, bool]:
-        """Rows of two stores as the run compares them, and whether there are none because nothing had happened."""
+        """Rows of two stores as the run compares them, and whether there are none because of rare events."""
         expected, found = (each.read(dataset, keys).collect() for each in (one, other))
         rare = expected.select(dataset.grain.levels).n_unique() < _REGULAR * len(keys)
         expected, found = expected.drop("month"), found.drop("month")
@@ -356,7 +357,7 @@ class Lookahead:
         if all(each.column is not None for each in differences):
             moved = stored_otherwise(dataset, expected, found)
             differences += [moved] if moved else []
-        # Not where rows differ, as what is shown of them then does; nor where they may, in their last digits.
+        # Not if rows differ, since their files then differ too; nor if their last digits may differ.
         if not differences and run.test != "warm_up" and not run.by_ticker:
             differences += compare_files(dataset, expected, found, (one, other))
             differences += compare_shown(dataset, keys, (one, other), run.cut)

@@ -1,7 +1,7 @@
-"""What is shown beside rows: files that rows name, pages among them, and the figures and pictures of the web UI.
+"""Comparison of files that rows name, pages among them, and of the figures and pictures in the web UI.
 
-A page is a function of what was known at its decision, so that its bytes are: a figure, a curve or a scale that looks
-further shows in them.
+A page depends only on what was known at its decision, and so do its bytes: a figure, a curve or a scale that looks
+ahead changes them.
 """
 
 import base64
@@ -25,7 +25,7 @@ from quant_assets.sources.registry import speaks_of_source
 
 _SHOWN_BESIDE = "shown"
 _PNG = b"\x89PNG"
-#: Characters of a file that are shown where it differs.
+#: Characters of a file that are shown around a difference.
 _SHOWN = 60
 
 
@@ -35,7 +35,7 @@ def compare_files(
     """Compare the content of the files that both frames name in their rows (columns that end with `_file`).
 
     Args:
-        dataset: what the rows are of; nothing is compared where it is trained: its files have their content as name.
+        dataset: schema of the rows; files of a trained one are not compared, as their names are their hashes.
         expected: rows of the first store.
         found: rows of the second.
         stores: where the files are.
@@ -45,7 +45,7 @@ def compare_files(
         return
     by = list(dict.fromkeys([*dataset.identity, dataset.dated_by]))
     for name in (each for each in dataset.columns if each.endswith("_file")):
-        # Many rows name one page: its first one stands for them.
+        # Many rows name one page: the first of them is compared.
         named = expected.drop_nulls(name).unique(name, keep="first", maintain_order=True)
         both = named.join(found.select(name).unique(), on=name, how="semi", maintain_order="left")
         differing = []
@@ -63,9 +63,9 @@ def compare_files(
 
 
 def keep_shown(events: Sequence[dg.DagsterEvent], url: str) -> None:
-    """Append what runs showed beside partitions to files of a scratch storage, one for each asset.
+    """Append the metadata of runs' partitions to files of a scratch storage, one per asset.
 
-    Without what holds for the run as a whole (`..._of_run`) or for the provider's files, and without Dagster's own.
+    Metadata of the whole run (`..._of_run`), of the provider's files, and Dagster's own are left out.
     """
     for event in events:
         if not event.is_step_materialization:
@@ -85,13 +85,13 @@ def keep_shown(events: Sequence[dg.DagsterEvent], url: str) -> None:
 def compare_shown(
     dataset: Dataset, keys: Collection[str], stores: tuple[DatasetStore, DatasetStore], known_by: date | None
 ) -> Iterator[Difference]:
-    """Compare what two computations showed beside the same partitions.
+    """Compare the metadata of the same partitions in two computations.
 
     Args:
-        dataset: whose.
+        dataset: of the partitions.
         keys: partitions.
         stores: scratch storages.
-        known_by: last day that a partition may take account of; None for any.
+        known_by: last day that a partition may know; None for any.
 
     """
     sides = [_shown_beside(store, dataset.name) for store in stores]
@@ -122,13 +122,13 @@ def _known(store: DatasetStore, dataset: Dataset, partition_key: str, known_by: 
 def _shown_beside(store: DatasetStore, name: str) -> dict[str, dict[str, str]]:
     try:
         with open(f"{store.url}/{_SHOWN_BESIDE}/{name}", encoding="utf-8") as file:
-            return dict(map(json.loads, file))  # the last run of a partition counts
+            return dict(map(json.loads, file))  # the last run of a partition wins
     except FileNotFoundError:
         return {}
 
 
 def _picture(text: str) -> bytes:
-    """The picture that a text holds, else the text."""
+    """The picture that a text embeds, else the text."""
     held = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)
     return base64.b64decode(held[1]) if held else text.encode()
 
@@ -141,13 +141,13 @@ def _content(store: DatasetStore, name: str) -> bytes:
 
 
 def where_different(expected: bytes, found: bytes) -> tuple[str, str]:
-    """What two files hold where they first differ: a piece of their text, of a drawing, or a count of pixels."""
+    """The first difference of two files: a piece of their text or drawing, or a count of pixels."""
     if expected.startswith(_PNG) and found.startswith(_PNG):
         return _pixels(expected, found)
-    sides = [each.decode(errors="replace") for each in (expected, found)]
-    # The text alone first: it says more than a coordinate.
+    sides = [content.decode(errors="replace") for content in (expected, found)]
+    # The visible text first: it says more than a coordinate.
     for made in (_text, str.splitlines):
-        lines = [made(each) for each in sides]
+        lines = [made(content) for content in sides]
         for one, other in zip(*lines, strict=False):
             if one != other:
                 at = next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
@@ -159,14 +159,14 @@ def where_different(expected: bytes, found: bytes) -> tuple[str, str]:
 
 
 def _text(page: str) -> list[str]:
-    """What a reader of a page sees, a line for each element."""
+    """The visible text of a page, a line per element."""
     return [line.strip() for line in re.sub(r"<[^>]*>", "\n", page).splitlines() if line.strip()]
 
 
 def _pixels(expected: bytes, found: bytes) -> tuple[str, str]:
-    from PIL import Image  # loaded where pictures differ only
+    from PIL import Image  # loaded only if pictures differ
 
-    one, other = (np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in (expected, found))
+    one, other = (np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) for content in (expected, found))
     if one.shape != other.shape:
         return f"{one.shape[1]} x {one.shape[0]} pixels", f"{other.shape[1]} x {other.shape[0]} pixels"
     return "a picture", f"{int((one != other).any(axis=2).sum())} of {one.shape[0] * one.shape[1]} pixels differ"

@@ -1,7 +1,7 @@
-"""Parts of an audit, one after the other in this process, or their runs in several: here is which of them when.
+"""Execution of an audit's parts: one after the other in this process, or their runs in several processes.
 
-A part's input as it is comes first; its altered runs go to whichever process is free, as soon as that has been computed
-for their months.
+A part's unaltered input comes first. Its altered runs go to free processes as soon as the unaltered input has been
+computed for their months.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ from quant_assets.running.execute import RunFailedError
 from quant_assets.running.processes import shared_cores, worker_pool
 from quant_assets.settings.loading import load_settings
 
-#: Processes that share a part at most: while the input as it is is computed, more of them would wait.
+#: Most processes per part: while the unaltered input is computed, more of them would wait.
 _OF_A_PART = 4
 
 
 def audit_parts(chosen: Sequence[Part], workers: int, progress: Progress, kept: Kept | None = None) -> AuditResult:
-    """All parts, as one result.
+    """Audit all parts, with one result.
 
     Args:
         chosen: parts.
         workers: processes at a time; with 1 everything runs in this process.
-        progress: told of each step, with the time that is left where it can be told.
-        kept: where finished parts are, and go.
+        progress: called at every step, with the remaining time once it can be estimated.
+        kept: storage of finished parts.
 
     Raises:
-        QuantError: an asset failed on the input as it is.
+        QuantError: an asset failed on the unaltered input.
 
     """
     began = time.monotonic()
@@ -75,14 +75,14 @@ async def _in_processes(
         steps, begun = _Steps(pool, workers, progress, Remaining(len(chosen))), asyncio.Semaphore(workers)
 
         async def audited(number: int, part: Part) -> None:
-            async with begun:  # no more parts at a time: each has its rows on disk
+            async with begun:  # limits the parts at a time: their rows are on disk
                 keep(part, await _audited(part, Path(folder, str(number)), steps))
 
         try:
             await asyncio.gather(*(audited(number, part) for number, part in enumerate(chosen)))
         except BrokenProcessPool:
             raise RunFailedError(
-                "a process was killed, perhaps for want of memory; audit again with fewer --workers"
+                "a process was killed, perhaps for lack of memory; audit again with fewer --workers"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -90,7 +90,7 @@ async def _in_processes(
 
 
 class _Steps:
-    """Steps handed to processes as they become free, in the order in which they were asked for."""
+    """Steps that run in processes as these become free, in the order of their requests."""
 
     def __init__(self, pool: Executor, workers: int, progress: Progress, remaining: Remaining) -> None:
         self._pool, self._free, self._progress = pool, asyncio.Semaphore(workers), progress
@@ -102,18 +102,18 @@ class _Steps:
         async with self._free:
             time_left = str(self.remaining)
             self._progress(f"{what} ({time_left})" if time_left else what, self.done, self.asked)
-            found = await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+            result = await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
             self.remaining.ends(work)
             self.done += 1
-            return found
+            return result
 
 
 async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
-    """A part; its processes have the folder in common."""
+    """Audit a part; its processes share the folder."""
     began = time.monotonic()
-    plan: _PartPlan = await steps.do("what is to be done", 0, _plan, part, folder)
+    plan: _PartPlan = await steps.do("planning", 0, _plan, part, folder)
     runs, stretches = plan.runs, plan.stretches
-    control = max(plan.of_stretches)  # it computes the inputs of a training again
+    control = max(plan.of_stretches)  # a control computes the inputs of a training again
     steps.remaining.begins([*plan.of_runs, *plan.of_stretches, *(control for _ in plan.controls)])
     work = dict(zip([*map(id, runs), *map(id, stretches)], [*plan.of_runs, *plan.of_stretches], strict=True))
 
@@ -126,7 +126,7 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
 
     async def compute(window: Stretch, before: "Sequence[asyncio.Task[Keys]]") -> Keys:
         keys: Keys = await before[-1] if before else {}
-        keys = await step(f"input as it is, {window.first}", window, Lookahead.compute, keys, window)
+        keys = await step(f"unaltered input, {window.first}", window, Lookahead.compute, keys, window)
         return keys
 
     computed: list[asyncio.Task[Keys]] = []
@@ -134,7 +134,7 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
         computed.append(asyncio.create_task(compute(window, computed[-1:])))
 
     async def compare(run: AlteredRun) -> list[Comparison]:
-        if run.fresh:  # it needs nothing of the input as it is, until it is compared with that
+        if run.fresh:  # it needs the unaltered input only for the comparison
             altered = await step(run.label, run, Lookahead.alter, {}, run)
             found: list[Comparison] = await step(run.label, None, Lookahead.judge, await computed[-1], run, altered)
             return found
@@ -157,8 +157,8 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
     )
     comparisons, notes = [each for of_run in (*compared, repeated) for each in of_run], [*plan.notes, *untested]
     if computed:
-        by_lag, said = await step("scores by entry lag", None, Lookahead.entry_lags, await computed[-1])
-        comparisons, notes = [*comparisons, *by_lag], [*notes, *said]
+        lag_comparisons, lag_notes = await step("scores by entry lag", None, Lookahead.entry_lags, await computed[-1])
+        comparisons, notes = [*comparisons, *lag_comparisons], [*notes, *lag_notes]
     shutil.rmtree(folder, ignore_errors=True)
     lookahead = part.question().result(part.profile, comparisons, notes, time.monotonic() - began)
     return part.joined([lookahead, *controlled], plan.more)
@@ -180,15 +180,15 @@ def _lookahead(part: Part, folder: Path) -> Lookahead:
 
 @dataclass(frozen=True)
 class _PartPlan:
-    """What a part consists of.
+    """The runs and controls of a part.
 
     Attributes:
         runs: altered ones.
-        stretches: over which the input as it is is computed.
-        notes: on what they do not test.
-        controls: by name.
+        stretches: over which the unaltered input is computed.
+        notes: on what the runs do not test.
+        controls: names.
         more: notes on controls that are left out.
-        of_runs, of_stretches: partitions that each computes.
+        of_runs, of_stretches: number of partitions that they compute.
 
     """
 
@@ -216,7 +216,7 @@ def _control(part: Part, name: str) -> AuditResult:
 
 
 def _do(part: Part, folder: Path, do: Callable[..., Any], keys: Keys, *arguments: Any) -> Any:
-    """A method of the audit, told which partitions of the input as it is there are, of this process or another."""
+    """Call a method of the audit, with the partitions of the unaltered input that any process has computed."""
     audit = _lookahead(part, folder)
     audit.base.keys = keys
     return do(audit, *arguments)

@@ -1,4 +1,4 @@
-"""What an audit of some sectors consists of: a part for each, with the controls of learning and execution.
+"""The parts of an audit, one per sector, with the controls of learning and execution.
 
 Running them is in `parallel`.
 """
@@ -21,11 +21,11 @@ from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 
-#: Months of a quick audit, and the sector that it takes where none is named: the one with fewest members.
+#: Months of a quick audit, and its default sector: the one with the fewest members.
 QUICK_MONTHS = 24
 QUICK_SECTOR = "telecoms"
 
-#: Months up to a cut that are computed anew, where the cut does not say.
+#: Months up to a cut that are computed again, unless the cut sets its own.
 _REACH = 3
 
 #: Tests that alter no input, by name.
@@ -45,9 +45,8 @@ class Part:
         sectors: slugs.
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
-        every_month: whether all months are computed anew at cuts 13 months apart, or some before a few.
-        controls: whether the controls of learning and execution are part of it, where the assets are among those that
-            they test.
+        every_month: whether all months are computed again at cuts 13 months apart, or only some months before few cuts.
+        controls: whether the controls of learning and execution are included, if they test one of the assets.
 
     """
 
@@ -60,11 +59,11 @@ class Part:
     controls: bool = True
 
     def question(self) -> Question:
-        """What `Lookahead` is asked."""
+        """The question for `Lookahead`."""
         return Question(self.sectors, self.first, self.last, self.assets, reach=_REACH, every_month=self.every_month)
 
     def chosen_controls(self, profile: Profile) -> tuple[tuple[str, ...], list[str]]:
-        """Which of `CONTROLS` are part of it, and notes on those that are not because of the assets."""
+        """The `CONTROLS` of the part, and notes on those that test none of its assets."""
         if not self.controls or self.assets is None:
             return tuple(CONTROLS) if self.controls else (), []
         planner = Planner(build_defs(profile), profile)
@@ -74,22 +73,24 @@ class Part:
             "execution": {*executed(planner, profile.datasets), *labelled(planner, profile.datasets)},
             "provider": set(ANSWERED),
         }
-        there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
+        included = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
         notes: list[str] = [
-            Exempt(f"{name} was not tested: none of what it tests was asked for ({', '.join(sorted(judged[name]))})")
+            Exempt(
+                f"{name} was not tested: it tests none of the audited assets, only {', '.join(sorted(judged[name]))}"
+            )
             for name in CONTROLS
-            if name not in there
+            if name not in included
         ]
-        return there, notes
+        return included, notes
 
     def control(self, name: str, profile: Profile, progress: Progress | None = None) -> AuditResult:
-        """Do one of `CONTROLS`."""
+        """Run one of `CONTROLS`."""
         more = {"every_slice": True} if name == "learning" and self.every_month else {}
         control = CONTROLS[name]
         return control(profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress, **more)
 
     def audit(self, progress: Progress | None = None, profile: Profile | None = None) -> AuditResult:
-        """Do all of it, in this process; `profile` where it has a provider of its own."""
+        """Run the whole part in this process; pass `profile` if it has its own provider."""
         profile = readable_often(profile or Profile(load_settings(self.profile)))
         question, (chosen, notes) = self.question(), self.chosen_controls(profile)
         lookahead = audit_lookahead(
@@ -106,16 +107,16 @@ class Part:
         return self.joined([lookahead, *(self.control(name, profile, progress) for name in chosen)], notes)
 
     def joined(self, results: Sequence[AuditResult], notes: Sequence[str]) -> AuditResult:
-        """Results of the audit and its controls as one."""
-        said = AuditResult(self.profile, self.sectors, self.first, self.last, 0.0, (), tuple(notes))
-        return merged([*results, said])
+        """Merge the results of the audit and its controls."""
+        with_notes = AuditResult(self.profile, self.sectors, self.first, self.last, 0.0, (), tuple(notes))
+        return merged([*results, with_notes])
 
 
 def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
     """Audit every asset of a sector over the months that end with `last`, in this process.
 
     Raises:
-        QuantError: an asset failed on the input as it is.
+        QuantError: an asset failed on the unaltered input.
 
     """
     first = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS))
@@ -125,15 +126,15 @@ def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
 def parts(
     profile: Profile, sectors: Sequence[str], first: str, last: str, assets: Sequence[str] | None, *, every_month: bool
 ) -> list[Part]:
-    """One part for each sector, and one for what spans the market, with two sectors that are neighbours."""
+    """One part per sector, and one for assets of the whole market, with two neighbouring sectors."""
     name, chosen = profile.settings.profile, None if assets is None else tuple(assets)
-    found = [Part(name, (sector,), first, last, chosen, every_month) for sector in sectors]
+    all_parts = [Part(name, (sector,), first, last, chosen, every_month) for sector in sectors]
     monthly = tuple(
-        each
-        for each, dataset in profile.datasets.items()
-        if not dataset.grain.by_sector and (chosen is None or each in chosen)
+        asset
+        for asset, dataset in profile.datasets.items()
+        if not dataset.grain.by_sector and (chosen is None or asset in chosen)
     )
     if len(sectors) > 1 and monthly:
         recent = max(first, shift_month(last, 1 - QUICK_MONTHS))
-        found.append(Part(name, tuple(sectors[:2]), recent, last, monthly, controls=False))
-    return found
+        all_parts.append(Part(name, tuple(sectors[:2]), recent, last, monthly, controls=False))
+    return all_parts

@@ -1,7 +1,7 @@
-"""A future that another market could have had: every row that became known after a cut gets other valid values.
+"""Perturbation: every row that became known after a cut gets random values that a market could have.
 
-The cut is one day for all, or a day of its own for each ticker. Something happens at the very next session: tickers
-stop, halt, split, pay, are suspended, move, join the index or leave it, and statements come a session after the cut.
+The cut is one day for all tickers, or one day per ticker. Events happen at the very next session: tickers stop, halt,
+split, pay, are suspended, move, join or leave the index, and statements come a session after the cut.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Kind
 
-#: Figures of a statement, each with the number of its draw.
+#: Figures of a statement, with the number of their draw.
 _FIGURES = {
     "revenue": 40,
     "gross_profit": 41,
@@ -30,10 +30,10 @@ _FIGURES = {
     "cash": 73,
 }
 
-#: Of these a company may report either sign, which has a draw of its own.
+#: Figures that may have either sign, with the number of the draw of the sign.
 _SIGNED = {"gross_profit": 50, "operating_income": 51, "net_income": 52, "total_equity": 53, "operating_cash_flow": 74}
 
-#: Prices of a bar, as far as a provider gives them.
+#: Prices of a bar; a provider may lack some.
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -46,11 +46,11 @@ class Perturbed:
     price), split, pay, change their sector, join the index or leave it; statements come at once, later or never.
 
     Attributes:
-        cut: last day that stays as it is; where tickers have days of their own, the first of these.
+        cut: last unaltered day; with cuts by ticker, the first of them.
         seed: of the values.
-        published_later: only values of days and periods up to the cut, which had been there but were not published.
-        by_ticker: last day of each ticker, and of each macro series, that stays as it is; the rows of others all do.
-            Empty where the cut is everybody's.
+        published_later: alter only values that describe days up to the cut and were published after it.
+        by_ticker: last unaltered day by ticker and macro series; rows of others stay unaltered. Empty for one cut for
+            all.
 
     """
 
@@ -61,8 +61,8 @@ class Perturbed:
     removes = False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows with the same columns; those known by the cut as they were."""
-        if kind in ("rates", "indices") and self.by_ticker:  # of no ticker
+        """Rows with the same columns; those known by the cut are unaltered."""
+        if kind in ("rates", "indices") and self.by_ticker:  # without tickers
             return rows
         last_day = self._of("series_id", dict(self.by_ticker)) if kind == "macro" else self.last_day
         later = (pl.col(KNOWN) > last_day).fill_null(False)
@@ -87,18 +87,18 @@ class Perturbed:
 
     @property
     def last_day(self) -> pl.Expr:
-        """Last day of the row's ticker that stays as it is; null where all do."""
+        """Last unaltered day of the row's ticker; null if all its days are unaltered."""
         return self._of("ticker", dict(self.by_ticker))
 
     @property
     def next_session(self) -> pl.Expr:
-        """The session after it."""
+        """The session after the last unaltered day."""
         return self._of("ticker", {name: _next_session(day) for name, day in self.by_ticker}, _next_session(self.cut))
 
-    def _of(self, column: str, days: dict[str, date], everybodys: date | None = None) -> pl.Expr:
-        """The day of the row's ticker or series, null without one; where none has its own, everybody's."""
+    def _of(self, column: str, days: dict[str, date], common: date | None = None) -> pl.Expr:
+        """The day of the row's ticker or series, null without one; without cuts by ticker, the common day."""
         if not days:
-            return pl.lit(everybodys or self.cut)
+            return pl.lit(common or self.cut)
         values = pl.Series(list(days.values()), dtype=pl.Date)
         return pl.col(column).replace_strict(list(days), values, default=None, return_dtype=pl.Date)
 
@@ -117,7 +117,7 @@ class Perturbed:
         def of_ticker(number: int) -> pl.Expr:
             return self._uniform(number, "ticker")
 
-        def lasts(number: int) -> pl.Expr:  # from the next session on, for days that the ticker has for itself
+        def lasts(number: int) -> pl.Expr:  # from the next session on, for a number of days drawn per ticker
             return pl.col("date") < self.next_session + self._days(number, 1, 10, "ticker")
 
         stopped = (pl.col("date") > self.stops()).fill_null(False)
@@ -129,7 +129,7 @@ class Perturbed:
         suspended = ((of_ticker(24) < 0.1) & lasts(25)).fill_null(False)
         at_once = (pl.col("date") == self.next_session).fill_null(False)
         split, paid = at_once & (of_ticker(26) < 0.2), at_once & (of_ticker(27) < 0.25)
-        # Who splits trades at half the price from then on.
+        # After a split the price is halved.
         ratio = pl.when(of_ticker(26) < 0.2).then(2.0).otherwise(1.0) if "split_ratio" in names else pl.lit(1.0)
         level = (0.8 + 0.5 * draw(1)) / ratio
         one = pl.lit(1.0)
@@ -150,7 +150,7 @@ class Perturbed:
         )
 
     def _delistings(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
-        """Other reasons, but for renames; of those that are taken back, half stand."""
+        """Other reasons, except for renames; half of the delistings that were taken back stand."""
         names = rows.collect_schema().names()
         if "reason" not in names:
             return rows
@@ -174,7 +174,7 @@ class Perturbed:
         return rows.with_columns(close=pl.when(later).then(pl.col("close") * factor).otherwise("close"))
 
     def _news(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
-        """Some never come, the others say something else."""
+        """Some news never come, the others have another ending."""
         draw = self._uniform(45, "item")
         rows = rows.filter(~(later & (draw < 0.2)).fill_null(False)) if not self.published_later else rows
         ending = (
@@ -201,11 +201,11 @@ class Perturbed:
         rows = rows.with_columns(
             pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items()
         )
-        # What a row keeps says something together with its other columns; and when only values may change, no row goes.
+        # A kept share count needs its row; and if only values may change, no row is removed.
         return rows if KEPT in names or self.published_later else self._other_days(rows, later, names)
 
     def _other_days(self, rows: pl.LazyFrame, later: pl.Expr, names: Sequence[str]) -> pl.LazyFrame:
-        """Of the periods of which nothing was known: some never come, some at once, some weeks later."""
+        """Periods of which nothing was known: some never come, some come at once, some weeks later."""
         period = [name for name in ("ticker", "period_end", "frequency", "form", "provider") if name in names]
         dated = (pl.col("published") > pl.col("period_end")).fill_null(False).all().over(period)
         unknown, alone = later.all().over(period), pl.len().over(period) == 1
@@ -214,7 +214,7 @@ class Perturbed:
         at_once = draw.is_between(0.15, 0.5) & (
             pl.col("published").min().over(period) - pl.duration(days=sooner) > pl.col("period_end")
         )
-        # A version after the first comes no earlier than that one, so several of them move only together.
+        # A later version comes no earlier than the first one, so all versions move together.
         days = (
             pl.when(at_once)
             .then(-sooner)
@@ -231,13 +231,13 @@ class Perturbed:
         )
         return moved.filter(~(unknown & (draw < 0.15)))
 
-    # --- Who is where -------------------------------------------------------------------------------------------------
+    # --- Memberships and sectors --------------------------------------------------------------------------------------
 
     def _membership(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         row = ("ticker", "start_date")
         draw = self._uniform(50, *row)
         there = (pl.col("end_date").is_null() | (pl.col("end_date") > self.last_day)) & self.last_day.is_not_null()
-        # Whoever is a member on the next session can be told to be none only by the one after.
+        # A member of the next session can leave only at the session after it.
         end: pl.Expr = (
             pl.when(draw < 0.15)
             .then(self.next_session)
@@ -247,7 +247,7 @@ class Perturbed:
         end = pl.max_horizontal(end, pl.col("start_date") + pl.duration(days=20))
         last = pl.col("start_date") == pl.col("start_date").max().over("ticker")
         stays = last & (pl.col("end_date") > self.last_day) & (draw >= 0.3)
-        # Who joins later does not, or another week.
+        # Later joiners do not join, or join another week.
         gone, waits = later & (self._uniform(53, *row) < 0.5), self._days(54, 1, 10, *row)
         altered = rows.filter(~gone).with_columns(
             start_date=pl.when(later & (pl.col("end_date") - pl.col("start_date") > waits).fill_null(True))
@@ -255,7 +255,7 @@ class Perturbed:
             .otherwise("start_date"),
             end_date=pl.when(there & (draw < 0.3)).then(end).when(~(there & stays).fill_null(False)).then("end_date"),
         )
-        # And some who had left are back at the next session.
+        # Some former members are back at the next session.
         left = (pl.col("end_date").max().over("ticker") < self.last_day) & ~pl.col("end_date").is_null().any().over(
             "ticker"
         )
@@ -277,7 +277,7 @@ class Perturbed:
         ) % len(names)
         elsewhere = index.map_batches(names.gather, return_dtype=pl.String)
         moved = rows.with_columns(sector=pl.when(later).then(elsewhere).otherwise("sector"))
-        # Some move that did not, at the next session or some weeks after the cut.
+        # Some other tickers move, at the next session or some weeks after the cut.
         draw = self._uniform(62, "ticker")
         day = pl.when(draw < 0.15).then(self.next_session).otherwise(self.last_day + self._days(61, 7, 47, "ticker"))
         fits = ~later & (draw < 0.3) & (pl.col("known_at") <= self.last_day)
@@ -292,16 +292,16 @@ class Perturbed:
     # --- Draws --------------------------------------------------------------------------------------------------------
 
     def _uniform(self, number: int, *names: str) -> pl.Expr:
-        """A number in [0, 1) for each row, by these columns alone."""
+        """A number in [0, 1) per row, by these columns alone."""
         return uniform(self.seed, number, names)
 
     def _days(self, number: int, least: int, most: int, *names: str) -> pl.Expr:
-        """A number of days for each row, from `least` up to but without `most`, by these columns alone."""
+        """A number of days per row in [least, most), by these columns alone."""
         return pl.duration(days=(least + (most - least) * self._uniform(number, *names)).floor().cast(pl.Int64))
 
 
 def uniform(seed: int, number: int, names: Sequence[str]) -> pl.Expr:
-    """A number in [0, 1) for each row, by the seed, the number of the draw and these columns alone."""
+    """A number in [0, 1) per row, by the seed, the number of the draw and these columns alone."""
     return (pl.struct(names).hash(1_000 * seed + number) % 2**53).cast(pl.Float64) / 2.0**53
 
 

@@ -1,9 +1,8 @@
-"""The provider itself: its answers for the days up to a cut, where what it works them out of ends at the cut.
+"""Audit of the provider: its answers for the days up to a cut, if its own data end at the cut.
 
-The other tests alter what the provider of a profile answers; an answer that looks ahead is an input like any other to
-them. Here the rows that it reads, or the simulation behind it, end at the cut. Every answer up to it must stay, and
-must be the one that a later question gives for the same days. Of a profile that reads what is collected, every fact
-with a day from which on it is known must also be what had been collected by that day.
+The other tests alter the provider's answers, so they cannot see an answer that looks ahead. Here the rows behind the
+answers, or the simulation, end at the cut. Every answer up to the cut must stay the same, and must equal a later answer
+for the same days. If a profile reads collected data, every dated fact must also have been collected by that day.
 """
 
 import time
@@ -25,21 +24,21 @@ from quant_assets.schemas import Column, Dataset
 from quant_assets.sources import base
 from quant_assets.sources.base import Source
 
-#: A cut costs a simulation of the market, or a look through the files.
+#: Number of cuts; a cut costs a simulation of the market, or one reading of the files.
 _CUTS = 4
 
 _ENDS = (
-    "the provider's answer for days up to the cut changes with what it reads of the days after it: "
-    "it looks ahead, before any asset does"
+    "the provider's answer for days up to the cut changes with its data of the days after it: "
+    "the provider itself looks ahead"
 )
 _LATER = (
-    "asked at a later day, the provider gives other rows for days that it had answered for: "
-    "an answer up to a day is to hold what was known by it"
+    "asked at a later day, the provider gives other rows for the same days: "
+    "an answer up to a day must hold only what was known by that day"
 )
 
 _COLLECTED = (
-    "what had been collected by the cut tells otherwise: a fact counts as known before it was fetched, or is not the "
-    "version that was known"
+    "the data collected by the cut differ: a fact counts as known before it was fetched, or is not the version that "
+    "was known"
 )
 
 
@@ -47,13 +46,13 @@ class _Answer(NamedTuple):
     """One kind of answer.
 
     Attributes:
-        dataset: that is made of it.
+        dataset: computed from it.
         key: columns that identify a row.
         schema: of the frame.
-        ask: gives the rows for a source, tickers and a day.
+        ask: returns the rows for a source, tickers and a day.
         known: when a row became known.
-        dated: whether that day is the one on which it was collected, beside the past that a first collection tells. Of
-            a bar the newest version counts on its own day.
+        dated: whether that day is the day of collection, except for the past in a first collection. Bars count on their
+            own day, in the newest version.
 
     """
 
@@ -77,7 +76,7 @@ _ANSWERS = (
         ("ticker", "known_at"),
         base.SECTOR_SNAPSHOTS,
         lambda source, _, through: source.sector_snapshots(through),
-        pl.col("known_at"),  # a ticker's first is given whatever the day is
+        pl.col("known_at"),  # a ticker's first one is included whatever the day
     ),
     _Answer(
         "universe",
@@ -143,7 +142,7 @@ _ANSWERS = (
     ),
 )
 
-#: Datasets that are made of a provider's answers.
+#: Datasets that are computed from a provider's answers.
 ANSWERED = tuple(dict.fromkeys(each.dataset for each in _ANSWERS))
 
 
@@ -155,26 +154,26 @@ def audit_provider(
     last: str,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> AuditResult:
-    """Compare a provider's answers at days of some months with those that follow from less.
+    """Compare a provider's answers at days of some months with its answers on less data.
 
     Args:
-        profile: whose provider.
-        sectors: whose tickers are asked for.
-        first: first month that a cut lies in.
-        last: last one.
-        progress: told of each cut.
+        profile: of the provider.
+        sectors: whose tickers are requested.
+        first: first month of cuts.
+        last: last month of cuts.
+        progress: called at every cut.
 
     """
     began = time.monotonic()
     profile = readable_often(profile)
     source, end = profile.source, min(month_end(last), profile.last_session())
     days: list[date] = sessions(month_start(first), end).tolist()
-    # Away from the ends of months, where the calendar alone makes rows known.
+    # Away from the ends of months, where rows become known by the calendar alone.
     cuts = [days[(2 * number + 1) * len(days) // (2 * _CUTS)] for number in range(_CUTS)]
     known = source.sector_snapshots(end)
     tickers = sorted({ticker for sector in sectors for ticker in panel_tickers(known, sector, end)})
     later = [each.ask(source, tickers, end) for each in _ANSWERS]
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     ends = True
     for number, cut in enumerate(dict.fromkeys(cuts)):
         if progress is not None:
@@ -191,20 +190,19 @@ def audit_provider(
                 others[_ENDS] = rows.filter(usable <= cut), there.filter(usable <= cut)
             if collected is not None and answer.dated:
                 others[_COLLECTED] = rows, answer.ask(collected, tickers, cut).filter(answer.known <= cut)
-            found += _compared(answer, cut, rows, others)
+            comparisons += _compared(answer, cut, rows, others)
     notes = (
         ()
         if ends
         else (
             Exempt(
-                f"provider: what '{source.name}' works its answers out of cannot be cut; "
-                "only its answers at later days were compared"
+                f"provider: the data behind '{source.name}' cannot be cut; only its answers at later days were compared"
             ),
         )
     )
     name = profile.settings.profile
     seconds = round(time.monotonic() - began, 1)
-    return AuditResult(name, tuple(sectors), first, last, seconds, tuple(found), notes)
+    return AuditResult(name, tuple(sectors), first, last, seconds, tuple(comparisons), notes)
 
 
 def _as_known(answer: _Answer, rows: pl.DataFrame, cut: date) -> pl.DataFrame:

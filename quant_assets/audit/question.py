@@ -1,4 +1,4 @@
-"""What a look-ahead audit is asked: sectors, months, assets and tests; and which months are computed once more."""
+"""The request of a look-ahead audit: sectors, months, assets, tests; and the months that are computed again."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -13,9 +13,9 @@ from quant_assets.grains import check_month
 from quant_assets.partitions import shift_month
 from quant_assets.profile import Profile
 
-#: Tests for which the input as it is is computed once more, elsewhere.
+#: Tests that compute the unaltered input again, in other surroundings.
 REPEATING: tuple[TestName, ...] = ("state", "surroundings")
-#: Cuts of each ticker's own: of some months, and of a whole history.
+#: Own cuts per ticker: over some months, and over a whole history.
 _ROUNDS, _ROUNDS_OF_ALL = 3, 12
 
 
@@ -27,9 +27,9 @@ class Question:
         sectors: slugs.
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
-        reach: months up to each cut that are computed anew.
-        diagnosed: whether failures are looked into, by further runs.
-        every_month: whether all months are computed anew, and each ticker gets more cuts of its own.
+        reach: months up to a cut that are computed again.
+        diagnosed: whether further runs find the causes of failures.
+        every_month: whether all months are computed again, with more own cuts per ticker.
 
     """
 
@@ -44,14 +44,14 @@ class Question:
 
     @property
     def rounds(self) -> int:
-        """How many cuts each ticker gets of its own."""
+        """Number of own cuts per ticker."""
         return _ROUNDS_OF_ALL if self.every_month else _ROUNDS
 
     def check(self, profile: Profile, tests: Sequence[TestName], cuts: Sequence[date] = ()) -> None:
-        """Make sure that all that is asked for exists.
+        """Check that sectors, months, assets, tests and cuts exist.
 
         Raises:
-            SettingsError: something does not.
+            SettingsError: one does not.
 
         """
         profile.check_months(check_month(self.first), check_month(self.last))
@@ -72,6 +72,6 @@ class Question:
 
 
 def last_months(question: Question, runs: Sequence[AlteredRun]) -> tuple[str, str]:
-    """The months that are computed once more elsewhere: two, the last of those that altered runs have."""
+    """The months that are computed again in other surroundings: the last two of the altered runs."""
     stretch = (windows(runs) or [Stretch(question.first, question.last)])[-1]
     return max(stretch.first, shift_month(stretch.last, -1)), stretch.last

@@ -1,4 +1,4 @@
-"""How long an audit will still take: what is left of its work at the speed of what is done. No computation of rows."""
+"""The remaining time of an audit, extrapolated from the work done so far. No computation of rows."""
 
 import math
 import time
@@ -11,8 +11,8 @@ class Remaining:
     """The work of an audit, in partitions to be computed.
 
     Attributes:
-        parts: how many there are; those that have not said what they consist of count as the others do on average.
-        clock: gives seconds.
+        parts: their number; parts whose work is not known yet count like the mean of the others.
+        clock: returns seconds.
 
     """
 
@@ -23,12 +23,12 @@ class Remaining:
     _began: float | None = None
 
     def begins(self, steps: Collection[int]) -> None:
-        """A part is known: the work of each of its steps."""
+        """Register a part by the work of its steps."""
         self._began = self.clock() if self._began is None else self._began
         self._asked.append(sum(steps))
 
     def ends(self, work: int) -> None:
-        """A step is done."""
+        """Register that a step is done."""
         self._done += work
 
     def __str__(self) -> str:

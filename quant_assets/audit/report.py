@@ -1,4 +1,4 @@
-"""The page of an audit: one self-contained HTML file, same bytes for same findings. JSON is `AuditResult.to_json`."""
+"""The page of an audit: one self-contained HTML file, deterministic. For JSON see `AuditResult.to_json`."""
 
 import math
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ import jinja2
 from quant_assets.audit.findings import MEANINGS, TESTS, AuditResult, Comparison, TestName
 from quant_assets.reporting.pages import environment
 
-#: Failures of one asset that are shown in full; the others are counted.
+#: Failures per asset that are shown in full; the others are counted.
 _SHOWN = 12
 
-#: Smallest relative deviation that the warm-up's bars begin with.
+#: Power of ten at which the warm-up's bars begin.
 _LEAST = -12.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one test says of one asset.
+    """The verdict of one test on one asset.
 
     Attributes:
-        state: "ok", "failed", "declared", "empty" (nothing to compare), or "none" (the test is not of this asset).
+        state: "ok", "failed", "declared", "empty" (nothing to compare), or "none" (the test does not cover it).
         text: for the table.
 
     """
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """Failures of one asset: those that are shown, and how many there are."""
+    """Failures of one asset: the ones to show, and their total number."""
 
     asset: str
     inherited_from: str | None
@@ -45,7 +45,7 @@ def render(result: AuditResult, market: str | None = None) -> bytes:
     """The page (UTF-8), without scripts, light and dark.
 
     Args:
-        result: what was found; how long it took is left out, so that the page says the same every time.
+        result: of the audit; its duration is left out, so that the page is reproducible.
         market: a word beside the title, for a market that is not a real one.
 
     """

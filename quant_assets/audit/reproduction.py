@@ -1,4 +1,4 @@
-"""A partition and all that it follows from, computed again from what was recorded, and compared with what is stored."""
+"""Reproduction: a partition and its upstream, computed again from the recorded settings, and compared."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,9 +34,9 @@ class Compared:
     Attributes:
         asset: its name.
         partition_key: its key.
-        outcome: `same`, `differs`, `absent` where it is not stored, or `taken over` where it is trained: it was read as
-            it is stored, and not computed again.
-        why: what explains a difference, in words.
+        outcome: `same`, `differs`, `absent` if it is not stored, or `taken over` for a trained dataset, whose stored
+            rows were read and not computed again.
+        why: explanations of a difference.
 
     """
 
@@ -48,12 +48,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Recomputation:
-    """What a recomputation found.
+    """The result of a recomputation.
 
     Attributes:
         compared: every partition of the chain, upstream first.
-        since: what differs between the record and today: code and settings, in words.
-        folder: where the recomputed partitions are, if they were kept.
+        since: code and settings that have changed since the record, in words.
+        folder: of the recomputed partitions, if they were kept.
 
     """
 
@@ -68,25 +68,25 @@ class Recomputation:
 
     @property
     def taken(self) -> dict[str, list[str]]:
-        """Partitions that were read as they are stored and not computed again, by asset."""
-        found: dict[str, list[str]] = {}
-        for each in self.compared:
-            if each.outcome == "taken over":
-                found.setdefault(each.asset, []).append(each.partition_key)
-        return found
+        """Stored partitions that were read and not computed again, by asset."""
+        keys: dict[str, list[str]] = {}
+        for partition in self.compared:
+            if partition.outcome == "taken over":
+                keys.setdefault(partition.asset, []).append(partition.partition_key)
+        return keys
 
 
 def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = False) -> Recomputation:
     """Compute a partition and everything upstream of it again, in a temporary storage, and compare hashes.
 
-    The settings are those that the partition records, the code and the provider's files today's: where these are not
-    the recorded ones, a difference is explained by them. Nothing of the profile's storage is changed.
+    The settings come from the partition's record; the code and the provider's files are today's. If these differ from
+    the recorded ones, they explain a difference. The profile's storage is not changed.
 
     Args:
         profile: whose storage holds the partition.
         name: dataset.
         partition_key: such as `2016-06|healthcare`, or `2016-06` at month grain.
-        keep: leave the temporary storage for a look.
+        keep: do not delete the temporary storage.
 
     Raises:
         SettingsError: there is no such dataset or partition.
@@ -108,7 +108,7 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
         settings = recorded_settings(dump, **given, as_of=profile.last_session())
         scratch = Recomputed.at(Path(folder), settings, profile.provider)
         sectors = [sector] if sector and not scratch.spans_sectors(name) else _stored_sectors(profile, month)
-        # Until when the stored chain looks decides until when the other one does: labels go on maturing.
+        # The recomputation must end when the stored chain does, because labels go on maturing.
         chain = _Chain(profile, scratch, name, sectors, month)
         keys = (
             keys
@@ -125,7 +125,7 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
 
 
 class _Chain:
-    """An asset of one month with all that it reads, where nothing is stored."""
+    """An asset of one month with its whole upstream, in an empty storage."""
 
     def __init__(self, stored: Profile, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
         names = [name] if stored.datasets[name].grain.by_sector else [name, *scratch.upstream(name)]
@@ -133,7 +133,7 @@ class _Chain:
             each: month_range(shift_month(month, first), month)
             for each, (first, _) in scratch.planner.history(name).items()
         }
-        #: History that the asset shows as far as it is there.
+        #: Optional history that the asset shows.
         self._shown = {
             each: [key(sector, one) for sector in sectors for one in months] for each, months in shown.items()
         }
@@ -144,11 +144,11 @@ class _Chain:
         self._sectors, self._month = sectors, month
 
     def plans(self) -> list[Plan]:
-        """The runs that bring it about."""
+        """The runs that compute it."""
         return [self._scratch.planner.plan(*asked) for asked in self._asked]
 
     def compute(self) -> Recomputed:
-        """Execute them, with what had been tried before as a report finds it.
+        """Execute the plans, with the log of trials that a report reads.
 
         Raises:
             RunFailedError: one failed; names asset, sector and months.
@@ -158,8 +158,7 @@ class _Chain:
         self._scratch.profile.store.write_artifacts(
             dict(zip(tried, self._stored.store.read_artifacts(tried), strict=True))
         )
-        # Where a state is carried from month to month, the month before is taken as it is stored: else the whole past
-        # would be computed for the sake of one month.
+        # The previous month's state is taken from the store, so that not the whole history must be computed.
         before = shift_month(self._month, -1)
         for name in self._scratch.planner.carried:
             keys = self._stored.datasets[name].grain.keys([before], self._sectors)
@@ -172,7 +171,7 @@ class _Chain:
             self._scratch.compute(*asked)
             there = {(name, each) for name, each, _ in _stored(self._stored, self._shown)}
             for name, each, _ in list(_stored(self._scratch.profile, self._shown)):
-                if (name, each) not in there:  # computed for what reads it, and not to be seen where nothing was
+                if (name, each) not in there:  # computed for its readers only; hidden, as it was not stored
                     self._scratch.profile.store.refuse(self._scratch.profile.datasets[name], [each])
         if self._scratch.failures:
             raise RunFailedError("\n".join(self._scratch.failures))
@@ -184,7 +183,7 @@ def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | Non
         raise SettingsError(f"there is no asset '{name}'; assets are {', '.join(profile.datasets)}")
     grain = profile.datasets[name].grain
     if grain_of(partition_key).by_sector != grain.by_sector:
-        raise SettingsError(f"'{partition_key}' is no partition of '{name}'; write {grain.example}")
+        raise SettingsError(f"'{partition_key}' is not a partition of '{name}'; write {grain.example}")
     return grain.parse(partition_key)
 
 
@@ -196,12 +195,12 @@ def _recorded(profile: Profile, name: str, partition_key: str) -> MadeBy:
         )
     made_by = MadeBy.parsed(store.recorded(dataset, partition_key).made_by)
     if made_by is None:
-        raise DatasetError(f"{store.path(dataset, partition_key)} does not record what made it; materialise it again")
+        raise DatasetError(f"{store.path(dataset, partition_key)} records no code and settings; materialise it again")
     return made_by
 
 
 def _stored_sectors(profile: Profile, month: str) -> list[str]:
-    """Sectors of which the month is stored: what spans sectors is over those that are there."""
+    """Sectors whose month is stored, over which assets that span sectors are computed."""
     found = set()
     for dataset in profile.datasets.values():
         if dataset.grain.by_sector:
@@ -211,7 +210,7 @@ def _stored_sectors(profile: Profile, month: str) -> list[str]:
 
 
 def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, Recorded]]:
-    """Asset, key and record of those of the partitions that are stored."""
+    """Asset, key and record of the partitions that are stored."""
     for name, found in keys.items():
         dataset, wanted = profile.datasets[name], sorted(found)
         gone = set(profile.store.missing(dataset, wanted))
@@ -219,7 +218,7 @@ def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tup
 
 
 class _Comparison:
-    """Partitions of two storages of one profile: as they are stored, and as they were computed again."""
+    """Compares stored partitions of a profile with recomputed ones."""
 
     def __init__(self, stored: Profile, again: Recomputed) -> None:
         self._stored = stored
@@ -232,7 +231,7 @@ class _Comparison:
         self._recorder: PartitionRecorder = recorders[1]
 
     def all(self) -> Iterator[Compared]:
-        """Every partition that was computed again, or taken over, upstream first."""
+        """Every recomputed or taken-over partition, upstream first."""
         for name in self._order:
             for each in sorted(self._keys.get(name, self._taken.get(name, ()))):
                 recorded = self._there.get((name, each))
@@ -249,7 +248,7 @@ class _Comparison:
             return Compared(name, partition_key, "same")
         before, now = MadeBy.parsed(recorded.made_by), MadeBy.parsed(fresh.made_by)
         if before is None or now is None:
-            return Compared(name, partition_key, "differs", (*why, "it does not record what made it"))
+            return Compared(name, partition_key, "differs", (*why, "it records no code and settings"))
         explained = explain(
             self._recorder.versions[name],
             parse_key(partition_key)[0],
@@ -258,15 +257,13 @@ class _Comparison:
             self._today.meaning,
             self._recorder.meaning,
         )
-        # Another version of a library, Arrow above all, writes the same rows as other bytes: a hash alone says nothing
-        # against them.
+        # Another version of a library, such as Arrow, may write the same rows as other bytes, so the rows are compared.
         if not why and recorded.same_columns and self._same_rows(name, partition_key):
             return Compared(name, partition_key, "same")
         why += explained.values()
         if recorded.known_through != fresh.known_through:
             why.append(
-                f"it takes account of sessions up to {recorded.known_through}, "
-                f"the recomputation up to {fresh.known_through}"
+                f"it covers sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}"
             )
         if not recorded.same_columns:
             why.append("it was written with other columns")
@@ -279,7 +276,7 @@ class _Comparison:
         return frames[0].equals(frames[1])
 
     def since(self) -> Iterator[str]:
-        """Code and settings of the stored chain that are not today's."""
+        """Code and settings of the stored chain that differ from today's."""
         found: dict[str, None] = {}
         for (name, partition_key), recorded in self._there.items():
             before, now = MadeBy.parsed(recorded.made_by), self._today.now(name, {})(partition_key)

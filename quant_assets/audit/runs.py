@@ -1,4 +1,4 @@
-"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. No comparison."""
+"""The real assets, computed in a scratch folder with the audit's source and settings. No comparison."""
 
 import logging
 import os
@@ -26,14 +26,14 @@ from quant_assets.sources.base import Source
 
 @dataclass
 class Recomputed:
-    """A profile whose storage is a scratch folder, and what has been computed there.
+    """A profile whose storage is a scratch folder, and the partitions that have been computed there.
 
     Attributes:
         profile: with the scratch storage.
-        stored: the user's profile, whose partitions serve of what is never trained again; None where nothing is.
+        stored: the user's profile, from which trained datasets are taken; None without them.
         keys: partitions that were computed, by dataset.
         taken: partitions of trained datasets that were read and not computed, by dataset.
-        failures: why runs failed, as `running.execute` says it.
+        failures: reasons of failed runs, from `running.execute`.
 
     """
 
@@ -58,17 +58,17 @@ class Recomputed:
         stored: Profile | None = None,
         on_begun: Callable[[str], None] | None = None,
     ) -> "Recomputed":
-        """Nothing computed yet.
+        """A new scratch profile, with nothing computed.
 
         Args:
             folder: scratch.
             settings: of the run; its storage is replaced.
-            source: the provider; None for the one that the settings name.
-            stored: the user's profile, where trained datasets are taken from.
-            on_begun: told what is about to be computed, as `Profile.on_begun` is.
+            source: the provider; None for that of the settings.
+            stored: the user's profile, from which trained datasets are taken.
+            on_begun: called before a computation, as `Profile.on_begun`.
 
         """
-        # What is trained on changed or cut inputs belongs into no log of trainings.
+        # Trainings on altered inputs must not be logged.
         apart = {"storage": str(folder), "learning": LearningSettings()}
         return cls(Profile(settings.model_copy(update=apart), source, on_begun), stored)
 
@@ -80,12 +80,12 @@ class Recomputed:
         last: str,
         on_phase: Callable[[Phase], None] | None = None,
     ) -> None:
-        """Compute assets and what they read; finished partitions of months before the first are kept.
+        """Compute assets and their upstream; finished partitions of months before the first are reused.
 
-        A failing run ends its chain and is kept in `failures`. Trained datasets are taken from the user's storage.
+        A failing run ends its chain and is recorded in `failures`. Trained datasets come from the user's storage.
 
         Raises:
-            MissingPartitionError: a trained dataset that is read has not been stored.
+            MissingPartitionError: a trained dataset that is needed is not stored.
 
         """
         if self._untaken is not None:
@@ -108,29 +108,29 @@ class Recomputed:
                         on_phase(phase)
 
     def _keep(self, events: Sequence[dg.DagsterEvent]) -> None:
-        """Keep on disk what the runs showed beside their partitions, for another process to compare."""
+        """Write the metadata of the runs' partitions to disk, for another process to compare."""
         keep_shown(events, self.profile.store.url)
 
     def earliest(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> str:
-        """First month that computing assets from nothing reaches back to."""
+        """First month that is computed if nothing is stored."""
         phases = self.planner.plan(names, sectors, first, last).phases
         return min((phase.first for phase in phases), default=first)
 
     def upstream(self, name: str) -> list[str]:
-        """What an asset reads, and what that reads, in the order of the flow."""
-        found: set[str] = set()
+        """The assets that an asset reads, directly or through others, in topological order."""
+        reached: set[str] = set()
         waiting = [name]
         while waiting:
-            new = set(self.planner.reads(waiting.pop())) - found
-            found |= new
+            new = set(self.planner.reads(waiting.pop())) - reached
+            reached |= new
             waiting += new
-        return [each for each in self.planner.order if each in found]
+        return [asset for asset in self.planner.order if asset in reached]
 
     def with_sectors(self, names: Sequence[str]) -> list[str]:
-        """Assets to name where nothing is stored, in the order of the flow: these, and what of the sectors is read.
+        """Assets to request in an empty storage, in topological order: these, and the sector assets that they need.
 
-        For what spans sectors no sector is computed that is not asked for (`Planner.plan`): it takes those that are
-        there. What is trained is not among them: its stored rows serve.
+        Assets that span sectors read the stored sectors and request none (`Planner.plan`). Trained datasets are left
+        out, as their stored rows are used.
         """
         found, datasets = set(names), self.profile.datasets
         computed = set(datasets) - set(trained_datasets(self.profile))
@@ -145,7 +145,7 @@ class Recomputed:
         return [name for name in self.planner.order if name in found]
 
     def spans_sectors(self, name: str) -> bool:
-        """Whether an asset follows from what is computed over all sectors."""
+        """Whether an asset depends on an asset that spans sectors."""
         datasets = self.profile.datasets
         spanning = [each for each in (name, *self.upstream(name)) if not datasets[each].grain.by_sector]
         return any(datasets[read].grain.by_sector for each in spanning for read in self.planner.reads(each))
@@ -153,13 +153,13 @@ class Recomputed:
     def take_over(
         self, from_: DatasetStore, finished: Mapping[str, Collection[str]], before: str, known_by: date | None
     ) -> None:
-        """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.
+        """Link finished partitions of another scratch folder: of earlier months, and known by a day.
 
         Args:
-            from_: where they are.
+            from_: their store.
             finished: their keys, by dataset.
-            before: month.
-            known_by: last day that they may take account of; None for any.
+            before: month before which they lie.
+            known_by: last day that they may know; None for any.
 
         """
         for name, keys in finished.items():
@@ -172,17 +172,17 @@ class Recomputed:
                     if known is None or known > known_by:
                         continue
                 _link(from_.path(dataset, each), self.profile.store.path(dataset, each))
-        # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
-        there, here = (f"{store.url}/artifacts" for store in (from_, self.profile.store))
-        for folder, _, files in os.walk(there):
+        # Files that rows name: a model's name is its hash, and a report is replaced as a whole.
+        their_artifacts, own_artifacts = (f"{store.url}/artifacts" for store in (from_, self.profile.store))
+        for folder, _, files in os.walk(their_artifacts):
             for file in files:
                 if not file.startswith("."):  # another process may be writing
-                    _link(f"{folder}/{file}", f"{here}{folder.removeprefix(there)}/{file}")
+                    _link(f"{folder}/{file}", f"{own_artifacts}{folder.removeprefix(their_artifacts)}/{file}")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Dagster's logs of the scratch runs; those of a run in which the audit itself runs are back afterwards."""
+    """Silence Dagster's logs of the scratch runs, and restore the level afterwards."""
     logger = logging.getLogger("dagster")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -202,8 +202,8 @@ def check_assets(profile: Profile, names: Sequence[str]) -> None:
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except FileExistsError:  # an artifact that two scratch folders have in common
+    except FileExistsError:  # an artifact of two scratch folders
         return
-    except FileNotFoundError:  # thousands of files have a folder each, and most of these one parent
+    except FileNotFoundError:  # the folder is missing
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.link(source, target)

@@ -1,4 +1,4 @@
-"""The month of a cut computed by itself, as a schedule does it, beside the range on the same altered input."""
+"""The month of a cut, computed by itself as a schedule does it, on the altered input of the range."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ def computed_alone(
     names: Sequence[str],
     sectors: Sequence[str],
 ) -> Recomputed:
-    """Compute a month in a run of its own, at its own end, with the months before as the range left them.
+    """Compute a month in its own run, as of its end, with the earlier months of the range.
 
     Args:
-        run: whose month `alone` it is.
-        base: the input as it is, of which the range took what was known by its cut.
-        ranged: what the run computed over a range of months.
-        profile: as the user has it.
+        run: its `alone` is the month.
+        base: the unaltered input, from which the range took what was known by its cut.
+        ranged: the run's computation over a range of months.
+        profile: the user's.
         names: assets.
         sectors: slugs.
 

@@ -1,16 +1,14 @@
-"""What rows follow from beside their inputs: the last months of an audit once more, in a fresh process elsewhere.
+"""Dependence of rows on more than their inputs: the last months of an audit again, in a new process elsewhere.
 
-That process computes another market first, and then the input as it is: state that a module keeps without its data as
-the key (a cache by ticker, a fit that starts where the one before ended) brings the other market into the rows. Its
-clock, time zone, locale, home, working folder and hash seed are other ones, and what it opens is recorded
-(`audit.elsewhere`). One such run looks for all of that at once; only where rows differ are more done, a change each,
-which tell what they follow from.
+That process computes another market first, then the unaltered input. Module state whose key lacks the data (a cache by
+ticker, a warm-started fit) brings the other market into the rows. Clock, time zone, locale, home, working folder and
+hash seed are different, and all that the process opens is recorded (`audit.elsewhere`). One run tests all changes at
+once; only if rows differ do further runs with single changes name the cause.
 
-Why neither a fresh process for each altered run, nor a fork: a process that has everything imported and has simulated
-the market is 5 s old, ten of them are half of a quick audit; to fork is cheap, but the one that would be forked holds
-Polars' threads (21 after its first query), whose locks a child inherits without their holders. And the altered runs
-of a process need no fresh one: whatever they leave to each other they leave to the input as it is, too, and that is
-what is looked at here.
+Why not a new process or a fork per altered run: importing everything and simulating the market takes 5 s, and ten times
+that is half of a quick audit. A fork is cheap, but a child of a process with Polars' threads (21 after its first query)
+inherits their locks without their holders. The altered runs do not need it: state that they leave to each other they
+also leave to the unaltered input, which is tested here.
 """
 
 import hashlib
@@ -44,10 +42,10 @@ from quant_assets.settings.origin import BASE, ROOT, conf_dir
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import as_given, class_of
 
-#: What is other in a process.
+#: A change of a process's surroundings.
 Change = Literal["market", "clock", "zone", "locale", "home"]
 
-#: Under which test a difference is reported that a change alone brings about, and what it says.
+#: Test and cause of a difference that a single change causes.
 _MEANT: Mapping[Change | None, tuple[TestName, str]] = {
     None: (
         "state",
@@ -56,50 +54,50 @@ _MEANT: Mapping[Change | None, tuple[TestName, str]] = {
     ),
     "market": (
         "state",
-        "follows from another market that the same process computed before: "
+        "depends on another market that the same process computed before: "
         "a cache, or other state of a module, whose key lacks the data",
     ),
-    "clock": ("surroundings", "follows the clock: ask for the session or the settings' as_of, not for today"),
-    "zone": ("surroundings", "follows the machine's time zone: name one (zoneinfo) where days are told from times"),
-    "locale": ("surroundings", "follows the machine's locale: its sorting, its decimal mark or its names of days"),
+    "clock": ("surroundings", "depends on the clock: use the session or the settings' as_of, not today"),
+    "zone": ("surroundings", "depends on the machine's time zone: name a zone (zoneinfo) to convert times to days"),
+    "locale": ("surroundings", "depends on the machine's locale: its sorting, its decimal mark or its names of days"),
     "home": (
         "surroundings",
-        "follows from the home or working folder, or from the hash seed",
+        "depends on the home or working folder, or on the hash seed",
     ),
 }
-_TOGETHER = "differs in other surroundings, although no one of the clock, time zone, locale and home alone changes it"
+_TOGETHER = "differs in other surroundings, but neither clock, time zone, locale nor home alone changes it"
 
-#: Days there begin three quarters of an hour, and most of a day, apart from those of the exchange.
+#: Zones whose days begin three quarters of an hour off the hour, or most of a day off the exchange's.
 _ZONE, _OTHER_ZONE = "Pacific/Chatham", "America/Adak"
 _SEED = "271828"
-#: Things that the provider uses which are told by name.
+#: Most paths of the provider that are named.
 _NAMED = 3
-#: Of the other market: not one that a cut has.
+#: Seed of the other market; no cut has it.
 _MARKET = 97
 
-#: Code and what belongs to it, wherever it lies; any other file beside the code is data that no provider gave.
+#: Suffixes of code files, wherever they lie; any other file is data that no provider gave.
 _CODE = {".py", ".pyc", ".pyi", ".so", ".pyd", ".dylib", ".dll", ".html", ".js", ".css", ".sql", ".nbi", ".nbc", ".pth"}
-#: Programs that tell of the machine, which libraries ask while they are imported.
+#: Programs that describe the machine, which libraries start at import.
 _OF_THE_MACHINE = {"file", "uname", "lscpu", "ldconfig", "sysctl", "fc-list", "system_profiler"}
-#: Fonts that a person has installed, in the home folder.
+#: The user's fonts, in the home folder.
 _FONTS = (".fonts", ".local/share/fonts", "Library/Fonts")
-#: The system's own, none of which holds a user's data: devices, time zones, fonts, name services.
+#: The system's folders, which hold no user data: devices, time zones, fonts, name services.
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/System", "/Library")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a process is to compute.
+    """A request to a process.
 
     Attributes:
         settings: of the profile, its last session fixed.
-        provider: of the caller's own, if any.
-        base, keys: URL of the input as it is, and its partitions.
+        provider: the caller's own, if any.
+        base, keys: URL of the unaltered input's store, and its partitions.
         folder: scratch, for this process alone.
         names: assets.
         sectors: slugs.
         first, last: months.
-        market_first: whether another market is computed before.
+        market_first: whether another market is computed first.
 
     """
 
@@ -117,13 +115,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Repeated:
-    """What a process has left.
+    """The result of a process.
 
     Attributes:
         url: of the store of its rows.
         keys: partitions that were computed, by dataset.
         failures: why runs failed.
-        opened: what was opened that is neither of the data folder, scratch folder, code nor the system's own.
+        opened: opened files outside data folder, scratch folder, code and system; addresses and commands.
 
     """
 
@@ -133,13 +131,13 @@ class Repeated:
     opened: list[Opened] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON types."""
         keys = {name: sorted(each) for name, each in self.keys.items()}
         return {"url": self.url, "keys": keys, "failures": list(self.failures), "opened": list(self.opened)}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Repeated":
-        """What `plain` gave."""
+        """The inverse of `plain`."""
         keys = {name: set(each) for name, each in plain["keys"].items()}
         return cls(plain["url"], keys, plain["failures"], [Opened(*each) for each in plain["opened"]])
 
@@ -153,10 +151,10 @@ def compare_elsewhere(asked: Asked, judge: Judge) -> tuple[list[Comparison], lis
 
     Args:
         asked: without the other market.
-        judge: compares what a process has left with the input as it is.
+        judge: compares the result of a process with the unaltered input.
 
     Returns:
-        Comparisons of the tests `state` and `surroundings`, and a note on what the provider reads beside its folder.
+        Comparisons of the tests `state` and `surroundings`, and a note on the provider's files outside its folder.
 
     """
     every: tuple[Change, ...] = ("market", "clock", "zone", "locale", "home")
@@ -171,18 +169,18 @@ def compare_elsewhere(asked: Asked, judge: Judge) -> tuple[list[Comparison], lis
             alone[change] = judge(start(own, [] if change is None else [change]))
             if change is None and alone[None] and all(_is_in(each, alone[None]) for each in roots):
                 break
-    made = [each for one in found for each in _told(one, found, alone)]
+    comparisons = [each for one in found for each in _told(one, found, alone)]
     theirs = list(dict.fromkeys(each.what for each in elsewhere.opened if each.by_provider))
     rest = f" and {len(theirs) - _NAMED} more" if len(theirs) > _NAMED else ""
     note = (
-        f"surroundings: the provider uses {', '.join(theirs[:_NAMED])}{rest}, beside the data folder: an input like "
-        "any other, but what it held on an earlier day is not known"
+        f"surroundings: the provider uses {', '.join(theirs[:_NAMED])}{rest}, outside the data folder: it is an input, "
+        "but its content on an earlier day is not known"
     )
-    return made + list(_told_of(elsewhere.opened, asked.names)), [Exempt(note)] if theirs else []
+    return comparisons + list(_told_of(elsewhere.opened, asked.names)), [Exempt(note)] if theirs else []
 
 
 def is_portable(provider: Source) -> bool:
-    """Whether a provider can be handed to another process; that of a script or notebook cannot be read there."""
+    """Whether a provider can be passed to another process; that of a script or notebook cannot be loaded there."""
     if type(provider).__module__ == "__main__":
         return False
     try:
@@ -199,14 +197,14 @@ def _is_in(one: Comparison, found: Sequence[Comparison]) -> bool:
 def _told(
     one: Comparison, every: Sequence[Comparison], alone: Mapping[Change | None, Sequence[Comparison]]
 ) -> Iterator[Comparison]:
-    """A comparison under the test that it belongs to; under both where nothing differs."""
+    """A comparison under the test of its cause; under both tests if nothing differs."""
     if not one.failed:
         yield replace(one, test="state")
         yield replace(one, test="surroundings")
         return
     root = next((each for each in every if each.asset == one.inherited_from and each.failed), one)
     changes = [change for change, found in alone.items() if _is_in(root, found)]
-    # What differs by itself differs under every change too.
+    # A nondeterministic column differs under every change too.
     changes = [None] if None in changes else changes
     tests: list[TestName] = list(dict.fromkeys(_MEANT[change][0] for change in changes))
     for test in tests or [one.test]:
@@ -216,7 +214,7 @@ def _told(
 
 
 def _told_of(opened: Sequence[Opened], names: Sequence[str]) -> Iterator[Comparison]:
-    """A failure for each thing that code but the provider's opened, of the first asset that was being computed."""
+    """A failure for everything that code other than the provider's opened, for the first asset in computation."""
     for each in (each for each in opened if not each.by_provider):
         asset = each.during.partition(",")[0] or names[0]
         when = "" if each.during else " while modules were imported"
@@ -229,8 +227,8 @@ def _told_of(opened: Sequence[Opened], names: Sequence[str]) -> Iterator[Compari
             key=each.what,
             expected="inputs alone",
             found=each.event,
-            cause=f"{how} {each.what}{when}, which is neither an input nor code: what it holds is not known to have "
-            "been known by any day; let a provider read it, or make it a setting",
+            cause=f"{how} {each.what}{when}, which is neither an input nor code: nothing says when its content "
+            "was known; read it in a provider, or make it a setting",
         )
 
 
@@ -238,7 +236,7 @@ def _told_of(opened: Sequence[Opened], names: Sequence[str]) -> Iterator[Compari
 
 
 def start(asked: Asked, changes: Collection[Change]) -> Repeated:
-    """Let a fresh process compute, in surroundings with these changes.
+    """Compute in a new process, in surroundings with these changes.
 
     Raises:
         RunFailedError: the process ended before it could answer.
@@ -261,7 +259,7 @@ def start(asked: Asked, changes: Collection[Change]) -> Repeated:
         ],
         env=_environment(folder, changes),
         cwd=work,
-        stdin=subprocess.PIPE,  # it ends when the pipe does
+        stdin=subprocess.PIPE,  # the process ends when the pipe is closed
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
@@ -277,25 +275,25 @@ def start(asked: Asked, changes: Collection[Change]) -> Repeated:
 
 
 def _environment(folder: Path, changes: Collection[Change]) -> dict[str, str]:
-    given = dict(os.environ)
-    cache = Path(given.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
-    made = {
+    inherited = dict(os.environ)
+    cache = Path(inherited.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
+    changed = {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path),
         "TMPDIR": str(folder / "tmp"),
-        "QUANT_BASE_DIR": str(BASE),  # the folder that it starts in is another
-        "MPLCONFIGDIR": given.get("MPLCONFIGDIR") or str(cache),  # its list of fonts takes a second to make
+        "QUANT_BASE_DIR": str(BASE),  # its working folder is another one
+        "MPLCONFIGDIR": inherited.get("MPLCONFIGDIR") or str(cache),  # building its font list takes a second
     }
     if "zone" in changes:
-        made["TZ"] = _OTHER_ZONE if _offset() > 6 * 3_600 else _ZONE
+        changed["TZ"] = _OTHER_ZONE if _offset() > 6 * 3_600 else _ZONE
     if "locale" in changes:
-        made |= {"LC_ALL": "C", "LANG": "C", "LANGUAGE": "C"}
+        changed |= {"LC_ALL": "C", "LANG": "C", "LANGUAGE": "C"}
     if "home" in changes:
-        made |= {"HOME": str(folder / "home"), "USERPROFILE": str(folder / "home"), "PYTHONHASHSEED": _SEED}
-    return given | made
+        changed |= {"HOME": str(folder / "home"), "USERPROFILE": str(folder / "home"), "PYTHONHASHSEED": _SEED}
+    return inherited | changed
 
 
 def _offset() -> int:
-    """Seconds that this machine's clock is ahead of UTC."""
+    """Seconds by which local time is ahead of UTC."""
     return time.localtime().tm_gmtoff
 
 
@@ -303,7 +301,7 @@ def _offset() -> int:
 
 
 def compute(asked: Asked, record: Record) -> Repeated:
-    """Compute another market where that is asked for, then the input as it is, and tell what was opened meanwhile."""
+    """Compute another market if requested, then the unaltered input; report what was opened meanwhile."""
     own = asked.provider
     record.provider = class_of(asked.settings.source) if own is None else type(as_given(own))
     stored = readable_often(Profile(asked.settings, own))
@@ -339,7 +337,7 @@ def _allowed(asked: Asked, stored: Profile) -> tuple[str, ...]:
         found |= {str(stored.data_dir), str(stored.settings.collecting.path)}
     if trained_datasets(stored):
         found.add(stored.store.url)
-    # The file of a model that the settings name, which is read by its hash.
+    # Model files in the settings are read by their hash.
     models = (each.parameters.get("path") for each in stored.settings.models.values())
     found |= {os.path.expanduser(path) for path in models if isinstance(path, str)}
     return tuple(each for name in found for each in (os.path.abspath(name), os.path.realpath(name)))
@@ -352,7 +350,7 @@ def _outside(opened: Sequence[Opened], allowed: Collection[str]) -> Iterator[Ope
             continue
         if each.event == "open" and "://" not in each.what:
             path = os.path.realpath(each.what)
-            # A folder that the interpreter looks through for modules is no file that is read.
+            # A folder that the interpreter searches for modules is no data.
             code = os.path.splitext(path)[1] in _CODE or os.path.isdir(path)
             if code or any(path == root or path.startswith(f"{root}{os.sep}") for root in allowed):
                 continue

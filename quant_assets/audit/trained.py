@@ -1,4 +1,4 @@
-"""Stored rows of `trained` datasets for a recomputation, which never trains them again, and what is said of that."""
+"""Stored rows of `trained` datasets for a recomputation, which never trains them again, and notes on that."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -13,18 +13,18 @@ from quant_assets.profile import Profile
 
 
 def trained_datasets(profile: Profile) -> tuple[str, ...]:
-    """Names of the datasets whose rows name the hash of an artifact."""
+    """Names of the datasets whose rows contain the hash of an artifact."""
     return tuple(name for name, dataset in profile.datasets.items() if dataset.reproducibility == "trained")
 
 
 def take_over_trained(stored: Profile, scratch: Profile) -> None:
     """Copy stored partitions of trained datasets, and the artifacts that their rows name, to a scratch storage.
 
-    Where the scratch profile ends earlier, rows that were not known then are left out.
+    If the scratch profile ends earlier, rows that were not known by then are left out.
 
     Args:
-        stored: the user's.
-        scratch: where they are read.
+        stored: the user's profile.
+        scratch: the profile that reads them.
 
     """
     end = scratch.last_session()
@@ -45,14 +45,14 @@ def take_over_artifacts(stored: Profile, scratch: Profile, rows: pl.DataFrame, *
     """Copy the artifacts that rows name to a scratch storage.
 
     Args:
-        stored: the user's.
-        scratch: where they are read.
-        rows: of any dataset; their columns of files count.
-        whole_folders: whether what lies beside a file comes, too: what a manifest names.
+        stored: the user's profile.
+        scratch: the profile that reads them.
+        rows: of any dataset, with columns of files.
+        whole_folders: whether to copy the whole folder of a file, as a manifest names other files in it.
 
     """
     named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
-    # A listing stands for the whole folder that it is in; a folder for all below it; a file for itself.
+    # A listing stands for its whole folder.
     places = {each.removesuffix(f"/{LISTING}") for each in named}
     if whole_folders:
         places = {str(PurePosixPath(each).parent) for each in places}
@@ -62,18 +62,18 @@ def take_over_artifacts(stored: Profile, scratch: Profile, rows: pl.DataFrame, *
 
 
 def check_stored(profile: Profile, read: Mapping[str, Collection[str]]) -> None:
-    """Raise a MissingPartitionError where partitions are read of a trained dataset that are not stored."""
+    """Raise a MissingPartitionError if partitions of a trained dataset are read that are not stored."""
     for name, keys in read.items():
         gone = profile.store.missing(profile.datasets[name], keys)
         if gone:
             raise MissingPartitionError(
-                f"'{name}' is trained and never by a recomputation, which reads its stored partitions: "
+                f"'{name}' is never trained by a recomputation, which reads its stored partitions: "
                 f"{len(gone)} of {len(keys)} are missing, {describe(gone)}; materialise them first with quant run"
             )
 
 
 def said_of(read: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """What a person must know of partitions that were taken over."""
+    """Notes on partitions that were taken over."""
     for name, keys in read.items():
         if keys:
             yield Exempt(

@@ -1,4 +1,4 @@
-"""Whether the rows that each model was handed were known by the time: a judgement of what `fitting` recorded."""
+"""Whether a model's rows, as recorded by `fitting`, were known in time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,12 @@ from quant_assets.audit.fitting import Fit
 from quant_assets.audit.learning_stage import Stage
 from quant_assets.market.calendar import session_number
 
-#: Share of the training rows that may be in no stored partition, where values that repeat leave it open which row one
-#: is.
+#: Share of training rows that may have no stored counterpart, because repeated values are ambiguous.
 _NOT_FOUND = 0.02
 
 
 def rows_were_known(stage: Stage, trainer: str, fits: Sequence[Fit]) -> tuple[list[Comparison], list[str]]:
-    """Whether the rows of each fit were known before the training, its validation slice and its test slice."""
+    """Whether the rows of the fits were known before the training, the validation slice and the test slice."""
     stored = stage.stored(stage.base)
     training, validation, test = list[pl.DataFrame](), list[pl.DataFrame](), list[pl.DataFrame]()
     for fit in fits:
@@ -31,18 +30,18 @@ def rows_were_known(stage: Stage, trainer: str, fits: Sequence[Fit]) -> tuple[li
             for rows in (fitted, *stopping)
         ]
     embargo = stage.base.profile.settings.training.embargo_sessions
-    asked = (
+    cases = (
         (
             training,
             0,
             "the training",
-            "a label is used that was not known yet: known_at of dataset labels is not compared, or was changed",
+            "a label is used before it was known: known_at of dataset labels is not compared, or was changed",
         ),
         (
             validation,
             1,
             "its validation slice",
-            "labels overlap the slice that they are validated on: the split shuffles, "
+            "labels overlap the validation slice: the split shuffles, "
             "or its purge counts rows instead of comparing known_at, date by date and across tickers",
         ),
         (
@@ -52,14 +51,14 @@ def rows_were_known(stage: Stage, trainer: str, fits: Sequence[Fit]) -> tuple[li
             "the model saw labels of its own test slice: it is fitted on them, or they choose the number of trees",
         ),
     )
-    found = [
+    comparisons = [
         _known_before(stage, trainer, pl.concat(parts), embargo + strictly, what, why)
-        for parts, strictly, what, why in asked
+        for parts, strictly, what, why in cases
         if parts
     ]
-    untold = [
+    notes = [
         f"learning was not tested: no fit of {trainer}, {stage.sector}, has rows of {what}"
-        for parts, _, what, _ in asked
+        for parts, _, what, _ in cases
         if not parts
     ]
     rows = pl.concat(training)
@@ -73,14 +72,14 @@ def rows_were_known(stage: Stage, trainer: str, fits: Sequence[Fit]) -> tuple[li
             "cause": "features and labels of different rows are joined: join them on ticker and date",
         }
     paired = len(rows) - rows["paired_date"].null_count()
-    found.append(stage.comparison(trainer, "date", paired, rows.select(apart.sum()).item(), first=first, **shown))
+    comparisons.append(stage.comparison(trainer, "date", paired, rows.select(apart.sum()).item(), first=first, **shown))
     unknown = rows["known_at"].null_count()
     if unknown > _NOT_FOUND * len(rows):
-        untold.append(
+        notes.append(
             f"learning was not tested: {unknown} of {len(rows)} training rows of {trainer}, {stage.sector}, "
-            "are none of the stored ones, by their values or by their names"
+            "match no stored row, neither by value nor by ticker and date"
         )
-    return found, untold
+    return comparisons, notes
 
 
 def _needed_by(rows: pl.DataFrame, day: object) -> pl.DataFrame:
@@ -89,9 +88,9 @@ def _needed_by(rows: pl.DataFrame, day: object) -> pl.DataFrame:
 
 def _known_before(stage: Stage, trainer: str, rows: pl.DataFrame, sessions: int, what: str, why: str) -> Comparison:
     """Rows whose labels were known fewer than `sessions` sessions before the day they were needed."""
-    told = rows.drop_nulls(["known_at", "needed_by"])
-    late = session_number(told["known_at"].to_numpy()) > session_number(told["needed_by"].to_numpy()) - sessions
-    first = told.filter(pl.Series(late, dtype=pl.Boolean)).sort("date", "ticker").head(1).rows(named=True)
+    known = rows.drop_nulls(["known_at", "needed_by"])
+    late = session_number(known["known_at"].to_numpy()) > session_number(known["needed_by"].to_numpy()) - sessions
+    first = known.filter(pl.Series(late, dtype=pl.Boolean)).sort("date", "ticker").head(1).rows(named=True)
     shown: dict[str, Any] = {}
     if first:
         begins = first[0]["needed_by"]
@@ -100,4 +99,4 @@ def _known_before(stage: Stage, trainer: str, rows: pl.DataFrame, sessions: int,
             "found": f"known at {first[0]['known_at']}",
         }
         shown["cause"] = why
-    return stage.comparison(trainer, "known_at", len(told), int(late.sum()), first=first, **shown)
+    return stage.comparison(trainer, "known_at", len(known), int(late.sum()), first=first, **shown)

@@ -1,1 +1,1 @@
-"""Which partitions a request needs, which are stale and why: for the command and for sensors. Runs nothing."""
+"""Planning: partitions that a request needs, and stale partitions with reasons. Runs nothing."""

@@ -1,4 +1,4 @@
-"""The flow of the assets, read off their definitions: what each reads, in which months, and which ones are selected."""
+"""The graph of the assets, from their definitions: inputs with their windows of months, and asset selections."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from quant_assets.errors import SettingsError
 from quant_assets.partitions import month_offsets
 from quant_assets.schemas import Dataset
 
-#: First and last month that are read, relative to the reader's.
+#: First and last month of an input, relative to the reader's month.
 Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The assets of a profile and what leads from one to another.
+    """The assets of a profile and their dependencies.
 
     Attributes:
         order: names, upstream first.
-        together: of each asset, those that one step makes with it.
-        windows: of each asset, the window of everything that it reads.
-        optional: of each asset, the inputs whose earlier partitions may be absent: no run is made for their sake,
-            unless what is there is unfinished.
-        carried: assets that read their own month before, as far as it is stored.
-        matures: months by which each asset looks ahead.
-        groups: Dagster's, in order of appearance.
+        together: by asset, the assets that the same step computes.
+        windows: by asset, the windows of its inputs.
+        optional: by asset, the inputs whose earlier partitions may be missing: no run is planned for them unless a
+            stored one is unfinished.
+        carried: assets that read their own previous month, if it is stored.
+        matures: by asset, the months by which it looks ahead.
+        groups: of Dagster, in order of appearance.
 
     """
 
@@ -41,7 +41,7 @@ class Flow:
 
     @classmethod
     def of(cls, defs: dg.Definitions, datasets: Mapping[str, Dataset]) -> "Flow":
-        """Read it off definitions; assets of other datasets, which are made on demand alone, are left out."""
+        """Build it from definitions; assets that only run on demand (other datasets) are left out."""
         together: dict[str, tuple[str, ...]] = {}
         windows: dict[str, dict[str, Window]] = {}
         optional: dict[str, frozenset[str]] = {}
@@ -72,11 +72,11 @@ class Flow:
         return cls(order, together, windows, optional, frozenset(carried), matures, tuple(groups))
 
     def required(self, name: str) -> Mapping[str, Window]:
-        """What must be there of what an asset reads: of optional history the asset's own months."""
+        """The required inputs of an asset: of optional history only the asset's own months."""
         return {each: (0, 0) if each in self.optional[name] else both for each, both in self.windows[name].items()}
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
-        """Names of an asset selection, or of every asset; `Planner.select` says how one is written."""
+        """Names of an asset selection, or of every asset; for the syntax see `Planner.select`."""
         if selection is None:
             return list(self.order)
         parts = selection.split(",")
@@ -86,12 +86,12 @@ class Flow:
             with warnings.catch_warnings():
                 # Dagster's own code for `group:` uses a parameter that is beta.
                 warnings.simplefilter("ignore", dg.BetaWarning)
-                found = (
+                selected = (
                     dg.AssetSelection.from_coercible(others).resolve(defs.resolve_asset_graph()) if others else set()
                 )
         except (dg.DagsterError, ValueError, NotImplementedError):
-            found, chosen = set(), set()
-        names = [name for name in self.order if name in chosen or dg.AssetKey(name) in found]
+            selected, chosen = set(), set()
+        names = [name for name in self.order if name in chosen or dg.AssetKey(name) in selected]
         if not names:
             raise SettingsError(
                 f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels', "
@@ -101,7 +101,7 @@ class Flow:
         return names
 
     def _stretch(self, part: str) -> tuple[str, ...]:
-        """The assets from the first that `first..last` names to the last."""
+        """The assets of `first..last`, both included."""
         ends = [name.strip() for name in part.split("..")]
         unknown = [name for name in ends if name not in self.order]
         if len(ends) != 2 or unknown:

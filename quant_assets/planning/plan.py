@@ -1,4 +1,4 @@
-"""Which runs bring a request about: the warm-up that assets' windows need, and one range run per sector and phase."""
+"""Planning of the runs for a request: the warm-up for assets' windows, and one range run per sector and phase."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from quant_assets.planning.todo import Node, Range, Todo
 from quant_assets.profile import Profile
 from quant_assets.settings.sectors import SECTORS
 
-#: Most sectors times months of a run over several sectors: where months are few, a run's own costs outweigh its work.
+#: Most sectors times months of a run over several sectors: with few months, a run's overhead outweighs its work.
 _JOINED_PARTITIONS = 36
 
 
@@ -40,7 +40,7 @@ class Phase:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of the partitions that each of the assets gets."""
+        """Keys of the partitions of each of the assets."""
         return RunPartitions(self.sectors, tuple(period_range(self.first, self.last))).keys
 
     @property
@@ -54,20 +54,20 @@ class Phase:
         return max(1, len(self.sectors)) * len(period_range(self.first, self.last))
 
     def alone(self) -> "list[Phase]":
-        """The same for each sector in a run of its own."""
+        """The same with one run per sector."""
         return [replace(self, sectors=(sector,)) for sector in self.sectors]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs that bring a request about.
+    """The runs for a request.
 
     Attributes:
-        stages: one after the other: chains of phases that do not wait for each other, one for each sector, or one for
-            what spans sectors.
-        notes: what a person should know: the months that are computed again, and the stale ones that are not. The
-            latter are those that the runs read, and those right before and after the months that are computed.
-        uses_stale: whether stale partitions stay beside what is planned.
+        stages: consecutive; a stage has independent chains of phases, one per sector, or one for assets that span
+            sectors.
+        notes: for the user: months that are computed again, and stale months that are not: those that the runs read,
+            and those directly before and after the computed months.
+        uses_stale: whether stale partitions stay.
         stored: keys of the partitions that are read of assets that the planner never computes.
 
     """
@@ -79,21 +79,21 @@ class Plan:
 
     @property
     def phases(self) -> list[Phase]:
-        """All runs, each after those that it waits for."""
+        """All runs, in topological order."""
         return [phase for stage in self.stages for chain in stage for phase in chain]
 
 
 class Planner:
     """Plans runs over the asset graph of a set of definitions.
 
-    A partition of the warm-up that other code or settings have made is used as it is, and the plan's notes say so: an
-    edit must not start the computation of 25 years, and two versions must not stand side by side unsaid.
+    Stale partitions of the warm-up (computed by other code or settings) are used, and the plan's notes say so: an edit
+    must not start the computation of 25 years, and two versions must not be mixed silently.
 
     Args:
         defs: the definitions.
-        profile: the profile that they were made for.
-        refresh: compute such partitions again, and those that read them.
-        stored_only: assets that are never computed: those that read them take their stored partitions.
+        profile: of the definitions.
+        refresh: compute stale partitions and their readers again.
+        stored_only: assets that are never computed: their readers use the stored partitions.
 
     """
 
@@ -112,7 +112,7 @@ class Planner:
 
     @property
     def carried(self) -> frozenset[str]:
-        """Assets that read their own month before, as far as it is stored."""
+        """Assets that read their own previous month, if it is stored."""
         return self._flow.carried
 
     def reads(self, name: str) -> tuple[str, ...]:
@@ -121,15 +121,15 @@ class Planner:
 
     @property
     def matures(self) -> int:
-        """Months by which the asset that looks furthest ahead does."""
+        """Largest number of months by which an asset looks ahead."""
         return max(self._flow.matures.values(), default=0)
 
     def apart_from(self, left_out: Collection[str], *, of: Collection[str]) -> list[str]:
-        """The assets but some, upstream first, and without those that lack something then.
+        """The assets without some, and without assets that then lack an input; upstream first.
 
         Args:
             left_out: assets that are not computed.
-            of: those among them whose partition of the same month is not there: what needs it is left out too.
+            of: those among them without a partition of the same month: their readers are left out too.
 
         """
         lost = set(of)
@@ -140,22 +140,22 @@ class Planner:
         return [name for name in self.order if name not in lost and name not in left_out]
 
     def unfinished(self, name: str, sectors: Sequence[str], month: str, *, absent: bool) -> bool:
-        """Whether a partition of an asset's month was written when less was known, or is not there.
+        """Whether a partition of an asset's month was written when less was known, or is missing.
 
         Args:
             name: of the asset.
             sectors: slugs.
             month: of the partitions.
-            absent: whether one that is not there counts.
+            absent: whether a missing partition counts.
 
         """
         todo = Todo(self._flow, self._profile, None, sectors, self._stored_only)
         return any(todo.lacks(name, place, month, absent=absent) for place in todo.places(name))
 
     def history(self, name: str) -> Mapping[str, Window]:
-        """First and last month, relative to its own, of the inputs whose earlier months an asset reads.
+        """Windows of an asset's optional history: first and last month by input, relative to its own month.
 
-        They are read as far as they are there.
+        It is read as far as it is stored.
         """
         return {
             each: self._flow.windows[name][each]
@@ -167,8 +167,8 @@ class Planner:
         """Names of an asset selection, or of every asset.
 
         Args:
-            selection: Dagster's own (`group:signals`, `ohlcv+`), or `ohlcv..labels`: from one asset to another in the
-                order of the flow, both included; several separated by commas.
+            selection: Dagster's syntax (`group:signals`, `ohlcv+`), or a range `ohlcv..labels` in topological order,
+                both included; several separated by commas.
             defs: the definitions of this planner.
 
         Raises:
@@ -178,11 +178,11 @@ class Planner:
         return self._flow.select(selection, defs)
 
     def plan(self, names: Iterable[str], sectors: Sequence[str], first: str, last: str) -> Plan:
-        """Runs of some months, warm-up included; finished partitions of the warm-up are not computed again.
+        """Plan the runs of some months with their warm-up; finished partitions of the warm-up are not computed again.
 
         Args:
             names: assets of any grain.
-            sectors: slugs; without any, only what spans sectors is computed, over the sectors that are there.
+            sectors: slugs; if empty, only assets that span sectors are computed, over the stored sectors.
             first: month.
             last: month.
 
@@ -203,9 +203,9 @@ class Planner:
         return reckoned(reckoned(None).stale_and_their_readers() if self._refresh else ())
 
     def _stages(self, todo: Todo) -> list[tuple[list[Phase], ...]]:
-        """Sectors and what spans them in turn, each asset as late as those that read it allow."""
+        """Alternating stages of sector assets and spanning assets; an asset is as late as its readers allow."""
         planned = [name for name in self.order if any((name, place) in todo.spans for place in todo.places(name))]
-        late: dict[str, int] = {}  # 0 is the last stage; sectors have the odd ones
+        late: dict[str, int] = {}  # 0 is the last stage; sector assets are in odd ones
         for together in dict.fromkeys(self._flow.together[name] for name in reversed(planned)):
             own = 0 if todo.spans_sectors(together[0]) else 1
             readers = [
@@ -243,7 +243,7 @@ class Planner:
 
 
 def _told(name: str, why: str, months: Mapping[str | None, Collection[str]]) -> str:
-    """One line about an asset's months: of which sectors, from when to when, how many, and why."""
+    """One line about an asset's months: sectors, ranges, count and reason."""
     stretches: list[Range] = []
     for month in sorted({month for each in months.values() for month in each}):
         follows = stretches and shift_month(stretches[-1][1], 1) == month
@@ -255,12 +255,12 @@ def _told(name: str, why: str, months: Mapping[str | None, Collection[str]]) -> 
 
 
 def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:
-    """Chains of one sector each; neighbouring sectors' are made one where they are alike and their months are few."""
-    found: list[list[Phase]] = []
+    """Chains of single sectors; equal chains of neighbouring sectors with few months are merged."""
+    merged: list[list[Phase]] = []
     for chain in chains:
-        before = found[-1] if found else []
-        alike = [(each.assets, each.first, each.last) for each in before] == [
-            (each.assets, each.first, each.last) for each in chain
+        before = merged[-1] if merged else []
+        alike = [(phase.assets, phase.first, phase.last) for phase in before] == [
+            (phase.assets, phase.first, phase.last) for phase in chain
         ]
         if (
             before
@@ -268,12 +268,12 @@ def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:
             and _neighbours(before[0].sectors, chain[0].sectors)
             and _together(before) + _together(chain) <= _JOINED_PARTITIONS
         ):
-            found[-1] = [
+            merged[-1] = [
                 replace(one, sectors=one.sectors + other.sectors) for one, other in zip(before, chain, strict=True)
             ]
         elif chain:
-            found.append(list(chain))
-    return found
+            merged.append(list(chain))
+    return merged
 
 
 def _neighbours(before: Sequence[str], after: Sequence[str]) -> bool:

@@ -1,6 +1,6 @@
-"""Which stored partitions would be computed otherwise today, and why.
+"""Stored partitions that today's code, settings or inputs would compute differently, and the reasons.
 
-Reads what the files record; computes and changes nothing.
+Compares records only; computes and changes nothing.
 """
 
 from bisect import bisect_left
@@ -11,11 +11,11 @@ from quant_assets.partitions import key, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain
 
-#: Partitions that record nothing: written by an earlier version, or by another program.
+#: Reason for partitions without a record: written by an earlier version, or by another program.
 UNRECORDED = "records neither code nor settings"
 
-#: What makes a partition stale. Libraries and the provider's files change all the time; they are told, and nothing
-#: counts as stale for it.
+#: Kinds of changes that make a partition stale. Libraries and the provider's files change all the time: these changes
+#: are reported, but do not count.
 KINDS = ("code", "settings", "inputs")
 
 
@@ -27,9 +27,9 @@ class Stale:
         asset: its name.
         sector: slug, None at month grain.
         first, last: months.
-        partitions: how many of them.
+        partitions: number of partitions.
         why: the reasons in words.
-        counts: whether they are stale; else it is for information.
+        counts: whether they are stale; else for information only.
 
     """
 
@@ -43,10 +43,10 @@ class Stale:
 
 
 class Staleness:
-    """Compares what partitions record with what they would record now.
+    """Compares the records of partitions with those that they would get now.
 
     Args:
-        profile: whose storage is looked at.
+        profile: of the storage.
         recorder: of its definitions.
 
     """
@@ -57,7 +57,7 @@ class Staleness:
         self._parsed: dict[str, MadeBy | None] = {}
 
     def own(self, name: str, partition_key: str) -> str | None:
-        """Why a partition is not what code and settings make today, inputs and files aside; None where it is."""
+        """How code and settings of a partition differ from today's, without inputs and files; None if they do not."""
         text = self._profile.store.recorded(self._profile.datasets[name], partition_key).made_by
         recorded, sector = self._record(text), parse_key(partition_key)[0]
         if recorded is None:
@@ -65,11 +65,11 @@ class Staleness:
         version = self._recorder.versions[name]
         if recorded.code == version.code and recorded.settings == self._recorder.settings_digest(name, sector):
             return None
-        found = self._explain(name, sector, recorded, self._recorder.now(name, {})(partition_key))
-        return "; ".join(found[kind] for kind in ("code", "settings") if kind in found)
+        reasons = self._explain(name, sector, recorded, self._recorder.now(name, {})(partition_key))
+        return "; ".join(reasons[kind] for kind in ("code", "settings") if kind in reasons)
 
     def carries_on_other_rows(self, name: str, partition_key: str) -> bool:
-        """Whether a state was carried on from other rows of the month before than are stored."""
+        """Whether a partition read other rows of its previous month than are stored now."""
         dataset, store, (sector, month) = self._profile.datasets[name], self._profile.store, parse_key(partition_key)
         recorded = self._record(store.recorded(dataset, partition_key).made_by)
         if recorded is None:
@@ -80,36 +80,36 @@ class Staleness:
         return recorded.inputs.get(name) != now.inputs.get(name)
 
     def readers(self, names: Iterable[str], revised: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-        """Stored partitions that read some partitions, directly or through others; these are among them.
+        """The given partitions, and the stored ones that read them, directly or through others.
 
         Args:
-            names: assets in the order of the flow.
+            names: assets in topological order.
             revised: keys of the partitions, by asset.
 
         Returns:
-            Keys by asset, sorted; assets without any are left out.
+            Keys by asset, sorted; without assets that have none.
 
         """
         stale: dict[tuple[str, str | None], list[str]] = {}
-        found: dict[str, list[str]] = {}
+        readers: dict[str, list[str]] = {}
         for name in names:
-            given, windows = set(revised.get(name, ())), self._recorder.versions[name].windows
-            if not given and not any(read in windows for read, _ in stale):
+            revised_keys, windows = set(revised.get(name, ())), self._recorder.versions[name].windows
+            if not revised_keys and not any(read in windows for read, _ in stale):
                 continue
-            for each in sorted(given | self._profile.store.existing(self._profile.datasets[name])):
+            for each in sorted(revised_keys | self._profile.store.existing(self._profile.datasets[name])):
                 sector, month = parse_key(each)
-                if each in given or any(self._stale_inputs(windows, sector, month, stale)):
+                if each in revised_keys or any(self._stale_inputs(windows, sector, month, stale)):
                     stale.setdefault((name, sector), []).append(month)  # in order: the next month may read it
-                    found.setdefault(name, []).append(each)
-        return found
+                    readers.setdefault(name, []).append(each)
+        return readers
 
     def all(self, names: Iterable[str], sectors: Sequence[str]) -> Iterator[Stale]:
-        """What is stale of these assets, in their order, which is that of the flow: an asset's readers come after it.
+        """Stale partitions of these assets, which must be in topological order.
 
-        A partition that reads a stale one counts too, of the sectors asked for.
+        Readers of stale partitions, in these sectors, count too.
         """
         names, store, datasets = list(names), self._profile.store, self._profile.datasets
-        # What spans sectors reads those that are not asked for too.
+        # Assets that span sectors also read other sectors.
         spanned = {
             each
             for name in names
@@ -138,7 +138,7 @@ class Staleness:
                 if upstream:
                     found[f"reads stale {', '.join(upstream)}"] = True
                 reasons.setdefault(sector, {})[month] = found
-                if any(found.values()):  # in order of the months: the next one may read it
+                if any(found.values()):  # in order of months: the next one may read it
                     stale.setdefault((name, sector), []).append(month)
             for sector, by_month in reasons.items():
                 yield from _joined(name, sector, by_month)
@@ -146,7 +146,7 @@ class Staleness:
     def _reasons(self, name: str, sector: str | None, recorded: MadeBy | None, now: MadeBy) -> dict[str, bool]:
         if recorded is None:
             return {UNRECORDED: True}
-        # An input that was not looked at cannot be compared.
+        # Only inputs with known contents can be compared.
         inputs = {upstream: found for upstream, found in recorded.inputs.items() if upstream in now.inputs}
         compared = MadeBy(**{**recorded.__dict__, "inputs": inputs})
         now = MadeBy(**{**now.__dict__, "inputs": {upstream: now.inputs[upstream] for upstream in inputs}})

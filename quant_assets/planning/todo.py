@@ -1,6 +1,6 @@
-"""Which months of which assets one request needs computed, and which stored ones it finds stale.
+"""The months of assets that a request must compute, and the stored months that are stale.
 
-A walk against the flow, from what is asked for to what that reads. How runs are cut from it is in `plan`.
+It walks upstream from the requested assets. `plan` makes runs of the result.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,20 +11,20 @@ from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 
 Range = tuple[str, str]
-#: An asset's name with a sector, or with None where it spans them.
+#: An asset's name with a sector, or with None if it spans sectors.
 Node = tuple[str, str | None]
 
 
 class Todo:
-    """What is to be done for one request.
+    """The work for one request.
 
     Args:
         flow: of the assets.
-        profile: whose store says what is there.
-        staleness: tells of a stored partition whether it is stale; None where nothing is recorded.
-        sectors: that the request is about.
-        stored_only: assets that are never computed: their stored partitions serve.
-        again: what is computed again though it is finished; everything that is looked at where None.
+        profile: of the store.
+        staleness: decides whether stored partitions are stale; None without records.
+        sectors: of the request.
+        stored_only: assets that are never computed: their stored partitions are used.
+        again: nodes to compute again although they are finished; None for all visited nodes.
 
     """
 
@@ -43,14 +43,14 @@ class Todo:
         self.spans: dict[Node, Range] = {}
         #: Keys of the partitions of `stored_only` that are read.
         self.stored: dict[str, set[str]] = {}
-        #: Months with stored partitions that are not what they would be today, by asset and reason, by sector.
+        #: Stale months, by asset and reason, then by sector.
         self.stale: dict[tuple[str, str], dict[str | None, set[str]]] = {}
 
     def reckon(self, names: Iterable[str], asked: Range) -> None:
-        """Find what assets need for some months.
+        """Find the months that assets need for some months.
 
-        What spans sectors reads the sectors that are there: no sector is computed for its sake, unless its asset is
-        among the names, or a sector's asset needs the one that spans them.
+        Assets that span sectors read the stored sectors. Sector assets are computed for them only if they are among the
+        names, or if a sector asset needs the spanning one.
         """
         wanted, computed = set(names), set(month_range(*asked))
         needed: dict[Node, Range | None] = {(name, place): asked for name in wanted for place in self.places(name)}
@@ -84,23 +84,23 @@ class Todo:
                             for_sectors.add(upstream)
                         self._need(needed, name, place, upstream, span, window, follows)
         for (name, place), (first, last) in self.spans.items():
-            # Beside the months computed the history changes from one version to another.
+            # Next to the computed months, the history may change from one version to another.
             for month in (shift_month(first, -1), shift_month(last, 1)):
                 if self._profile.store.missing(self._profile.datasets[name], [key(place, month)]):
                     continue
                 self._note(name, place, month, self._why_stale(name, key(place, month)))
                 fills = name in self._flow.carried and month > last
                 if fills and self._profile.store.missing(self._profile.datasets[name], [key(place, last)]):
-                    self._note(name, place, month, "carried on from where nothing was stored")
+                    self._note(name, place, month, "carried on without a stored previous month")
 
     def _carried_through(self, name: str, place: str | None, wanted: Range | None, months: Collection[str]) -> set[str]:
-        """Months that are computed with those of an asset that reads its own month before.
+        """Further months to compute of an asset that reads its own previous month.
 
-        Of those stored right before, the ones from the first on that is unfinished or was carried on from other rows
-        than are stored by now; and those wanted after the first.
+        These are the stored months directly before, from the first one that is unfinished or read other rows than are
+        stored now; and the wanted months after the first computed one.
         """
         first = month = min(months)
-        found = {each for each in month_range(*wanted) if each > first} if wanted else set()
+        further = {each for each in month_range(*wanted) if each > first} if wanted else set()
         while month > self._profile.months.start:
             month = shift_month(month, -1)
             absent, unfinished = self._lacking(name, place, (month, month))
@@ -108,7 +108,7 @@ class Todo:
                 break
             if unfinished or (self._staleness and self._staleness.carries_on_other_rows(name, key(place, month))):
                 first = month
-        return found | set(month_range(first, min(months)))
+        return further | set(month_range(first, min(months)))
 
     def _need(
         self,
@@ -120,7 +120,7 @@ class Todo:
         window: tuple[int, int],
         follows: Collection[str] | None,
     ) -> None:
-        """Note the months of an input that an asset needs; where it reads all sectors, of `follows` alone."""
+        """Record the months of an input that an asset needs; if it reads all sectors, only for assets in `follows`."""
         over_sectors = place is None and not self.spans_sectors(upstream)
         if over_sectors and follows is not None and upstream not in follows:
             return
@@ -133,11 +133,11 @@ class Todo:
                 needed[upstream, where] = _hull(needed[upstream, where], _span(unfinished))
 
     def places(self, name: str) -> tuple[str | None, ...]:
-        """The sectors of the request, or None for what spans them."""
+        """The sectors of the request, or None for an asset that spans them."""
         return (None,) if self.spans_sectors(name) else self._sectors
 
     def read_places(self, upstream: str, place: str | None) -> tuple[str | None, ...]:
-        """Where an asset of a place reads another: in its own sector, in every one, or in none."""
+        """The places of an input of an asset: its own sector, every sector, or None."""
         return (place,) if place is not None and not self.spans_sectors(upstream) else self.places(upstream)
 
     def spans_sectors(self, name: str) -> bool:
@@ -145,8 +145,8 @@ class Todo:
         return not self._profile.datasets[name].grain.by_sector
 
     def stale_and_their_readers(self) -> frozenset[Node]:
-        """The assets of which a month among `spans` is stale, and those that read them."""
-        found: set[Node] = set()
+        """The nodes with a stale month in `spans`, and their readers."""
+        stale: set[Node] = set()
         for name in self._flow.order:
             for place in self.places(name):
                 if (name, place) not in self.spans:
@@ -155,19 +155,19 @@ class Todo:
                     self._profile.datasets[name],
                     [key(place, m) for m in month_range(*self.spans[name, place])],
                 )
-                gone = set(self._profile.store.missing(dataset, keys))
+                missing = set(self._profile.store.missing(dataset, keys))
                 reads = {(each, where) for each in self._flow.windows[name] for where in self.read_places(each, place)}
-                if found & reads or any(self._why_stale(name, each) for each in keys if each not in gone):
-                    found |= {(member, place) for member in self._flow.together[name]}
-        return frozenset(found)
+                if stale & reads or any(self._why_stale(name, each) for each in keys if each not in missing):
+                    stale |= {(member, place) for member in self._flow.together[name]}
+        return frozenset(stale)
 
     def _lacking(
         self, name: str, place: str | None, wanted: Range | None, computed: Collection[str] = ()
     ) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition is not as it would be written today.
+        """Months without a partition, and months with an unfinished partition.
 
-        Such a partition was written with other columns, or when less (or more) was known. Months that are computed in
-        any case are left out: looking into 30 thousand files takes as long as some of the work.
+        An unfinished partition was written with other columns, or when less (or more) was known. Months that are
+        computed anyway are skipped, because reading 30 thousand files is slow.
         """
         dataset, store = self._profile.datasets[name], self._profile.store
         keys = {key(place, month): month for month in (month_range(*wanted) if wanted else ()) if month not in computed}
@@ -184,7 +184,7 @@ class Todo:
         return {keys[each] for each in absent}, unfinished
 
     def lacks(self, name: str, place: str | None, month: str, *, absent: bool) -> bool:
-        """Whether a partition is not as it would be written today, code and settings aside; `absent`: or not there."""
+        """Whether a partition is unfinished, regardless of code and settings; with `absent`, or missing."""
         missing, unfinished = self._lacking(name, place, (month, month))
         return bool(unfinished) or (absent and bool(missing))
 
@@ -196,22 +196,22 @@ class Todo:
             self.stale.setdefault((name, why), {}).setdefault(place, set()).add(month)
 
     def _clip(self, span: Range, window: tuple[int, int]) -> Range | None:
-        """The months that a window leads to, as far as they exist."""
+        """The existing months of a window."""
         begin = max(shift_month(span[0], window[0]), self._profile.months.start)
         finish = min(shift_month(span[1], window[1]), self._profile.last_month())
         return (begin, finish) if begin <= finish else None
 
     def sorted_stale(self, *, computed: bool) -> list[tuple[str, str, Mapping[str | None, set[str]]]]:
-        """Asset, reason and months by sector of what is stale: of that which is computed again, or is left as it is."""
-        found = []
+        """Asset, reason and months by sector of stale partitions that are computed again, or of those that are not."""
+        result = []
         for (name, why), by_place in self.stale.items():
-            kept = {
+            selected = {
                 place: {month for month in months if self._computes(name, place, month) == computed}
                 for place, months in by_place.items()
             }
-            if any(kept.values()):
-                found.append((name, why, {place: months for place, months in kept.items() if months}))
-        return sorted(found, key=lambda each: (self._flow.order.index(each[0]), each[1]))
+            if any(selected.values()):
+                result.append((name, why, {place: months for place, months in selected.items() if months}))
+        return sorted(result, key=lambda each: (self._flow.order.index(each[0]), each[1]))
 
     def _computes(self, name: str, place: str | None, month: str) -> bool:
         first, last = self.spans.get((name, place), ("", ""))
@@ -224,6 +224,6 @@ def _hull(one: Range | None, other: Range | None) -> Range | None:
 
 
 def _span(months: Iterable[str]) -> Range | None:
-    """First and last of the months, or None where there are none."""
+    """First and last of the months, or None without months."""
     ordered = sorted(months)
     return (ordered[0], ordered[-1]) if ordered else None

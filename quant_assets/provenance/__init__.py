@@ -1,5 +1,5 @@
-"""Where a partition comes from: digests of the code, settings, inputs and source files that made it.
+"""Provenance of partitions: digests of code, settings, inputs and source files.
 
-They are recorded with the partition's rows. What is written into files is `io`'s; what is done about a difference
-(announce, recompute, compare) is `running`'s.
+They are recorded with the partition's rows. `io` writes the files; `running` handles differences (announce, recompute,
+compare).
 """

@@ -1,8 +1,8 @@
-"""Source text as a graph of definitions: which functions, classes and constants a function reaches, each with a digest.
+"""Source text as a graph of definitions: the functions, classes and constants that a function reaches, with digests.
 
-The digest is of the syntax tree: comments, docstrings and layout do not change it, the Python version neither. Names
-are resolved as Python does, scope by scope; a class is one definition, unless one of its methods is asked for. Nothing
-is imported or executed. What the parameters of an asset function lead to is decided in `versions`.
+Digests are of the syntax tree: comments, docstrings, layout and Python version do not change them. Names are resolved
+like in Python, scope by scope; a class is one definition, unless a single method is requested. Nothing is imported or
+executed. `versions` decides what the parameters of an asset function lead to.
 """
 
 import ast
@@ -18,8 +18,8 @@ from quant_assets.settings.origin import ROOT
 
 PACKAGE = "quant_assets"
 
-#: Not followed: messages, column declarations and types of settings do not change rows. Columns and settings are
-#: compared themselves.
+#: Modules that are not followed: messages, column declarations and types of settings do not change rows. Columns and
+#: settings are compared themselves.
 IGNORED = (
     "errors",
     "schemas",
@@ -64,15 +64,13 @@ class Module:
     path: Path
     defined: dict[str, list[ast.AST]] = field(default_factory=dict)
     imported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    #: Statements without a name, such as a call that registers something: they belong to every definition of the
-    #: module.
+    #: Statements without a name, such as a registering call: they belong to every definition of the module.
     nameless: list[ast.AST] = field(default_factory=list)
-    #: Digest, chains and imports of the definitions that have been looked into: the graph is walked for each asset, a
-    #: node read once.
+    #: Cache of analysed definitions, since the graph is walked for each asset.
     analysed: dict[str, "Definition"] = field(default_factory=dict)
 
     def add(self, statements: list[ast.stmt]) -> None:
-        """Take statements of the module's top, those under an `if` or `try` as if they stood alone."""
+        """Add top-level statements, including those under an `if` or `try`."""
         for statement in statements:
             match statement:
                 case ast.Import() | ast.ImportFrom():
@@ -83,7 +81,7 @@ class Module:
                     names = list(_assigned(statement))
                     for name in names:
                         self.defined.setdefault(name, []).append(statement)
-                    if not names:  # of an attribute or an item: a registration
+                    if not names:  # an assignment to an attribute or item: a registration
                         self.nameless.append(statement)
                 case ast.If() | ast.Try():
                     for block in ("body", "handlers", "orelse", "finalbody"):
@@ -93,16 +91,16 @@ class Module:
                     self.nameless.append(statement)
 
     def found(self, name: str) -> list[ast.AST]:
-        """The nodes of a definition, also `Class.method` and `factory.function`; none where there is no such name."""
+        """Nodes of a definition, also of `Class.method` and `factory.function`; empty without such a name."""
         outer, _, inner = name.partition(".")
         nodes = self.defined.get(outer, [])
         return [each for node in nodes for each in members(node).get(inner, ())] if inner else nodes
 
 
 def imports(statement: ast.Import | ast.ImportFrom, where: Module) -> dict[str, tuple[str, str | None]]:
-    """Local name to module and name in it (None for a module), of a statement in a module."""
+    """Local names of an import statement, with module and name in it (None for a module)."""
     if isinstance(statement, ast.Import):
-        # `import a.b` binds a, and what follows says which module below it is meant.
+        # `import a.b` binds a; the attributes that follow decide the submodule.
         found = (
             (each.asname, each.name) if each.asname else (each.name.split(".")[0],) * 2 for each in statement.names
         )
@@ -120,7 +118,7 @@ def imports(statement: ast.Import | ast.ImportFrom, where: Module) -> dict[str, 
 
 
 def members(node: ast.AST) -> dict[str, list[ast.AST]]:
-    """What a class or function binds directly in its body: methods and attributes, or local names and functions."""
+    """Names that a class or function binds in its body: methods and attributes, or local names and functions."""
     found: dict[str, list[ast.AST]] = {}
     waiting: list[ast.AST] = list(getattr(node, "body", ()))
     for statement in waiting:
@@ -134,12 +132,12 @@ def members(node: ast.AST) -> dict[str, list[ast.AST]]:
     return found
 
 
-#: Files of modules outside the package: the user's own.
+#: Files of the user's own modules.
 _OWN: dict[str, Path] = {}
 
 
 def register(name: str, folder: Path) -> None:
-    """Make a module of the user's known: a file of the folder of settings, else one on PYTHONPATH."""
+    """Register a user's module: a file in the settings' folder, else on PYTHONPATH."""
     path = _file(folder, name)
     if path is None:
         try:
@@ -154,7 +152,7 @@ def register(name: str, folder: Path) -> None:
 
 @cache
 def located(name: str) -> Path | None:
-    """File of a module of the package, of the user's own, or beside one of those; None for everything else."""
+    """File of a module of the package, or of the user's modules and those beside them; None for others."""
     if name in _OWN:
         return _OWN[name]
     if name != PACKAGE and not name.startswith(f"{PACKAGE}."):
@@ -171,12 +169,12 @@ def _file(root: Path, name: str) -> Path | None:
 
 
 def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
-    """Folders in which a module that one of the user's imports may lie.
+    """Folders of modules that a user's module may import.
 
-    They are its own, and the one that its dotted name begins in.
+    These are its own folder and the root of its dotted name.
     """
     installed = "site-packages" in path.parts or "dist-packages" in path.parts
-    # Of what is installed, only the user's own package is the user's.
+    # Of installed packages, only the user's own one counts.
     if not installed or name.split(".")[0] == own.split(".")[0]:
         yield path.parents[own.count(".") + (path.name == "__init__.py")]
     if not installed:
@@ -184,10 +182,10 @@ def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
 
 
 def module(name: str) -> Module | None:
-    """The parsed module; None where it is not followed.
+    """The parsed module; None if it is not followed.
 
-    The package's files are read once, as its code is; a user's are read again when they have changed, as they are
-    executed again.
+    The package's files are read once, like its code; a user's file is read again after a change, as it is executed
+    again.
     """
     path = located(name)
     if path is None or _ignored(name):
@@ -202,17 +200,17 @@ def _ignored(name: str) -> bool:
 
 @cache
 def _parsed(name: str, path: Path, _changed: int) -> Module:
-    made = Module(name, path)
-    made.add(ast.parse(path.read_bytes()).body)
-    return made
+    parsed = Module(name, path)
+    parsed.add(ast.parse(path.read_bytes()).body)
+    return parsed
 
 
 def chains(
     node: ast.AST, bound: frozenset[str] = frozenset(), free: frozenset[str] = frozenset({"self"})
 ) -> Iterator[Chain]:
-    """The names that a node uses and does not bind itself, each with the attributes that follow it.
+    """The names that a node uses but does not bind, with the attributes that follow.
 
-    Parameters that are `free` count as names that are used: a method's `self`.
+    Parameters in `free`, such as a method's `self`, count as used names.
     """
     match node:
         case ast.Attribute() | ast.Name():
@@ -246,7 +244,7 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
 
 
 def _bound(scope: ast.AST) -> Iterator[str]:
-    """Names that a function, lambda or comprehension binds, those of functions inside it left out."""
+    """Names that a function, lambda or comprehension binds, without inner functions."""
     waiting: list[ast.AST] = list(ast.iter_child_nodes(scope))
     while waiting:
         node = waiting.pop()
@@ -279,14 +277,14 @@ def _says_nothing(node: object) -> bool:
 
 
 class _WithoutTelling(ast.NodeTransformer):
-    """Takes out what only shows something beside the rows: statements `run.tell…(…)` of a parameter that is a `Run`."""
+    """Removes statements that only report metadata: `run.tell…(…)` of a parameter of type `Run`."""
 
     def __init__(self, runs: frozenset[str]) -> None:
         self._runs = runs
 
     @classmethod
     def of(cls, node: ast.AST) -> ast.AST:
-        """The node as it is where no function in it takes a `Run`, else a copy without such statements."""
+        """The node itself if no function in it takes a `Run`, else a copy without such statements."""
         runs = frozenset(
             each.arg
             for each in ast.walk(node)
@@ -308,50 +306,50 @@ class _WithoutTelling(ast.NodeTransformer):
 def text(node: object) -> str:
     """A syntax tree as text without comments, docstrings and layout.
 
-    It is the same for every Python version that has its syntax.
+    It is the same for all Python versions that support the syntax.
     """
     if isinstance(node, ast.AST):
         named = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
-        said = (f"{name}={text(value)}" for name, value in named if value is not None and value != [])
-        return f"{type(node).__name__}({','.join(said)})"
+        fields = (f"{name}={text(value)}" for name, value in named if value is not None and value != [])
+        return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):
         return f"[{','.join(text(each) for each in node if not _says_nothing(each))}]"
     return repr(node)
 
 
 def digest(content: str | bytes, size: int = 8) -> str:
-    """A digest in hexadecimal, two characters for each byte of its size."""
+    """A hexadecimal digest, two characters per byte of its size."""
     return hashlib.blake2b(content.encode() if isinstance(content, str) else content, digest_size=size).hexdigest()
 
 
-#: Gives for a chain of a definition what it leads to, or None where the ordinary rules hold.
+#: Returns the targets of a chain in a definition, or None for the ordinary rules.
 Rule = Callable[[Module, str, Chain], "list[Symbol] | None"]
 
-#: Gives for a chain that begins with a parameter of the first definitions what it leads to.
+#: Returns the targets of a chain that begins with a parameter of the first definitions.
 Handed = Callable[[Chain], "list[Symbol]"]
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What a definition says and uses."""
+    """An analysed definition."""
 
     digest: str
     chains: tuple[Chain, ...]
     imported: Mapping[str, tuple[str, str | None]]
-    #: What a function uses of its own parameters.
+    #: Chains that begin with the function's own parameters.
     parameters: tuple[Chain, ...]
 
 
 def reached(
     start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None, handed: Handed = lambda chain: []
 ) -> dict[Symbol, str]:
-    """Every definition that the first ones lead to, with its digest.
+    """Every definition that is reachable from the first ones, with its digest.
 
     Args:
         start: definitions to begin with.
-        rule: of chains that mean something special.
-        own: takes the files of the user's modules that were looked into, by the module's name.
-        handed: of chains that begin with a parameter of the first definitions.
+        rule: for chains with a special meaning.
+        own: output: files of the user's modules that were read, by module name.
+        handed: for chains that begin with a parameter of the first definitions.
 
     """
     found: dict[Symbol, str] = {}
@@ -378,7 +376,7 @@ def reached(
 
 
 def definition(where: Module, name: str) -> Definition:
-    """What a definition of a module says and uses; looked into once."""
+    """Analyse a definition of a module, with caching."""
     if name not in where.analysed:
         nodes = [*map(_WithoutTelling.of, where.found(name)), *where.nameless]
         content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates(where.path))])
@@ -396,21 +394,21 @@ def definition(where: Module, name: str) -> Definition:
 
 
 def templates(path: Path) -> list[Path]:
-    """Templates beside a module: they count as part of its definitions."""
+    """Templates beside a module, which count as part of its definitions."""
     return sorted(each for each in (path.parent / "templates").glob("*") if each.is_file())
 
 
 def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) -> list[Symbol]:
-    """What a chain leads to by Python's rules.
+    """The targets of a chain by Python's rules.
 
-    That is a name of the enclosing function or class, of the module, or an import.
+    These are names of the enclosing function or class, of the module, or imports.
     """
     outer, _, inner = name.partition(".")
     root, *attributes = chain
     if root == "self":
         return [Symbol(where.name, f"{outer}.{attributes[0]}")] if inner and attributes else []
     own = [Symbol(where.name, f"{outer}.{root}")] if inner and root != inner and where.found(f"{outer}.{root}") else []
-    # A method does not see the names of its class, but for its defaults and decorators.
+    # A method does not see the names of its class, except in defaults and decorators.
     if own and any(isinstance(node, _FUNCTIONS) for node in where.found(outer)):
         return own
     if root in definition.imported:
@@ -421,7 +419,7 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
 
 
 def bases(where: Module, name: str) -> list[Symbol]:
-    """The classes that a class of a module is made from, as far as they are followed."""
+    """The base classes of a class of a module, as far as they are followed."""
     found: list[Symbol] = []
     for node in where.found(name):
         for base in node.bases if isinstance(node, ast.ClassDef) else ():
@@ -434,7 +432,7 @@ def bases(where: Module, name: str) -> list[Symbol]:
 
 
 def _inherited(where: Module, name: str) -> list[Symbol]:
-    """Where a method that a class has not itself may stand."""
+    """Possible places of a method that a class does not define itself."""
     outer, _, inner = name.partition(".")
     return [Symbol(each.module, f"{each.name}.{inner}") for each in bases(where, outer)] if inner else []
 
@@ -447,5 +445,5 @@ def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbo
     where = module(imported)
     if where is None:
         return []
-    # A module of which something is used; one that is handed around stands for all that it has.
+    # An attribute of a module; a module that is passed around stands for all its definitions.
     return [Symbol(imported, attributes[0])] if attributes else [Symbol(imported, each) for each in where.defined]

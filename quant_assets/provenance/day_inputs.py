@@ -1,4 +1,4 @@
-"""What an entry of the ledger follows from: hashes of the months that it was made from, and of the day's own rows."""
+"""The inputs of a ledger entry: hashes of the months that it was computed from, and of the day's own rows."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from quant_assets.schemas import Dataset
 
 @dataclass(frozen=True)
 class DayInput:
-    """One dataset that an entry follows from.
+    """One dataset that an entry depends on.
 
     Attributes:
         content: hash of the rows of the month's partition, which grows with every session.
-        rows: hash of the day's rows; empty where they are not read.
-        code: digest of the code that made the partition.
+        rows: hash of the day's rows; empty if they are not read.
+        code: digest of the code that computed the partition.
         settings: digest of the settings that it depends on.
-        all_settings: digest of all settings from which rows can follow.
+        all_settings: digest of all settings that can affect rows.
 
     """
 
@@ -36,13 +36,13 @@ class DayInput:
 
 @dataclass(frozen=True)
 class DayInputs:
-    """All of them, by dataset, upstream first."""
+    """The inputs by dataset, upstream first."""
 
     of: Mapping[str, DayInput]
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """From what the ledger holds."""
+        """Parse the ledger's text."""
         return cls({name: DayInput(**found) for name, found in json.loads(text).items()})
 
     def __str__(self) -> str:
@@ -56,26 +56,26 @@ def day_inputs(
     day: date,
     rows: Mapping[str, pl.DataFrame],
 ) -> DayInputs:
-    """What is stored of the month of a day now.
+    """The inputs from the month of a day, as stored now.
 
     Args:
         store: of the partitions.
-        datasets: by month, of which the partition is there.
+        datasets: monthly ones whose partition is stored.
         sector: slug.
         day: session.
-        rows: of the datasets that are read, the day's rows with the columns of the file.
+        rows: the day's rows of the datasets that are read, with the columns of the file.
 
     """
     place, found = key(sector, month_of(day)), {}
     for dataset in datasets:
         recorded = store.recorded(dataset, place)
         made = MadeBy.parsed(recorded.made_by)
-        told: dict[str, Any] = {"code": "", "settings": "", "all_settings": ""}
+        digests: dict[str, Any] = {"code": "", "settings": "", "all_settings": ""}
         if made is not None:
-            told = {name: getattr(made, name) for name in told}
-        own = rows.get(dataset.name)
+            digests = {name: getattr(made, name) for name in digests}
+        day_rows = rows.get(dataset.name)
         hashed = ""
-        if own is not None:
-            (hashed,) = store.contents(dataset, own.with_columns(sector=pl.lit(sector)), [place]).values()
-        found[dataset.name] = DayInput(recorded.content or "", hashed, **told)
+        if day_rows is not None:
+            (hashed,) = store.contents(dataset, day_rows.with_columns(sector=pl.lit(sector)), [place]).values()
+        found[dataset.name] = DayInput(recorded.content or "", hashed, **digests)
     return DayInputs(found)

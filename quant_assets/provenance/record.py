@@ -1,10 +1,9 @@
-"""What is recorded with each partition's rows: digests, and what they stand for.
+"""The record of a partition: digests, and the contents behind them.
 
-There are digests of code, settings, libraries, inputs and source files. They stand in the partition's file. What a
-digest of settings, code, libraries or source files stands for is kept once, under `artifacts/settings`,
-`artifacts/code`, `artifacts/libraries` and `artifacts/sources`. All of it is a function of the partition, of the
-settings and of the files, never of the run or the machine, so that a range of months gives the bytes that single months
-give.
+The partition's file has digests of code, settings, libraries, inputs and source files. The contents behind the digests
+of settings, code, libraries and source files are stored once, under `artifacts/settings`, `artifacts/code`,
+`artifacts/libraries` and `artifacts/sources`. All of them depend on the partition, the settings and the files, never on
+the run, so that a range of months gives the same bytes as single months.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ from quant_assets.settings.loading import Settings
 from quant_assets.settings.paths import effective
 from quant_assets.sources.files_found import on_disk
 
-#: Libraries whose arithmetic or files the rows come from.
+#: Libraries whose arithmetic or file formats affect rows.
 _LIBRARIES = (
     "polars",
     "pyarrow",
@@ -41,10 +40,10 @@ _LIBRARIES = (
     "exchange-calendars",
 )
 
-#: Hashes of the source's files that have been read once, by path and state on disk.
+#: Cached hashes of the source's files, by path and state on disk.
 _HASHED = "sources/files.json"
 
-#: The names by which the trial log and an order of a training stand among the inputs.
+#: Names of the trial log and of an order of a training among the inputs.
 TRIALS, ORDERS = "trials", "orders"
 
 Contents = Mapping[str, Mapping[str, str | None]]
@@ -52,16 +51,16 @@ Contents = Mapping[str, Mapping[str, str | None]]
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What the rows of a partition follow from.
+    """The dependencies of a partition's rows.
 
     Attributes:
         code: digest of the definitions that the asset reaches.
-        settings: digest of the settings that it depends on, those of other sectors left out.
-        all_settings: digest of all settings from which rows can follow.
+        settings: digest of the settings that it depends on, without those of other sectors.
+        all_settings: digest of all settings that can affect rows.
         libraries: digest of the versions of libraries and Python.
-        inputs: for each dataset that was read, a digest over the hashes of its partitions; of the trial log one over
-            what was tried, and of a training beside the cadence one of its order.
-        sources: digest of the provider's files; empty where none were read.
+        inputs: digests by input: over the hashes of a dataset's partitions, of the trial log, and of the order of a
+            training outside the cadence.
+        sources: digest of the provider's files; empty if none were read.
 
     """
 
@@ -74,7 +73,7 @@ class MadeBy:
 
     @classmethod
     def parsed(cls, text: str | None) -> Self | None:
-        """From what a file records; None where it records nothing."""
+        """Parse a file's record; None without one."""
         return None if text is None else cls(**json.loads(text))
 
     def __str__(self) -> str:
@@ -82,12 +81,12 @@ class MadeBy:
 
 
 class PartitionRecorder:
-    """Records what partitions follow from.
+    """Records the dependencies of partitions.
 
     Args:
         profile: of the run.
         versions: of its assets.
-        matures: months by which each asset looks ahead.
+        matures: by asset, the months by which it looks ahead.
 
     """
 
@@ -101,7 +100,7 @@ class PartitionRecorder:
         learners, scorer = profile.models.learners.values(), profile.settings.sentiment.scorer
         of_scorer = scorers.libraries(scorer) if scorer is not None else ()
         self._libraries = libraries((*(each for of in learners for each in of.libraries), *of_scorer))
-        #: State of the provider's files before anything has read them.
+        #: State of the provider's files before they are read.
         self._first_states = self.file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
@@ -110,13 +109,13 @@ class PartitionRecorder:
         }
 
     def made_by(self, name: str, contents: Contents) -> Callable[[str], str]:
-        """The text to record for each partition of a run, from the hashes of the partitions that it has read."""
+        """The text to record for a partition of a run, from the hashes of the partitions that it has read."""
         made = self.now(name, contents)
         self.keep(name)
         return lambda key: str(made(key))
 
     def keep(self, name: str) -> None:
-        """Write down what the digests of an asset's records stand for, where it is not there yet."""
+        """Store the contents behind the digests of an asset's records, unless stored."""
         version, files = self.versions[name], self.source_files(name)
         self._keep(f"code/{version.code}.json", version.symbols)
         self._keep(f"settings/{self._all_settings}.json", self._effective)
@@ -125,7 +124,7 @@ class PartitionRecorder:
             self._keep(f"sources/{digest(_text(files))}.json", files)
 
     def now(self, name: str, contents: Contents) -> Callable[[str], MadeBy]:
-        """What each partition of an asset would follow from, were it written now from these inputs."""
+        """The record that a partition of an asset would get if it were written now from these inputs."""
         version = self.versions[name]
         inputs = digests(contents, version, self._matures, self._matures.get(name, 0))
         files = self.source_files(name)
@@ -150,9 +149,9 @@ class PartitionRecorder:
         return digest(_text(self.versions[name].settings(self._effective, sector)))
 
     def source_files(self, name: str) -> dict[str, str]:
-        """Hash of each file that an asset's source reads, by the file's name.
+        """Hashes of the files that an asset's source reads, by name.
 
-        None of them where one has changed since the recorder was made: nobody knows which of the two the rows are from.
+        Empty if one has changed since the recorder was created, because the rows may come from either version.
         """
         found = self._hashed_files(name)
         now = self.file_states([name])
@@ -170,7 +169,7 @@ class PartitionRecorder:
         return named if folder is None else [found for each in named for found in on_disk(folder, each)]
 
     def file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
-        """Inode, time of change (ns) and size of each file that assets read, now; None for one that is not there."""
+        """Current inode, time of change (ns) and size of the files that assets read; None for a missing one."""
         folder = self._profile.data_dir
         return (
             {}
@@ -179,7 +178,7 @@ class PartitionRecorder:
         )
 
     def meaning(self, kind: str, found: str) -> Any:
-        """What a digest of a kind stands for: of today's records, and of those that are kept in the storage."""
+        """The content behind a digest of a kind, of today's records or of the storage."""
         if (kind, found) not in self._meanings:
             self._meanings[kind, found] = kept(self._profile.store, kind, found)
         return self._meanings[kind, found]
@@ -191,39 +190,39 @@ class PartitionRecorder:
             self._kept.add(name)
 
 
-#: Gives what a digest of a kind (code, settings, libraries, sources) stands for.
+#: Returns the content behind a digest of a kind (code, settings, libraries, sources).
 Meaning = Callable[[str, str], Any]
 
 
 def explain(
     version: Version, sector: str | None, recorded: MadeBy, now: MadeBy, before: Meaning, after: Meaning
 ) -> dict[str, str]:
-    """What differs between two records of a partition, in words, by kind: code, settings, inputs, libraries, sources.
+    """The differences of two records of a partition, in words, by kind: code, settings, inputs, libraries, sources.
 
     Args:
         version: of the asset.
         sector: of the partition.
         recorded: the earlier record.
         now: the later one.
-        before: what the digests of the earlier record stand for.
-        after: what those of the later one stand for.
+        before: contents behind the digests of the earlier record.
+        after: contents behind those of the later one.
 
     """
-    found = {}
+    changes = {}
     if recorded.code != now.code:
-        found["code"] = (
+        changes["code"] = (
             f"code of {_changes(before('code', recorded.code), after('code', now.code), values=False)} changed"
         )
     if recorded.settings != now.settings:
         was, is_now = (
-            version.settings(found, sector)
-            for found in (before("settings", recorded.all_settings), after("settings", now.all_settings))
+            version.settings(changes, sector)
+            for changes in (before("settings", recorded.all_settings), after("settings", now.all_settings))
         )
-        found["settings"] = f"settings {_changes(was, is_now)}"
+        changes["settings"] = f"settings {_changes(was, is_now)}"
     if recorded.inputs != now.inputs:
-        found["inputs"] = f"inputs {_changes(recorded.inputs, now.inputs, values=False)} changed"
+        changes["inputs"] = f"inputs {_changes(recorded.inputs, now.inputs, values=False)} changed"
     if recorded.libraries != now.libraries:
-        found["libraries"] = (
+        changes["libraries"] = (
             f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
         )
     if recorded.sources != now.sources:
@@ -231,12 +230,12 @@ def explain(
             meaning("sources", each.sources) if each.sources else {}
             for meaning, each in ((before, recorded), (after, now))
         )
-        found["sources"] = f"files {_changes(*files, values=False)} changed"
-    return found
+        changes["sources"] = f"files {_changes(*files, values=False)} changed"
+    return changes
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], most: int = 3, *, values: bool = True) -> str:
-    """The names under which two mappings differ, the first few."""
+    """The first few names under which two mappings differ."""
     changed = [name for name in sorted({*before, *after}) if before.get(name, _NONE) != after.get(name, _NONE)]
     shown = [
         f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" if values else name for name in changed[:most]
@@ -248,23 +247,23 @@ _NONE = object()
 
 
 def kept(store: DatasetStore, kind: str, found: str) -> Any:
-    """What a recorded digest stands for: settings, symbols, libraries or files."""
+    """The stored content behind a digest: settings, symbols, libraries or files."""
     return json.loads(store.read_artifact(f"{kind}/{found}.json"))
 
 
 def digests(
     contents: Contents, version: Version, matures: Mapping[str, int], own: int
 ) -> Callable[[str], dict[str, str]]:
-    """A function that gives, for a partition, one digest for each dataset that it reads.
+    """A function that returns, for a partition, one digest per dataset that it reads.
 
-    It is over the partitions of the asset's windows that were there. Those that go on changing after the partition is
-    finished (labels mature for months) are left out: what is known at its close cannot depend on what they become.
+    The digest covers the existing partitions in the asset's windows. Partitions that still change after the reader is
+    finished (labels mature for months) are left out, because its rows cannot depend on their later state.
 
     Args:
         contents: hash of each partition read, by dataset.
         version: of the asset.
-        matures: months by which each dataset looks ahead.
-        own: the same of the asset.
+        matures: by dataset, the months by which it looks ahead.
+        own: the same for the asset.
 
     """
     by_name = {
@@ -272,27 +271,27 @@ def digests(
         for name, found in contents.items()
         if name in version.windows
     }
-    made: dict[tuple[str, str | None, int, int], str] = {}
+    cached: dict[tuple[str, str | None, int, int], str] = {}
 
     def of(key: str) -> dict[str, str]:
         sector, period = parse_key(key)
         result = {}
         for name, (sectors, first, last) in by_name.items():
-            where = None if sectors.keys() <= {None} else sector  # a sector's asset may read what has none
+            where = None if sectors.keys() <= {None} else sector  # a sector asset may read a dataset without sectors
             months, parts = sectors.get(where, ([], []))
-            # What is by day may read months: that of its own day.
+            # A daily asset may read a month: that of its day.
             at = month_of(last_day(period)) if months and period_of(months[0]) == MONTH else period
             start, end = bisect_left(months, shift(at, first)), bisect_right(months, shift(at, last))
-            if (name, where, start, end) not in made:
-                made[name, where, start, end] = digest("".join(parts[start:end]))
-            result[name] = made[name, where, start, end]
+            if (name, where, start, end) not in cached:
+                cached[name, where, start, end] = digest("".join(parts[start:end]))
+            result[name] = cached[name, where, start, end]
         return result
 
     return of
 
 
 def _by_sector(found: Mapping[str, str | None]) -> dict[str | None, tuple[list[str], list[str]]]:
-    """Months and hashes in order of the month, by sector; None has all of them."""
+    """Months and hashes in order, by sector; None has all of them."""
     result: dict[str | None, tuple[list[str], list[str]]] = {}
     for key in sorted(found):
         sector, month = parse_key(key)
@@ -305,7 +304,7 @@ def _by_sector(found: Mapping[str, str | None]) -> dict[str | None, tuple[list[s
 
 @cache
 def libraries(more: tuple[str, ...] = ()) -> dict[str, str]:
-    """Versions of Python, of the libraries and of some more of them, and the kind of processor."""
+    """Versions of Python and libraries, and the kind of processor."""
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "processor": platform.machine()}
     for name in (*_LIBRARIES, *more):
         try:
@@ -316,7 +315,7 @@ def libraries(more: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
-    """Names of the files that these settings name, of the provider's group: those with a field `file`."""
+    """Names of the files in these settings of the provider's group: those with a field `file`."""
     names: set[str] = set()
     own = getattr(settings, settings.source, None)
     for path in paths:
@@ -327,9 +326,9 @@ def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
 
 
 def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Hash of each file.
+    """Hashes of files.
 
-    One that has been hashed once is not read again while its inode, time of change and size are the same.
+    A hashed file is not read again while its inode, time of change and size are the same.
     """
     known: dict[str, list[Any]] = json.loads(store.read_artifact(_HASHED)) if store.has_artifact(_HASHED) else {}
     found: dict[str, str] = {}
@@ -338,7 +337,7 @@ def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dic
         path = folder / name
         entry = _state(path)
         if entry is None:
-            continue  # the source says what is missing
+            continue  # the source reports a missing file
         remembered = known.get(str(path))
         if remembered is None or remembered[:3] != entry:
             with path.open("rb") as file:
@@ -353,11 +352,11 @@ def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dic
 
 
 def _state(path: Path) -> list[int] | None:
-    """Inode, time of change and size of a file; None where there is none."""
+    """Inode, time of change and size of a file; None if it is missing."""
     if not path.is_file():
         return None
-    found = path.stat()
-    return [found.st_ino, found.st_mtime_ns, found.st_size]
+    stat = path.stat()
+    return [stat.st_ino, stat.st_mtime_ns, stat.st_size]
 
 
 def _text(content: Any) -> str:

@@ -1,8 +1,8 @@
-"""What an asset's rows follow from beside its inputs: the code its function reaches and the settings that it is handed.
+"""Versions of assets: the code that an asset's function reaches, and the settings that it gets.
 
-The code is derived from the source text, the settings, the provider and the model inputs from the annotations of the
-function's parameters (`asset_functions`) and from what the function uses of them, so that nobody keeps a list and no
-name matters. A group of settings that is handed on counts as a whole.
+The code is derived from the source text. Settings, provider and features are derived from the annotations of the
+function's parameters (`asset_functions`) and from their use in the function, so no list must be maintained. A group of
+settings that is passed on counts as a whole.
 """
 
 import ast
@@ -43,22 +43,22 @@ from quant_assets.settings.providers import PROVIDERS
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog, TrialPaths
 
-#: What only models of one kind fill, so that the settings of the others have no part in it.
+#: Datasets of one kind of model only, which do not depend on the settings of other models.
 _DEEP = frozenset({TRANSFORMER_PRETRAINED.name, TRANSFORMER_CHECKPOINTS.name})
 
 
 @dataclass(frozen=True)
 class Version:
-    """What an asset is computed by.
+    """The code and settings of an asset.
 
     Attributes:
-        symbols: each definition that its function reaches, with a digest.
+        symbols: digests of the definitions that its function reaches.
         paths: dotted names of the settings that it depends on.
-        windows: first and last month of each input, relative to the partition's.
-        reads_source: whether it asks the provider.
-        reads_trials: whether it counts what has been tried.
-        notes: the method of the trial log by which it notes what it tries; empty where it tries nothing.
-        reads_orders: whether what was ordered decides whether it computes anything.
+        windows: first and last month of each input, relative to the partition's month.
+        reads_source: whether it reads from the provider.
+        reads_trials: whether it reads the trial log.
+        notes: the method of the trial log with which it records trials; empty if it does not.
+        reads_orders: whether it depends on ordered trainings.
 
     """
 
@@ -78,12 +78,12 @@ class Version:
     def settings(self, dump: Mapping[str, Any], sector: str | None = None) -> dict[str, Any]:
         """The settings that a partition depends on, by dotted name.
 
-        Of a setting by sector it is the partition's sector alone.
+        For a setting by sector, only the partition's sector counts.
         """
         return chosen(dump, self.paths, sector)
 
     def describe(self, dump: Mapping[str, Any]) -> str:
-        """`code_version` of the asset: both halves, so that the web UI shows which of them is new."""
+        """`code_version` of the asset, with separate code and settings, so that the web UI shows which one changed."""
         return f"code {self.code}, settings {digest(repr(self.settings(dump)))}"
 
 
@@ -91,8 +91,8 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
     """The version of each asset by name.
 
     Args:
-        settings: of the profile; which source and features there are decides what is reached.
-        definitions: the assets, as `assets.declare` makes them.
+        settings: of the profile; its source and features affect the reached definitions.
+        definitions: the assets of `assets.declare`.
 
     """
     assets = [asset_function(each).asset for each in definitions]  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
 
 
 def _deep_models(settings: Settings) -> set[str]:
-    """Settings of the models whose trainings fill `_DEEP`: these take hours, and another model's are no reason."""
+    """Settings of the models that fill `_DEEP`: trainings take hours, and must not depend on other models."""
     own = (TRANSFORMER_CHECKPOINTS.name, None)
     return {
         f"models.{name}"
@@ -131,7 +131,7 @@ def _deep_models(settings: Settings) -> set[str]:
 
 
 def trial_paths(found: Mapping[str, Version], across: Iterable[str]) -> TrialPaths:
-    """Settings that decide each kind of trial: of the assets that note one, and of all that these are computed from.
+    """Settings that define each kind of trial: of the assets that record one, and of their upstream.
 
     Args:
         found: the version of each asset.
@@ -162,9 +162,9 @@ def _name(function: Any) -> str:
 
 
 def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk"]:
-    """What each function reaches.
+    """The definitions that each function reaches.
 
-    Kept beside Python's compiled files until a source file changes, since it takes half a second.
+    Cached beside Python's compiled files until a source file changes, since it takes half a second.
     """
     kinds = {each.kind.partition(":")[0] for each in settings.models.values() if ":" in each.kind}
     for name in (*settings.features.modules, *sorted(kinds)):
@@ -175,12 +175,12 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
-        # Of the user's files those count that were looked into, wherever they lie.
+        # Of the user's files, the ones that were read count, wherever they are.
         if kept.pop("state") == state and kept.pop("own") == _own_state(kept.pop("modules")):
             return {name: _Walk(settings, **found) for name, found in kept.items()}
     own: dict[str, Path] = {}
     walks = {name: _Walk.of(settings, function, own) for name, function in functions.items()}
-    with contextlib.suppress(OSError):  # where the code lies cannot always be written to
+    with contextlib.suppress(OSError):  # the code's folder may be read-only
         plain = {name: each.plain() for name, each in walks.items()}
         file.parent.mkdir(exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
@@ -196,13 +196,13 @@ def _state(files: Iterable[Path]) -> str:
 
 
 def _own_state(modules: Iterable[str]) -> str:
-    """State of the files of modules of the user's, where they are found now."""
+    """State of the files of the user's modules, at their current places."""
     paths = [path for name in sorted(modules) if (path := located(name)) is not None]
     return _state(each for path in paths for each in (path, *templates(path)))
 
 
 class _Walk:
-    """What one asset function reaches: definitions by what it calls, settings and provider by what it is handed."""
+    """The dependencies of an asset function: definitions by its calls, settings and provider by its parameters."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class _Walk:
         }
 
     def _handed(self, parameter: Parameter | None, used: Chain) -> list[Symbol]:
-        """What a parameter leads to, by what is used of it; one that is handed on counts as a whole."""
+        """The targets of a parameter, by its used attributes; a parameter that is passed on counts as a whole."""
         match parameter and parameter.kind:
             case "setting":
                 self._note(*parameter.path.split("."), *used)  # type: ignore[union-attr]
@@ -255,7 +255,7 @@ class _Walk:
                 self._note("source")
                 self._note("partitions", "start")
                 source = _provider(self._settings)
-                # How the provider is made belongs to each of its answers.
+                # The provider's construction affects all of its answers.
                 members = ("of", "__init__", *used[:1])
                 for chain in _made_from(source):
                     self._note(*chain)
@@ -263,7 +263,7 @@ class _Walk:
                 return [*whole, *(Symbol(source.module, f"{source.name}.{name}") for name in members)]
             case "features":
                 self._note("features")
-                if used[:1] == ("names",):  # only which features there are, not how they are computed
+                if used[:1] == ("names",):  # only the names of the features, not their computation
                     return []
                 sets = [SETS[name] for name in self._settings.features.sets]
                 library = Symbol(FeatureLibrary.__module__, FeatureLibrary.__name__)
@@ -273,7 +273,7 @@ class _Walk:
                 self._note("labels", "horizons")
                 found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
                 chosen_by = Symbol(learner_type.__module__, learner_type.__name__)
-                # What it is asked by a name of its own is code; its fields are what it holds.
+                # Methods are code; fields are data.
                 asked = [f"{Models.__name__}.{used[0]}"] if used else [Models.__name__]
                 own = [] if used and used[0] in {each.name for each in fields(Models)} else asked
                 return [
@@ -294,7 +294,7 @@ class _Walk:
         return []
 
     def _inside_source(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
-        """The settings that the provider's class keeps from its constructor: which of them a method uses."""
+        """The settings in attributes of the provider's class that a method uses."""
         if (
             chain[0] != "self"
             or len(chain) < 2
@@ -321,7 +321,7 @@ def _provider(settings: Settings) -> Symbol:
 
 
 def _made_from(source: Symbol) -> list[Chain]:
-    """The settings that a provider's constructor itself looks at, beside those that it keeps."""
+    """The settings that a provider's constructor uses itself."""
     where = module(source.module)
     if where is None or not where.found(f"{source.name}.__init__"):
         return []
@@ -349,7 +349,7 @@ def _groups_taken(where: Module, name: str) -> dict[str, str]:
 
 
 def _kept_settings(where: Module, name: str) -> dict[str, str]:
-    """Attributes of a class in which its constructor keeps a group of settings, by the annotation of its parameter."""
+    """Attributes of a class in which its constructor stores a group of settings, by the parameter's annotation."""
     found: dict[str, str] = {}
     for base in bases(where, name):
         above = module(base.module)

@@ -48,8 +48,8 @@ def ones() -> np.ndarray:
 def test_the_last_sessions_before_the_cut_are_a_shift() -> None:
     change = ones()
     change[-3:] = [2.0, 3.0, 4.0]
-    assert "the last 3 sessions before the cut differ, and no other" in cause(change)
-    assert "reaches 3 or more ahead" in cause(change)
+    assert "only the last 3 sessions before the cut differ" in cause(change)
+    assert "reaches 3 or more sessions ahead" in cause(change)
 
 
 def test_no_distance_is_said_where_none_was_measured() -> None:

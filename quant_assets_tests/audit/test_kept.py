@@ -83,7 +83,7 @@ def test_a_file_that_is_none_of_an_audit_is_named(tmp_path: Path) -> None:
     kept(tmp_path).keep(PARTS[0], result_of(PARTS[0]))
     (path,) = (tmp_path / "audited").iterdir()
     path.write_text('{"passed": true}')
-    with pytest.raises(SettingsError, match=rf"{path.name} is no kept part of an audit.*delete it"):
+    with pytest.raises(SettingsError, match=rf"{path.name} is not a readable part of an audit.*delete it"):
         kept(tmp_path).result(PARTS[0])
 
 

@@ -98,13 +98,13 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
 def test_nothing_of_the_user_is_touched_and_progress_is_told(everything: Audited) -> None:
     _, storage, steps = everything
     assert list(storage.iterdir()) == []
-    assert steps == [("input as it is", 0, 2), (f"perturbation at {CUT}", 1, 2), ("done", 2, 2)]
+    assert steps == [("unaltered input", 0, 2), (f"perturbation at {CUT}", 1, 2), ("done", 2, 2)]
 
 
 @pytest.mark.slow
 def test_no_test_raises_an_alarm_on_what_comes_before_the_models(decisions: AuditResult) -> None:
     assert failures(decisions) == []
-    assert [note.partition(",")[0] for note in decisions.notes] == ["order: bars came in their own order"]
+    assert [note.partition(",")[0] for note in decisions.notes] == ["order: the provider promises an order of bars"]
     compared = Counter[tuple[str, str]]()
     for each in decisions.comparisons:
         compared[each.asset, each.test] += each.compared
@@ -200,7 +200,7 @@ def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path)
         ({"tests": ["learning"]}, "there is no test 'learning'"),
         ({"sectors": []}, "needs a sector"),
         ({"sectors": ["technology"]}, "sector 'technology' does not exist"),
-        ({"cuts": [date(2024, 4, 14)]}, "cut 2024-04-14 is no closed session"),
+        ({"cuts": [date(2024, 4, 14)]}, "cut 2024-04-14 is not a closed session"),
         ({"cuts": [date(2024, 7, 16)]}, "of the months 2024-01 to 2024-06"),
         ({"last": "2025-06"}, "has no closed session at as_of|outside the range"),
     ],

@@ -59,7 +59,7 @@ def test_processes_find_together_what_one_finds_alone(leak: str | None, monkeypa
         "surroundings",
         "provider",
     }
-    told = steps[[what for what, _, _ in steps].index("what is to be done") :]
+    told = steps[[what for what, _, _ in steps].index("planning") :]
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
     # The plan, two stretches of months, thirteen altered runs, of which the fresh one is judged by itself, the months
     # once more elsewhere, the provider, and the scores.

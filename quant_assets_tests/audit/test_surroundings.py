@@ -87,10 +87,10 @@ def test_clock_zone_locale_and_home_are_told_apart(monkeypatch: pytest.MonkeyPat
     for leak in leaks:
         assert roots(result, leak.test, leak.asset), leak.name
     causes = {each.column: each.cause for each in roots(result, "surroundings", "features")}
-    assert causes["return_60"].startswith("follows the clock")
-    assert causes["return_1"].startswith("follows the machine's time zone")
-    assert causes["return_5"].startswith("follows the machine's locale")
-    assert causes["momentum_12_1"].startswith("follows from the home")
+    assert causes["return_60"].startswith("depends on the clock")
+    assert causes["return_1"].startswith("depends on the machine's time zone")
+    assert causes["return_5"].startswith("depends on the machine's locale")
+    assert causes["momentum_12_1"].startswith("depends on the home")
     assert set(causes) == {"return_60", "return_1", "return_5", "momentum_12_1"}
     assert not [each.key for each in result.failures if each.column is None]  # no list of fonts is there yet
     (candidates,) = {each.cause for each in roots(result, "state", "candidates")}

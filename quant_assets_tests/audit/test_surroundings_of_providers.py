@@ -81,7 +81,7 @@ def test_files_are_decoded_in_the_other_surroundings(
     result = audited(monkeypatch, of_files, plant, "it", "macro", last="2024-07")
     failed = [(each.test, each.asset, each.column) for each in result.failures]
     assert failed == ([("surroundings", "macro", "value")] if planted else [])
-    assert all(each.cause.startswith("follows the machine's time zone") for each in result.failures)
+    assert all(each.cause.startswith("depends on the machine's time zone") for each in result.failures)
     assert all(each.compared for each in result.comparisons)
     assert result.notes == ()
 

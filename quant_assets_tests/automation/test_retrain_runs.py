@@ -138,5 +138,5 @@ def test_an_order_of_a_month_that_the_run_has_not_is_refused(storage: Callable[[
     assert not result.success
     (failure,) = result.get_step_failure_events()
     messages = f"{failure.step_failure_data.error} {failure.step_failure_data.error.cause}"
-    assert "tag quant/order names '2021-5', which is none of the run's months 2021-04 to 2021-04" in messages
+    assert "tag quant/order names '2021-5', which is not one of the run's months 2021-04 to 2021-04" in messages
     assert not moment.profile.store.artifacts("orders")

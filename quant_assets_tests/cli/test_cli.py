@@ -369,7 +369,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ("picks --month 2024-02", r"month 2024-02 is outside the range of profile 'demo', 2024-03 to 2024-06"),
         (
             "run --from 2024-06 --to 2024-05",
-            r"the first month 2024-06 is later than the last month 2024-05; exchange --from and --to",
+            r"the first month 2024-06 is later than the last month 2024-05; swap --from and --to",
         ),
         (
             "status --profile nosuch",
@@ -381,7 +381,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ),
         (
             "run --sector it --select fundamentals --memory 0.1",
-            r"it, 2024-06: fundamentals need about 0\.\d GiB of memory .*, and 0\.1 GiB are there; .* --memory",
+            r"it, 2024-06: fundamentals need about 0\.\d GiB of memory .*, but 0\.1 GiB are available; .* --memory",
         ),
         ("run --sector it --select group:nosuch", r"selection 'group:nosuch' is not valid or selects nothing"),
         (

@@ -156,7 +156,7 @@ def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tm
     )
     assert (status, err) == (0, "")
     assert "no look-ahead found" in out
-    assert "not tested by declaration: learning was not tested: none of what it tests was asked for" in out
+    assert "not tested by declaration: learning was not tested: it tests none of the audited assets" in out
     last = out.rstrip().splitlines()[-1]
     assert last.startswith("no look-ahead found in all that was asked. not tested by declaration: ")
     written = json.loads(found.read_text(encoding="utf-8"))

@@ -34,7 +34,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("daily", "--as-of", "2024-06-25"), "2024-06-25 lies before the go-live day 2024-06-26 (live.go_live)"),
         (("daily", "-p", "files"), "profile 'files' has no go-live day, and so no ledger; set live.go_live"),
         (("live",), "nothing was said from 2024-06-26 to 2024-07-03"),
-        (("live", "--compare"), "has nothing of healthcare, it from 2024-06-26 to 2024-07-03"),
+        (("live", "--compare"), "has no entry of healthcare, it from 2024-06-26 to 2024-07-03"),
         (("live", "--from", "2024-07-02", "--to", "2024-07-01"), "exchange --from and --to"),
         (("live", "--json", "x.json"), "--json writes the differences of --compare"),
     ],

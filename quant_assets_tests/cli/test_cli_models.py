@@ -222,7 +222,7 @@ def test_a_file_is_registered_with_the_day_until_which_it_was_trained(
     told = {name: each for name, each in without.items() if name not in ("version", "signature")}
     name = sha256(json.dumps(told, sort_keys=True).encode())[:12]
     (shutil.copytree(path.parent, path.parent.with_name(name)) / "manifest.json").write_text(json.dumps(without))
-    assert "does not say until when it was trained" in quant(*PICKED, "--model", f"mine@{name}").err
+    assert "does not record its last training day" in quant(*PICKED, "--model", f"mine@{name}").err
 
     (folder := tmp_path / "trained").mkdir()
     shutil.copy(newest, folder / "model.txt")
@@ -250,7 +250,9 @@ def test_what_is_registered_has_a_plain_name_and_is_what_its_listing_names(
     there = sorted(storage.rglob("*"))
     for name in ("../../../out/x", "a/b", "x@y", "Ä", "", "a\n"):
         refused = quant("models", "register", name, "--path", str(newest), *OF_FILE)
-        assert (refused.status, "is not made of a to z, 0 to 9 and _" in refused.err) == (1, True), refused.err
+        assert (refused.status, "has characters other than a to z, 0 to 9 and _" in refused.err) == (1, True), (
+            refused.err
+        )
     for said in ("../versions/mine@0", "mine/..@0"):
         assert f"model {said} is not registered" in quant("models", "show", said).err
     (folder := tmp_path / "several").mkdir()
@@ -423,5 +425,5 @@ def test_a_pointer_is_replaced_as_a_whole_and_a_broken_one_is_told(storage: Path
     assert versions.roll_back("it", date(2021, 6, 30)).model == "b"
     (path,) = (storage / "demo/artifacts/registry/champions").iterdir()
     path.write_text("{")
-    with pytest.raises(DatasetError, match="is no record of a champion"):
+    with pytest.raises(DatasetError, match="is not a record of a champion"):
         versions.champion("it")

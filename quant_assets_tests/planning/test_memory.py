@@ -63,7 +63,7 @@ def test_what_does_not_fit_alone_is_computed_in_shorter_ranges() -> None:
 
 def test_a_month_that_does_not_fit_is_refused_with_what_it_needs_and_what_there_is() -> None:
     with pytest.raises(
-        SettingsError, match=r"energy, 2023-12: features need about 3.0 GiB .* 2.5 GiB are there; .*--mem"
+        SettingsError, match=r"energy, 2023-12: features need about 3.0 GiB .* 2.5 GiB are available; .*--mem"
     ):
         fitted([[phase("energy")]], 1, by_month(2.0), 2.5 * GIB)
 
