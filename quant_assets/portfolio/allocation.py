@@ -53,9 +53,9 @@ def total_portfolio(
         month = weights.filter((pl.col("as_of").dt.year() == as_of.year) & (pl.col("as_of").dt.month() == as_of.month))
         others = month.filter(pl.col("as_of") != as_of)
         if len(others):
-            sector, decided = others.sort("sector", "as_of").select("sector", "as_of").row(0)
+            sector, session = others.sort("sector", "as_of").select("sector", "as_of").row(0)
             raise HistoryError(
-                f"weights of sector '{sector}' were decided at {decided}, the portfolio's session is {as_of}; "
+                f"weights of sector '{sector}' were decided at {session}, the portfolio's session is {as_of}; "
                 "materialise them again"
             )
         present = set(month["sector"])
