@@ -72,7 +72,7 @@ def judged(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
         labels: dataset labels of the sector, as known now.
 
     Returns:
-        `model, horizon, date, names, ic, rank_ic`, sorted by the first three; `daily_ic` states which sessions have none.
+        `model, horizon, date, names, ic, rank_ic`, sorted by the first three; see `daily_ic` for sessions without one.
 
     """
     outcomes = labels.filter(~pl.col("unexplained")).select("ticker", "date", "horizon", "forward_return")

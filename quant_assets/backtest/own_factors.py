@@ -105,7 +105,7 @@ def _returns(held: FloatArray, value: FloatArray, chosen: BoolArray) -> FloatArr
 
 
 def _growth(close: FloatArray, unexplained: BoolArray) -> FloatArray:
-    """Each bar's close over that of the bar before, 1 without a bar: delisted names are cash until the next decision."""
+    """Each bar's close over that of the bar before, 1 without a bar: who left is cash until the next decision."""
     traded = ~np.isnan(close)
     last = np.maximum.accumulate(np.where(traded, np.arange(close.shape[1]), -1), axis=1)
     before = np.column_stack([np.full(len(close), -1), last[:, :-1]])

@@ -22,8 +22,8 @@ _NEGLIGIBLE = 1e-12
 #: Smallest number of observations for a distribution.
 MIN_OBSERVATIONS = 20
 
-#: Smallest number of sessions in a block for a probability of backtest overfitting: with fewer, the Sharpe ratios of the
-#: halves would be noise.
+#: Smallest number of sessions in a block for a probability of backtest overfitting: with fewer, the halves' Sharpe
+#: ratios would be noise.
 MIN_BLOCK = 10
 
 #: Level of every interval and of the minimum track record length: critical values exist for few levels.
