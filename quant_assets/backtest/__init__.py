@@ -1,1 +1,1 @@
-"""What holding the decided weights would have earned, and the figures that sum it up."""
+"""Returns of the decided weights, had they been held, and their summary figures."""

@@ -1,4 +1,4 @@
-"""A simulation as rows: its trades, positions and costs, and what its months came from."""
+"""A simulation as rows: its trades, positions and costs, and the attribution of its months."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -17,13 +17,13 @@ from quant_assets.settings.trading import BacktestSettings
 #: Parts of the cost.
 COSTS = TERMS[:-1]
 
-#: Indicators that a month's selection is split by, as the decision before the month had them, standardised over the
-#: sector's members.
+#: Indicators that split a month's selection: values at the decision before the month, standardised over the sector's
+#: members.
 FACTORS = ("momentum", "ma_slope", "garch_volatility")
 
 
 def account(
-    found: Simulated,
+    result: Simulated,
     prices: pl.DataFrame,
     indicators: pl.DataFrame,
     as_ofs: Iterable[date],
@@ -33,10 +33,10 @@ def account(
     """Datasets trades, positions, backtest_costs, attribution and turnover of one sector.
 
     Args:
-        found: with `benchmark_return`.
+        result: with `benchmark_return`.
         prices: dataset prices, of the same months as the simulation.
-        indicators: dataset indicators; those at the decision before each month are read, where they are there.
-        as_ofs: decision sessions of the months wanted.
+        indicators: dataset indicators; those at the decision before each month are read, if present.
+        as_ofs: decision sessions of the months.
         first_day: first calendar day of the rows.
         settings: of the simulation.
 
@@ -44,14 +44,14 @@ def account(
         Frames by dataset, without `sector`.
 
     """
-    outcome, rows = found.outcome, pl.col("date") >= first_day
-    day_costs = pl.DataFrame({"date": found.sessions, **outcome.terms}).filter(rows)
+    outcome, rows = result.outcome, pl.col("date") >= first_day
+    day_costs = pl.DataFrame({"date": result.sessions, **outcome.terms}).filter(rows)
     frames = {
         "trades": trades(outcome, prices, settings).filter(rows),
         "positions": _positions(outcome).filter(rows),
-        "backtest_costs": day_costs.filter(pl.col("date").is_in(found.frame["date"].implode())),
-        "attribution": attribution(found, prices, indicators, as_ofs),
-        "turnover": turned_over(found, settings).filter(rows),
+        "backtest_costs": day_costs.filter(pl.col("date").is_in(result.frame["date"].implode())),
+        "attribution": attribution(result, prices, indicators, as_ofs),
+        "turnover": turned_over(result, settings).filter(rows),
     }
     return {
         name: frame.select(list(DATASETS[name].schema)).cast(dict(DATASETS[name].schema))  # type: ignore[arg-type]
@@ -60,17 +60,17 @@ def account(
 
 
 def _positions(outcome: Outcome) -> pl.DataFrame:
-    """With 0 for what was sold as a whole, so that a session on which nothing was kept is there too."""
-    left = outcome.trades.join(outcome.positions, on=["date", "ticker"], how="anti")
-    return pl.concat([outcome.positions, left.select("date", "ticker", weight=pl.lit(0.0))]).sort("date", "ticker")
+    """With 0 for names sold completely, so that a session after which nothing is held has rows too."""
+    sold = outcome.trades.join(outcome.positions, on=["date", "ticker"], how="anti")
+    return pl.concat([outcome.positions, sold.select("date", "ticker", weight=pl.lit(0.0))]).sort("date", "ticker")
 
 
 def trades(outcome: Outcome, prices: pl.DataFrame, settings: BacktestSettings) -> pl.DataFrame:
-    """Trades with the price as traded, by the way of execution, and the shares that a book of `capital` trades.
+    """Trades with the price as traded, by the execution setting, and the number of shares in a book of `capital`.
 
     Args:
         outcome: of the simulation.
-        prices: dataset prices; a column that is missing counts as not known.
+        prices: dataset prices; a missing column counts as unknown.
         settings: execution and capital.
 
     """
@@ -93,15 +93,15 @@ def trades(outcome: Outcome, prices: pl.DataFrame, settings: BacktestSettings) -
     ).drop("quote")
 
 
-def turned_over(found: Simulated, settings: BacktestSettings) -> pl.DataFrame:
-    """Rows of dataset turnover: what was traded by session and cause, and what was left undone.
+def turned_over(result: Simulated, settings: BacktestSettings) -> pl.DataFrame:
+    """Rows of dataset turnover: traded value by session and cause, and turnover that was cut.
 
     Args:
-        found: the simulation.
+        result: the simulation.
         settings: its limits.
 
     """
-    outcome, limits = found.outcome, settings.turnover
+    outcome, limits = result.outcome, settings.turnover
     after = pl.col("held") + pl.col("traded")
     larger = after.abs() > pl.col("held").abs()
     done = outcome.trades.with_columns(
@@ -126,10 +126,10 @@ def turned_over(found: Simulated, settings: BacktestSettings) -> pl.DataFrame:
         )
     ]
     for name, cut in outcome.cut.items():
-        left = pl.DataFrame({"date": found.sessions, "turnover": cut}).filter(pl.col("turnover") > 0.0)
-        parts.append(left.with_columns(cause=pl.lit(name), traded=pl.lit(False)))
+        untraded = pl.DataFrame({"date": result.sessions, "turnover": cut}).filter(pl.col("turnover") > 0.0)
+        parts.append(untraded.with_columns(cause=pl.lit(name), traded=pl.lit(False)))
     rows = pl.concat(parts, how="diagonal").sort("date", "cause")
-    spent = pl.DataFrame({"date": found.sessions, "spent": outcome.spent})
+    spent = pl.DataFrame({"date": result.sessions, "spent": outcome.spent})
     of_year = (pl.lit(limits.annual) - pl.col("spent")).clip(0.0)
     limited = pl.lit(limits.limited)
     return rows.join(spent, on="date", how="left", maintain_order="left").with_columns(
@@ -139,24 +139,24 @@ def turned_over(found: Simulated, settings: BacktestSettings) -> pl.DataFrame:
 
 
 def attribution(
-    found: Simulated, prices: pl.DataFrame, indicators: pl.DataFrame, as_ofs: Iterable[date]
+    result: Simulated, prices: pl.DataFrame, indicators: pl.DataFrame, as_ofs: Iterable[date]
 ) -> pl.DataFrame:
-    r"""What each month's result came from, as sums over its sessions.
+    r"""Attribution of each month's result, as sums over its sessions.
 
-    With the share :math:`x_{t-1}` that was invested at the close before, the benchmark :math:`b_t`, the gross return
+    With the invested share :math:`x_{t-1}` at the close before, the benchmark :math:`b_t`, the gross return
     :math:`g_t` and the cost :math:`k_t`, a session's net return is
 
     .. math:: b_t + (x_{t-1} - 1) b_t + (g_t - x_{t-1} b_t) - k_t (1 + g_t):
 
-    market, exposure, selection, cost. Where the benchmark is not known all of the gross return is selection. Level
-    `index` has the index's return and the sector's beyond it in place of the market, in months in which the index's is
-    known; where it is not known on a session it counts as 0 there. Selection
-    is split by `FACTORS` from the session after the month's first trade on: the exposure of what was then held, times
-    the slope of the session's returns on the factors over the members (least squares); the rest is `specific`. Where
-    fewer members than thrice the factors have all of them, there is no split.
+    market, exposure, selection, cost. Where the benchmark is unknown all of the gross return is selection. Level
+    `index` splits the market into the index's return and the sector's excess over it, in months with a known index
+    return; sessions without one count as 0 there. Selection is split by `FACTORS` from the session after the month's
+    first trade on: the exposure of the holdings then, times the slope of the session's returns on the factors over the
+    members (least squares); the rest is `specific`. There is no split where fewer members than three times the factors
+    have all of them.
 
     Args:
-        found: with `benchmark_return` and `index_return`.
+        result: with `benchmark_return` and `index_return`.
         prices: dataset prices.
         indicators: dataset indicators.
         as_ofs: decision sessions, one for each month.
@@ -165,10 +165,10 @@ def attribution(
         `as_of, level, name, value`.
 
     """
-    outcome, rows = found.outcome, list[tuple[date, str, str, float]]()
-    days = found.sessions
+    outcome, rows = result.outcome, list[tuple[date, str, str, float]]()
+    days = result.sessions
     returns = pl.DataFrame({"date": days}).join(
-        found.frame.select("date", "benchmark_return", "index_return"), on="date", how="left", maintain_order="left"
+        result.frame.select("date", "benchmark_return", "index_return"), on="date", how="left", maintain_order="left"
     )
     market = returns["benchmark_return"].fill_null(0.0).fill_nan(0.0).to_numpy()
     index, indexed = returns["index_return"].fill_null(0.0).to_numpy(), returns["index_return"].is_not_null().to_numpy()
@@ -178,11 +178,11 @@ def attribution(
     for as_of in sorted(set(as_ofs)):
         within = np.flatnonzero((days >= np.datetime64(as_of.replace(day=1))) & (days <= np.datetime64(as_of)))
         parts = {"market": market, "exposure": exposure, "selection": selection, "cost": sum(paid.values())}
-        rows += [(as_of, "total", name, float(np.sum(each[within]))) for name, each in parts.items()]
+        rows += [(as_of, "total", name, float(np.sum(values[within]))) for name, values in parts.items()]
         if indexed[within].any():
             over = {"index": index, "sector": market - index, **{name: parts[name] for name in list(parts)[1:]}}
-            rows += [(as_of, "index", name, float(np.sum(each[within]))) for name, each in over.items()]
-        rows += [(as_of, "cost", name, float(np.sum(each[within]))) for name, each in paid.items()]
+            rows += [(as_of, "index", name, float(np.sum(values[within]))) for name, values in over.items()]
+        rows += [(as_of, "cost", name, float(np.sum(values[within]))) for name, values in paid.items()]
         split = _by_factor(outcome, prices, indicators, days[within])
         if split:
             rows += [(as_of, "selection", name, value) for name, value in split.items()]
@@ -198,7 +198,7 @@ def _by_factor(
     indicators: pl.DataFrame,
     days: "np.ndarray[tuple[int], np.dtype[np.datetime64]]",
 ) -> Mapping[str, float]:
-    """What each factor gave over the sessions of a month after its first trade; empty where it cannot be told."""
+    """Each factor's contribution over the sessions of a month after its first trade; empty where it is unknown."""
     if not len(days) or "date" not in indicators.columns:
         return {}
     month = pl.col("date").is_between(days[0].item(), days[-1].item())
@@ -233,11 +233,11 @@ def _by_factor(
 
 def _slopes(returns: FloatArray, scores: FloatArray) -> FloatArray:
     """Slopes of a cross-section's returns on the factors; zeros where too few names have a return."""
-    known = np.isfinite(returns)
-    if known.sum() < 3 * scores.shape[1]:
+    observed = np.isfinite(returns)
+    if observed.sum() < 3 * scores.shape[1]:
         return np.zeros(scores.shape[1])
-    design = np.column_stack([np.ones(int(known.sum())), scores[known]])
-    return np.asarray(np.linalg.lstsq(design, returns[known], rcond=None)[0][1:], dtype=np.float64)
+    design = np.column_stack([np.ones(int(observed.sum())), scores[observed]])
+    return np.asarray(np.linalg.lstsq(design, returns[observed], rcond=None)[0][1:], dtype=np.float64)
 
 
 def by_sector(
@@ -245,11 +245,11 @@ def by_sector(
 ) -> pl.DataFrame:
     """The total portfolio's months by sector, of the decision that each month held (Brinson, Hood and Beebower, 1986).
 
-    What of the gross return the holdings of the month before still earned, up to the execution, is part of selection.
+    Gross return that the holdings of the month before still earned, up to the execution, is part of selection.
 
     Args:
         gains: `Outcome.gains` of the total portfolio.
-        portfolio_weights: dataset portfolio_weights, the month before included; tells sector and share.
+        portfolio_weights: dataset portfolio_weights, the month before included; for sector and share.
         backtest: dataset backtest of all sectors, with `sector`: `benchmark_return`.
         as_ofs: decision sessions, one for each month.
 

@@ -1,4 +1,4 @@
-"""An index or fund beside a backtest: its returns at sessions, and what a result is against it."""
+"""An index or fund as benchmark of a backtest: its returns at sessions, and a result relative to it."""
 
 import math
 from collections.abc import Mapping
@@ -24,48 +24,48 @@ INDEX_UNITS: Mapping[str, str] = {
     "index_sessions": "sessions",
 }
 
-#: A series that moves less than this is no index.
+#: A series that moves less than this counts as constant.
 _NEGLIGIBLE = 1e-12
 
 
 def benchmark_rows(closes: pl.DataFrame, ticker: str, days: NDArray[np.datetime64]) -> pl.DataFrame:
     """Dataset benchmark of some sessions.
 
-    Before its first close a series did not exist: these sessions have no rows. From then on it must have every session.
+    Sessions before the series' first close have no rows. From then on it must have every session.
 
     Args:
-        closes: `ticker, date, close` as the provider answers for the last session, of all series.
-        ticker: of the series.
-        days: datetime64[D], the sessions wanted, ascending.
+        closes: `ticker, date, close` of all series, as known to the provider at the last session.
+        ticker: ticker of the series.
+        days: datetime64[D], the sessions, ascending.
 
     Raises:
-        SettingsError: the provider has no such series; names those that it has.
+        SettingsError: the provider has no such series; names the available ones.
         SourceError: the series lacks a session; names it, the series and the remedy.
 
     """
     series = closes.filter(pl.col("ticker") == ticker).sort("date")
     empty = pl.DataFrame(schema=DATASETS["benchmark"].schema)
     if series.is_empty():
-        known = sorted(closes["ticker"].unique())
-        if not len(known):
+        tickers = sorted(closes["ticker"].unique())
+        if not len(tickers):
             raise SettingsError(
                 f"backtest.benchmark is '{ticker}', but the provider has no series by the last session; name their "
                 "file in files.indices, or leave backtest.benchmark empty"
             )
-        shown = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
+        shown = ", ".join(tickers[:30]) + (f" and {len(tickers) - 30} more" if len(tickers) > 30 else "")
         raise SettingsError(
             f"backtest.benchmark is '{ticker}', which the provider does not have by the last session; choose one of "
             f"{shown}, or leave it empty"
         )
     first = series["date"][0]
-    wanted = days[days >= np.datetime64(first)]
-    if not len(wanted):
+    days_of = days[days >= np.datetime64(first)]
+    if not len(days_of):
         return empty
-    # From the session before on, of which a return is counted.
-    spanned = sessions(first, wanted[-1].item())
-    start = max(int(np.searchsorted(spanned, wanted[0])) - 1, 0)
-    asked = pl.DataFrame({"date": spanned[start:]}, schema={"date": pl.Date})
-    rows = asked.join(series, on="date", how="left").sort("date")
+    # Includes the session before, for the first return.
+    spanned = sessions(first, days_of[-1].item())
+    start = max(int(np.searchsorted(spanned, days_of[0])) - 1, 0)
+    calendar = pl.DataFrame({"date": spanned[start:]}, schema={"date": pl.Date})
+    rows = calendar.join(series, on="date", how="left").sort("date")
     lacking = rows.filter(pl.col("close").is_null())["date"].to_list()
     if lacking:
         others = len(lacking) - 1
@@ -77,7 +77,7 @@ def benchmark_rows(closes: pl.DataFrame, ticker: str, days: NDArray[np.datetime6
         )
     returns = pl.col("close") / pl.col("close").shift(1) - 1.0
     rows = rows.with_columns(index_return=returns, ticker=pl.lit(ticker))
-    return rows.filter(pl.col("date") >= wanted[0].item()).select(list(empty.schema))
+    return rows.filter(pl.col("date") >= days_of[0].item()).select(list(empty.schema))
 
 
 def with_index(backtest: pl.DataFrame, benchmark: pl.DataFrame | None) -> pl.DataFrame:
@@ -95,37 +95,37 @@ def with_index(backtest: pl.DataFrame, benchmark: pl.DataFrame | None) -> pl.Dat
 
 
 def against_index(frame: pl.DataFrame) -> dict[str, float | None]:
-    r"""What a track record is against the index, over the sessions whose index return is known.
+    r"""Figures of a track record relative to the index, over the sessions with a known index return.
 
-    `index_return` is the index's own total. Beta and alpha are those of :math:`r_t = a + \beta i_t + e_t` with the net
-    return r and the index's i, without a risk-free rate; alpha is :math:`252 a`, its t is of Newey and West.
+    `index_return` is the index's own total. Beta and alpha come from :math:`r_t = a + \beta i_t + e_t` with the net
+    return r and the index's i, without a risk-free rate; alpha is :math:`252 a`, its t is by Newey and West.
     The tracking error is :math:`\sqrt{252}` times the sample deviation of r - i.
 
     Args:
-        frame: `date, net_return, index_return`, each session once, in any order. The session of the first execution,
-            on which nothing was held, does not count (`metrics.since_first_execution`).
+        frame: `date, net_return, index_return`, one row per session, in any order. The session of the first execution,
+            before which nothing was held, is left out (`metrics.since_first_execution`).
 
     Returns:
-        Every key of `INDEX_UNITS`, in its order; None where a figure is not defined: alpha and beta with fewer than
+        Every key of `INDEX_UNITS`, in its order; None where a figure is undefined: alpha and beta with fewer than
         `metrics.MIN_ANNUALISED_SESSIONS` sessions.
 
     """
-    found: dict[str, float | None] = dict.fromkeys(INDEX_UNITS)
+    figures: dict[str, float | None] = dict.fromkeys(INDEX_UNITS)
     if "index_return" not in frame.columns:
-        return found
-    known = frame.sort("date").drop_nulls("index_return")
-    own, index = known["net_return"].to_numpy(), known["index_return"].to_numpy()
-    if not len(known):
-        return found
-    found["index_sessions"] = float(len(known))
-    found["index_return"] = compound(index.tolist())
-    found["index_information_ratio"] = information_ratio(own.tolist(), index.tolist())
-    if len(known) >= 2:
-        found["index_tracking_error"] = float((own - index).std(ddof=1)) * math.sqrt(SESSIONS_PER_YEAR)
-    if len(known) >= MIN_ANNUALISED_SESSIONS and index.std() > _NEGLIGIBLE:
-        fit = regress(own, index[:, None])
-        found["index_alpha"] = float(fit.coefficients[0]) * SESSIONS_PER_YEAR
-        found["index_beta"] = float(fit.coefficients[1])
+        return figures
+    rows = frame.sort("date").drop_nulls("index_return")
+    returns, index = rows["net_return"].to_numpy(), rows["index_return"].to_numpy()
+    if not len(rows):
+        return figures
+    figures["index_sessions"] = float(len(rows))
+    figures["index_return"] = compound(index.tolist())
+    figures["index_information_ratio"] = information_ratio(returns.tolist(), index.tolist())
+    if len(rows) >= 2:
+        figures["index_tracking_error"] = float((returns - index).std(ddof=1)) * math.sqrt(SESSIONS_PER_YEAR)
+    if len(rows) >= MIN_ANNUALISED_SESSIONS and index.std() > _NEGLIGIBLE:
+        fit = regress(returns, index[:, None])
+        figures["index_alpha"] = float(fit.coefficients[0]) * SESSIONS_PER_YEAR
+        figures["index_beta"] = float(fit.coefficients[1])
         if fit.errors[0] > _NEGLIGIBLE:
-            found["index_alpha_t"] = float(fit.t[0])
-    return found
+            figures["index_alpha_t"] = float(fit.t[0])
+    return figures

@@ -1,33 +1,33 @@
-"""A book of holdings and cash with itemised costs, carried session by session over the prices of a panel.
+"""A book of holdings and cash with itemised costs, simulated session by session over the prices of a panel.
 
-Rules, beside those of `simulation.simulate`
---------------------------------------------
-- Targets are shares of the equity that is left after the costs of trading to them, at the price of the trade.
-- What cannot be traded (no bar, a halt, the participation limit, cash that a halted sale does not bring) is carried: it
-  is traded on later sessions to the same share of the equity of then, until the next rebalancing.
-- Long-only, cash never becomes negative: buys that cannot be paid for wait for the sales that pay them.
-- A delisted holding is cash at its last price and `delisting_return` once that is known, and is settled at the next
-  rebalancing: a delisting that is taken back before was none.
-- `capital` is the size of the book at all times. Impact and participation go by it, and by estimates of the sessions
-  before (`portfolio.trading_costs`). A name without an estimate counts as the median of those that are traded with it;
-  without any, impact is 0 and there is no limit.
-- With `turnover.limited`, all trades of a session are cut in proportion to its largest turnover, or to what the year's
-  has left; what is cut is left to the next rebalancing. Trades that are too small are not made, and what small sales
-  would have freed is not spent. The first purchase is no exception.
-- Fees and interest accrue for each calendar day of the nights that a holding is held, at a 365th of the yearly rate:
-  the borrow fee on what shorts are worth, less the rebate on as much of it as there is cash, and financing on negative
-  cash. What is sold short is cash that longs may be bought with: no collateral is locked.
-- Prices are total returns: dividends are reinvested by longs and paid by shorts. The term `short_dividends` tells how
-  much of the return that was; it is no part of the cost.
+Rules, in addition to those of `simulation.simulate`
+----------------------------------------------------
+- Targets are shares of the equity after the costs of trading to them, at the price of the trade.
+- Orders that cannot be traded (no bar, a halt, the participation limit, no cash because a sale is halted) are carried:
+  they are traded on later sessions to the same share of the equity then, until the next rebalancing.
+- Long-only, cash never becomes negative: buys without cash wait for the sales that pay for them.
+- A delisted holding becomes cash at its last price and `delisting_return` once that is known, and is settled at the
+  next rebalancing; a delisting that is withdrawn before has no effect.
+- `capital` is the size of the book at all times. It determines impact and participation, with estimates from the
+  sessions before (`portfolio.trading_costs`). A name without an estimate gets the median of the names traded with it;
+  if none has one, impact is 0 and there is no limit.
+- With `turnover.limited`, all trades of a session are cut in proportion to its largest turnover, or to the rest of the
+  year's; the cut part waits for the next rebalancing. Trades that are too small are not made, and the proceeds that
+  small sales would have brought are not spent. The first purchase is no exception.
+- Fees and interest accrue for each calendar day of the nights that a position is held, at a 365th of the yearly rate:
+  the borrow fee on the value of shorts, less the rebate on as much of it as there is cash, and financing on negative
+  cash. Proceeds of short sales are cash that can buy longs: no collateral is locked.
+- Prices are total returns: dividends are reinvested by longs and paid by shorts. The term `short_dividends` is that
+  part of the return; it is not part of the cost.
 
 Where a book begins
 -------------------
-A book depends on its own past, and a month must not depend on which months are computed with it. So the months of a
-year come from a book that begins with cash at the first execution of the year before (`begins`), at least twelve months
-before any of them: what it cost to buy in, and what was carried then, is long over.
+A book depends on its own past, but a month must not depend on which months are computed with it. The months of a year
+therefore come from a book that begins with cash at the first execution of the year before (`begins`), at least twelve
+months earlier: its first purchases and carried orders no longer matter.
 
-Under `turnover.limited` nothing is ever over: where a limit binds, what is held goes back to the first purchase. There
-every month comes from one book that begins with cash at the first execution of all, and reads the whole history.
+With `turnover.limited` they always matter: where a limit binds, holdings go back to the first purchase. Every month
+then comes from one book that begins with cash at the first execution of all, and reads the whole history.
 """
 
 import math
@@ -48,15 +48,15 @@ from quant_assets.portfolio.trading_costs import daily_volatility, half_spread, 
 from quant_assets.settings.trading import BacktestSettings, TurnoverSettings
 from quant_assets.windows.windows import Windows
 
-#: Months that reach back to the first decision of any history.
+#: Number of months that covers the whole of any history.
 _WHOLE = 1200
 
 
 def months(settings: BacktestSettings) -> int:
     """Months before a month that its book reaches back: from December to January of the year before, with estimates.
 
-    Under `turnover.limited` all of them. An estimate may be as old as its window is long, so that two windows and the
-    session itself lie before; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
+    All months with `turnover.limited`. An estimate may be as old as its window is long, so that two windows and the
+    session itself are needed; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
     """
     if settings.turnover.limited:
         return _WHOLE
@@ -67,7 +67,7 @@ _FIELDS = ("close", "open", "high", "low", "dollar_volume", "close_unadjusted", 
 
 
 def begins(day: date) -> date:
-    """The first day of the book that gives the rows of a day, but under `turnover.limited`."""
+    """The first day of the book that gives the rows of a day, except with `turnover.limited`."""
     return date(day.year - 1, 1, 1)
 
 
@@ -83,21 +83,21 @@ def outcome(
 
     Args:
         executed: the executions, ascending.
-        bars: rows of dataset prices; columns that are missing count as not known.
+        bars: rows of dataset prices; missing columns count as unknown.
         delistings: dataset delistings.
         sessions: datetime64[D] of shape (n_sessions,).
-        start: position of the first session that is wanted, the first of its month.
+        start: position of the first session of the result, the first of its month.
         settings: costs and execution.
 
     """
-    known = bars.filter(pl.col("panel_from") <= pl.col("date")) if "panel_from" in bars.columns else bars
-    fields = [name for name in (*_FIELDS, "ticker", "date", "listed") if name in known.columns]
-    known = marks(known.select(fields)).unique()
-    names = [name for name in _FIELDS if name in known.columns]
-    panel = Panel.from_long(known, sessions, names)
+    recent = bars.filter(pl.col("panel_from") <= pl.col("date")) if "panel_from" in bars.columns else bars
+    fields = [name for name in (*_FIELDS, "ticker", "date", "listed") if name in recent.columns]
+    recent = marks(recent.select(fields)).unique()
+    names = [name for name in _FIELDS if name in recent.columns]
+    panel = Panel.from_long(recent, sessions, names)
     market = _Market(panel, sessions, bars, delistings, settings)
     if settings.turnover.limited:
-        since = min([start, *(each.at for each in executed[:1])])
+        since = min([start, *(execution.at for execution in executed[:1])])
         return _joined([market.run(executed, since, start, len(sessions))], start)
     years = sessions.astype("datetime64[Y]")
     parts = []
@@ -110,9 +110,9 @@ def outcome(
 
 
 class _Market:
-    """A panel, what costs are estimated from it, and what happened to its names.
+    """A panel, the costs estimated from it, and the events of its names.
 
-    What a run takes of it follows from its own sessions and those of two windows of estimates before.
+    A run depends only on its own sessions and those of two windows of estimates before.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class _Market:
         self._costs()
 
     def _field(self, name: str) -> FloatArray:
-        found = self.panel.fields.get(name)
-        return np.full(self.panel.shape, np.nan) if found is None else found
+        field = self.panel.fields.get(name)
+        return np.full(self.panel.shape, np.nan) if field is None else field
 
     def _execution(self) -> FloatArray:
         close, first = self.panel["close"], self._field("open")
@@ -145,11 +145,11 @@ class _Market:
         first = np.where(np.isfinite(first), first, close)
         if self.settings.execution == "open":
             return first
-        high, low = (np.where(np.isfinite(each), each, close) for each in (self._field("high"), self._field("low")))
+        high, low = (np.where(np.isfinite(row), row, close) for row in (self._field("high"), self._field("low")))
         return (first + high + low + close) / 4.0
 
     def _costs(self) -> None:
-        """Rates of the settings, and estimates where a setting asks for them."""
+        """Rates of the settings, and estimates where a setting requires them."""
         settings, close = self.settings, self.panel["close"]
         windows, window = Windows(self.sessions), settings.estimate_sessions
         volume = np.empty(0)
@@ -160,48 +160,48 @@ class _Market:
         if settings.costs == "flat":
             return
         commission, borrow, rebate, financing = (
-            each / 1e4
-            for each in (settings.commission_bps, settings.borrow_bps, settings.rebate_bps, settings.financing_bps)
+            rate / 1e4
+            for rate in (settings.commission_bps, settings.borrow_bps, settings.rebate_bps, settings.financing_bps)
         )
         self.rates = (commission, borrow, rebate, financing)
         self.half = np.full(close.shape, settings.half_spread_bps / 1e4)
         if settings.spread != "fixed":
             high, low = self._field("high"), self._field("low")
-            found = half_spread(settings.spread, high, low, close, windows, window)
-            self.half = np.where(np.isfinite(found), found, self.half)
+            spread = half_spread(settings.spread, high, low, close, windows, window)
+            self.half = np.where(np.isfinite(spread), spread, self.half)
         if settings.impact > 0.0:
             volatility = daily_volatility(close, self.panel["unexplained"], windows, window)
             with np.errstate(divide="ignore", invalid="ignore"):
                 self.impact = settings.impact * volatility * np.sqrt(settings.capital / volume)
 
     def _dividends(self) -> FloatArray:
-        """Dividend over the close before: what the adjusted price gains beyond the traded one; 0 where unknown."""
+        """Dividend over the close before: the adjusted price's gain less the traded one's; 0 where unknown."""
         close, traded = self.panel["close"], self._field("close_unadjusted") * self._field("split_factor")
-        found = np.zeros(close.shape)
+        yields = np.zeros(close.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found[:, 1:] = close[:, 1:] / close[:, :-1] - traded[:, 1:] / traded[:, :-1]
-        return np.where(np.isfinite(found) & (found > 1e-9), found, 0.0)
+            yields[:, 1:] = close[:, 1:] / close[:, :-1] - traded[:, 1:] / traded[:, :-1]
+        return np.where(np.isfinite(yields) & (yields > 1e-9), yields, 0.0)
 
     def run(self, executed: Sequence[Execution], since: int, first: int, last: int) -> Outcome:
         """The sessions from `first` to before `last` of a book that begins at `since`."""
         settings, span = self.settings, slice(since, last)
         days = self.sessions[span]
-        mine = [each for each in executed if since <= each.at < last]
+        mine = [execution for execution in executed if since <= execution.at < last]
         target, decision = np.zeros((len(mine), len(self.panel.tickers))), np.full(last - since, -1)
-        for number, each in enumerate(mine):
-            asked = pl.DataFrame({"ticker": list(each.targets)}, {"ticker": pl.String}).with_columns(
-                date=pl.lit(self.sessions[each.at].item())
+        for number, execution in enumerate(mine):
+            rows = pl.DataFrame({"ticker": list(execution.targets)}, {"ticker": pl.String}).with_columns(
+                date=pl.lit(self.sessions[execution.at].item())
             )
-            for row, weight in zip(self.panel.rows(asked).tolist(), each.targets.values(), strict=True):
+            for row, weight in zip(self.panel.rows(rows).tolist(), execution.targets.values(), strict=True):
                 if row >= 0:
                     target[number, row] = weight
-            decision[each.at - since] = number
+            decision[execution.at - since] = number
         traded = _rebalancing(decision, days, settings.rebalancing)
         months = days.astype("datetime64[M]").astype(np.int64)
         nights = np.diff(days.astype(np.int64), prepend=days[:1].astype(np.int64)).astype(np.float64)
         within = (self.events[:, 0] >= since) & (self.events[:, 0] < last)
         factor, doubts = self._contained(since, last)
-        filled = [_filled(each, span, target, decision) for each in (self.impact, self.limit)]
+        filled = [_filled(estimates, span, target, decision) for estimates in (self.impact, self.limit)]
         result = carried(
             (self.price[:, span] * factor).T,
             (self.panel["close"][:, span] * factor).T,
@@ -225,37 +225,37 @@ class _Market:
         return _told(result, self.panel.tickers, days, first - since, decision >= 0, traded)
 
     def _contained(self, since: int, last: int) -> tuple[FloatArray, IntArray]:
-        """What prices are multiplied with where steps do not count as they are, and these steps' sessions and rows."""
+        """Factors on the prices where steps are contained, and these steps' sessions and rows."""
         close = self.panel["close"][:, since:last]
-        factor, found = np.ones(close.shape), []
-        for row, session, counted in zip(*(each.tolist() for each in self.doubted), strict=True):  # hardly any
+        factor, steps = np.ones(close.shape), []
+        for row, session, counted in zip(*(column.tolist() for column in self.doubted), strict=True):  # very few
             at = session - since
             bars = np.flatnonzero(np.isfinite(close[row, : max(at, 0)]))
-            if 0 < at < last - since and len(bars):  # else it was not held across the step
+            if 0 < at < last - since and len(bars):  # otherwise it was not held across the step
                 factor[row, at:] *= (
                     (1.0 if np.isnan(counted) else 1.0 + counted) * close[row, bars[-1]] / close[row, at]
                 )
-                found.append((at, row))
-        return factor, np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+                steps.append((at, row))
+        return factor, np.array(sorted(steps), dtype=np.int64).reshape(-1, 2)
 
 
 def _filled(values: FloatArray | None, span: slice, target: FloatArray, decision: IntArray) -> FloatArray | None:
-    """Estimates of a run, (n_sessions, n_names): a missing one is the median of the names that are traded with it."""
+    """Estimates of a run, (n_sessions, n_names): a missing one is the median of the names traded with it."""
     if values is None:
         return None
-    found = np.ascontiguousarray(values[:, span].T)
+    filled = np.ascontiguousarray(values[:, span].T)
     places = np.flatnonzero(decision >= 0)
     for number, place in enumerate(places):
         until = places[number + 1] if number + 1 < len(places) else len(decision)
         rows = np.flatnonzero((target[max(number - 1, 0) : number + 1] != 0.0).any(axis=0))
-        part = found[place:until, rows]
-        known = np.isfinite(part)
-        some = known.any(axis=1) & ~known.all(axis=1)
+        part = filled[place:until, rows]
+        observed = np.isfinite(part)
+        some = observed.any(axis=1) & ~observed.all(axis=1)
         if some.any():
             middle = np.full(len(part), np.nan)
             middle[some] = np.nanmedian(part[some], axis=1)
-            found[place:until, rows] = np.where(known, part, middle[:, None])
-    return found
+            filled[place:until, rows] = np.where(observed, part, middle[:, None])
+    return filled
 
 
 def _limits(turnover: TurnoverSettings) -> tuple[float, float, float]:
@@ -264,13 +264,13 @@ def _limits(turnover: TurnoverSettings) -> tuple[float, float, float]:
 
 
 def _rebalancing(decision: IntArray, days: NDArray[np.datetime64], rebalancing: str) -> IntArray:
-    """Which decision is traded to at each session: a new one, and between two the newest once a week or a day."""
+    """The decision traded to at each session: a new one, and in between the newest once a week or a day."""
     if rebalancing == "month":
         return decision
     newest = np.maximum.accumulate(decision)
     if rebalancing == "day":
         return newest
-    week = (days.astype(np.int64) + 3) // 7  # from Monday on: 1970-01-01 was a Thursday
+    week = (days.astype(np.int64) + 3) // 7  # weeks begin on Monday: 1970-01-01 was a Thursday
     opens = np.diff(week, prepend=week[:1] - 1) > 0
     return np.where(opens | (decision >= 0), newest, -1)
 
@@ -278,34 +278,35 @@ def _rebalancing(decision: IntArray, days: NDArray[np.datetime64], rebalancing: 
 def _events(
     panel: Panel, sessions: NDArray[np.datetime64], bars: pl.DataFrame, delistings: pl.DataFrame | None
 ) -> tuple[IntArray, FloatArray]:
-    """Delistings, those that were taken back, and renames, by session."""
-    found: list[tuple[int, int, int, int, float]] = []
+    """Delistings, their withdrawals, and renames, by session."""
+    events: list[tuple[int, int, int, int, float]] = []
     if delistings is None or delistings.is_empty():
         return np.empty((0, 4), np.int64), np.empty(0)
     closes = bars.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
     unresolved = set(continued(closes, delistings)[1].drop_nulls("successor").select("ticker", "last_session").rows())
     rows = with_corrections(delistings).unique(["ticker", "last_session"], maintain_order=True)
     last = sessions[-1].item()
-    for each in rows.filter(pl.col("known_at").is_between(sessions[0].item(), last)).iter_rows(named=True):
-        at = int(np.searchsorted(sessions, np.datetime64(each["known_at"])))
-        row = _row(panel, each["ticker"], each["last_session"])
+    for event in rows.filter(pl.col("known_at").is_between(sessions[0].item(), last)).iter_rows(named=True):
+        at = int(np.searchsorted(sessions, np.datetime64(event["known_at"])))
+        row = _row(panel, event["ticker"], event["last_session"])
         if row < 0:
             continue
-        if each["successor"] is not None and (each["ticker"], each["last_session"]) not in unresolved:
-            new = _row(panel, each["successor"], each["known_at"])
+        if event["successor"] is not None and (event["ticker"], event["last_session"]) not in unresolved:
+            new = _row(panel, event["successor"], event["known_at"])
             old_close, new_close = (
-                _close(closes, each[name], each["last_session"], each["known_at"]) for name in ("ticker", "successor")
+                _close(closes, event[name], event["last_session"], event["known_at"])
+                for name in ("ticker", "successor")
             )
             if new >= 0 and old_close is not None and new_close is not None:
-                found.append((at, row, BECOMES, new, old_close / new_close))
+                events.append((at, row, BECOMES, new, old_close / new_close))
                 continue
-        loss = each["delisting_return"]
-        found.append((at, row, DELISTED, row, 0.0 if loss is None else loss))
-        back = each["trades_again"]
+        loss = event["delisting_return"]
+        events.append((at, row, DELISTED, row, 0.0 if loss is None else loss))
+        back = event["trades_again"]
         if back is not None and back <= last:
-            found.append((int(np.searchsorted(sessions, np.datetime64(back))), row, BACK, row, 0.0))
-    found.sort()
-    table = np.array(found, dtype=np.float64).reshape(-1, 5)
+            events.append((int(np.searchsorted(sessions, np.datetime64(back))), row, BACK, row, 0.0))
+    events.sort()
+    table = np.array(events, dtype=np.float64).reshape(-1, 5)
     return table[:, :4].astype(np.int64), table[:, 4].copy()
 
 
@@ -340,10 +341,10 @@ def _told(
         {"date": days[at], "ticker": names[row].tolist(), **columns, "reason": why.tolist()},
         schema_overrides={"ticker": pl.String, "reason": pl.String},
     )
-    kept = result.kept[:, 0] >= first
-    at, row = result.kept[kept].T
+    recent = result.kept[:, 0] >= first
+    at, row = result.kept[recent].T
     positions = pl.DataFrame(
-        {"date": days[at], "ticker": names[row].tolist(), "weight": result.weights[kept]},
+        {"date": days[at], "ticker": names[row].tolist(), "weight": result.weights[recent]},
         schema_overrides={"ticker": pl.String},
     )
     months = np.unique(days.astype("datetime64[M]"))
@@ -379,10 +380,10 @@ def _joined(outcomes: Sequence[Outcome], start: int) -> Outcome:
     """Outcomes one after the other, with zeros before the first."""
 
     def series(name: str, before: float) -> FloatArray:
-        values = [getattr(each, name) for each in outcomes]
+        values = [getattr(part, name) for part in outcomes]
         return np.concatenate([np.full(start, before, dtype=values[0].dtype), *values])
 
-    terms = {name: np.concatenate([np.zeros(start), *(each.terms[name] for each in outcomes)]) for name in TERMS}
+    terms = {name: np.concatenate([np.zeros(start), *(part.terms[name] for part in outcomes)]) for name in TERMS}
     return Outcome(
         series("gross", 0.0),
         series("cost", 0.0),
@@ -393,6 +394,6 @@ def _joined(outcomes: Sequence[Outcome], start: int) -> Outcome:
         series("positions_held", 0),  # type: ignore[arg-type]
         series("unexplained", 0),  # type: ignore[arg-type]
         terms,
-        {name: np.concatenate([np.zeros(start), *(each.cut[name] for each in outcomes)]) for name in CUTS},
-        *(pl.concat([getattr(each, name) for each in outcomes]) for name in ("trades", "positions", "gains")),
+        {name: np.concatenate([np.zeros(start), *(part.cut[name] for part in outcomes)]) for name in CUTS},
+        *(pl.concat([getattr(part, name) for part in outcomes]) for name in ("trades", "positions", "gains")),
     )

@@ -1,4 +1,4 @@
-"""The loop that carries a book of holdings and cash from session to session. What goes into it is in book.py."""
+"""The loop that carries a book of holdings and cash from session to session. Its inputs come from book.py."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ import numpy as np
 from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.windows.compiled import kernel
 
-#: Kinds of events: a delisting with its return, a delisting that was taken back, and shares that become those of
-#: another row (a rename), so many for one.
+#: Kinds of events: a delisting with its return, its withdrawal, and a rename, which turns one share into some number of
+#: shares of another row.
 DELISTED, BACK, BECOMES = 0, 1, 2
 
-#: Columns of `Carried.terms`. All but the last are parts of the cost; the dividends of what is sold short are paid in
-#: the return of the adjusted price, and told apart.
+#: Columns of `Carried.terms`. All but the last are parts of the cost; the dividends on shorts are paid in the return of
+#: the adjusted price, and reported separately.
 TERMS = ("commission", "half_spread", "impact", "borrow", "rebate", "financing", "short_dividends")
 
 
 class Carried(NamedTuple):
-    """What the loop gives; T sessions, N names, M months, R trades.
+    """Results of the loop; T sessions, N names, M months, R trades.
 
     Attributes:
         equity: value of the book after the close, float64 of shape (T,); it begins at 1.
@@ -26,16 +26,16 @@ class Carried(NamedTuple):
         turnover: traded value over equity, of shape (T,).
         cash: share of equity in cash, of shape (T,).
         positions: names held, int64 of shape (T,).
-        unexplained: names held with a step that does not count as it is, of shape (T,).
+        unexplained: names held with a contained step, of shape (T,).
         terms: float64 of shape (T, 7), over equity before costs, as `TERMS`.
-        gains: each month's sum of what a name gained over the equity of the close before, of shape (M, N).
+        gains: sum over each month of a name's gain over the equity of the close before, of shape (M, N).
         traded: session and row of each trade, int64 of shape (R, 2).
         trades: of each trade over equity: held before, traded (sales negative), commission, half spread, impact, and
             the price; float64 of shape (R, 6).
         kept: session and row of each holding after each close, int64 of shape (S, 2).
         weights: its share of equity, float64 of shape (S,).
-        cut: turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades that
-            were too small, of shape (T, 3).
+        cut: turnover that was not traded: beyond the limit of a session, beyond that of the year, and trades too small,
+            of shape (T, 3).
 
     """
 
@@ -79,27 +79,27 @@ def carry(  # type: ignore[no-untyped-def]
     """Carry a book that begins with 1 in cash.
 
     Each session: interest and fees for the nights since the session before; with `at_close` false the renames and the
-    trades, at `price`; the close; what became known by it (`events`); with `at_close` the trades.
+    trades, at `price`; the close; the `events` known by then; with `at_close` the trades.
 
     Args:
         price: prices of trades, shape (T, N), NaN where a name cannot be traded. At the close it is `mark`.
-        mark: closes, of that shape, NaN without a bar: the last one then stands.
-        half: cost of a unit traded besides the commission, of that shape.
-        impact: cost of a unit traded over the root of what is traded as a share of equity, of that shape.
-        limit: most that may be traded in a session, as a share of equity, of that shape.
-        dividend: dividend over the close before, of that shape or (0, N) where none is told.
+        mark: closes, of that shape, NaN without a bar: the last close is used.
+        half: cost per unit traded besides the commission, of that shape.
+        impact: cost per unit traded, over the root of the traded share of equity, of that shape.
+        limit: largest trade in a session, as a share of equity, of that shape.
+        dividend: dividend over the close before, of that shape or (0, N) where unknown.
         days: calendar days since the session before, shape (T,).
         month: number of each session's month, ascending from 0, shape (T,).
         target: weights of each decision, shape (D, N).
-        decision: which decision is traded to at a session, shape (T,); -1 for none.
+        decision: the decision traded to at a session, shape (T,); -1 for none.
         events: session, row, kind and other row of each event, by session, shape (E, 4).
         event_values: its return (DELISTED) or new shares for one (BECOMES), shape (E,).
-        doubts: session and row of each step that does not count as it is, by session, shape (U, 2).
-        rates: commission of a unit, and a year's borrow fee, rebate and financing.
+        doubts: session and row of each contained step, by session, shape (U, 2).
+        rates: commission per unit, and yearly borrow fee, rebate and financing.
         limits: largest turnover of a session and of a year, and smallest trade.
         year: number of each session's year, shape (T,).
         at_close: whether trades are at the close.
-        long_only: until a decision sells short, cash may not become negative: what cannot be paid for is not bought.
+        long_only: until a decision sells short, cash may not become negative: buys without cash are not made.
 
     Returns:
         The fields of `Carried` in their order.
@@ -126,7 +126,7 @@ def carry(  # type: ignore[no-untyped-def]
         nights = days[t] / 365.0
         paid = np.zeros(7)
         paid[3] = short_value * rates[1] * nights
-        # What was sold short is cash until longs are bought with it: then it earns nothing, and nothing is borrowed.
+        # Proceeds of short sales are cash until they buy longs: then they earn nothing, and nothing is borrowed.
         paid[4] = -min(short_value, max(0.0, idle)) * rates[2] * nights
         paid[5] = max(0.0, -idle) * rates[3] * nights
         cash -= paid[3] + paid[4] + paid[5]
@@ -149,10 +149,10 @@ def carry(  # type: ignore[no-untyped-def]
                     if shares[i] != 0.0:
                         gains[month[t], i] += shares[i] * (value - last[i]) * inverse
                     last[i] = value
-            # Trades before the close go by the symbols of the day: renames come before them, other events after.
+            # Trades before the close use the symbols of the day: renames come before them, other events after.
             k = event
             while k < events.shape[0] and events[k, 0] == t:
-                i, kind, other, value = events[k, 1], events[k, 2], events[k, 3], event_values[k]
+                i, kind, successor, value = events[k, 1], events[k, 2], events[k, 3], event_values[k]
                 k += 1
                 if (kind == 2 and phase == 1 and not at_close) or (kind != 2 and phase == 0):
                     continue
@@ -166,13 +166,13 @@ def carry(  # type: ignore[no-untyped-def]
                         gains[month[t], i] += shares[i] * (mark[t, i] - last[i]) * inverse
                         last[i] = mark[t, i]
                 elif kind == 2 and shares[i] != 0.0 and not gone[i]:
-                    if quote[other] == quote[other]:
-                        gains[month[t], other] += shares[i] * (value * quote[other] - last[i]) * inverse
+                    if quote[successor] == quote[successor]:
+                        gains[month[t], successor] += shares[i] * (value * quote[successor] - last[i]) * inverse
                     else:
-                        last[other] = last[i] / value
-                    shares[other] += shares[i] * value
-                    want[other] += want[i]
-                    waiting[other] = waiting[other] or waiting[i]
+                        last[successor] = last[i] / value
+                    shares[successor] += shares[i] * value
+                    want[successor] += want[i]
+                    waiting[successor] = waiting[successor] or waiting[i]
                     shares[i], want[i], waiting[i] = 0.0, 0.0, False
             if phase:
                 event = k
@@ -181,7 +181,7 @@ def carry(  # type: ignore[no-untyped-def]
             # --- Trades -----------------------------------------------------------------------------------------------
             if decision[t] >= 0:
                 if before <= 0.0:
-                    cash = 1.0  # all was lost: the next decision begins anew
+                    cash = 1.0  # everything was lost: the next decision begins anew
                 for i in range(names):
                     if gone[i]:
                         cash += shares[i] * last[i]
@@ -200,7 +200,7 @@ def carry(  # type: ignore[no-untyped-def]
                     total += shares[i] * last[i]
             if total <= 0.0:
                 continue
-            # Targets are shares of what is left after costs, which follow from the trades.
+            # Targets are shares of the equity after costs, which depend on the trades.
             over = 0.0
             if limits[2] > 0.0:
                 largest = 0.0
@@ -209,12 +209,12 @@ def carry(  # type: ignore[no-untyped-def]
                 for i in range(names):
                     value = shares[i] * price[t, i]
                     change = want[i] * total - value
-                    # A small sale is made where the holding has become larger than the largest may be.
+                    # A small sale is made where the holding exceeds the largest allowed size.
                     droppable = waiting[i] and want[i] != 0.0 and (want[i] * change > 0.0 or abs(value) <= largest)
                     if droppable and abs(change) < limits[2] * total:
                         waiting[i] = False
                         cut[t, 2] += abs(change) / total
-                        over -= change if long_only else 0.0  # what it would have freed is not spent
+                        over -= change if long_only else 0.0  # its missing proceeds are not spent
             share, bought, sold, buying, selling = 0.0, 0.0, 0.0, 0.0, 0.0
             for _ in range(60):
                 bought, sold, buying, selling = 0.0, 0.0, 0.0, 0.0
@@ -223,16 +223,16 @@ def carry(  # type: ignore[no-untyped-def]
                         continue
                     change = want[i] * total * (1.0 - share) - shares[i] * price[t, i]
                     size = min(abs(change), limit[t, i] * total)
-                    each = size * (rates[0] + half[t, i] + impact[t, i] * np.sqrt(size / total))
+                    charge = size * (rates[0] + half[t, i] + impact[t, i] * np.sqrt(size / total))
                     if change > 0.0:
                         bought += size
-                        buying += each
+                        buying += charge
                     else:
                         sold += size
-                        selling += each
-                found = min((buying + selling) / total, 1.0)
-                apart = abs(found - share)
-                share = found
+                        selling += charge
+                ratio = min((buying + selling) / total, 1.0)
+                apart = abs(ratio - share)
+                share = ratio
                 if apart <= 1e-15:
                     break
             scale = 1.0
@@ -240,12 +240,12 @@ def carry(  # type: ignore[no-untyped-def]
                 scale = max(0.0, (cash + sold - selling) / (bought + buying))
             if over > 0.0 and bought > 0.0:
                 scale = min(scale, max(0.0, 1.0 - over / bought))
-            wanted, room, throttle = (bought * scale + sold) / total, limits[0], 1.0
+            turned, room, throttle = (bought * scale + sold) / total, limits[0], 1.0
             if limits[1] - spent_in < room:
                 room = max(0.0, limits[1] - spent_in)
-            if wanted > room:
-                throttle = room / wanted
-                cut[t, 0 if room == limits[0] else 1] += wanted - room
+            if turned > room:
+                throttle = room / turned
+                cut[t, 0 if room == limits[0] else 1] += turned - room
             blocked = False
             for i in range(names):
                 if not waiting[i]:
@@ -361,11 +361,11 @@ def carried(
     at_close: bool = True,
     long_only: bool = True,
 ) -> Carried:
-    """`carry` with nothing in place of what is not given; arrays as there."""
+    """`carry` with defaults for arguments that are None; arrays as there."""
     shape, sessions = mark.shape, mark.shape[0]
 
-    def matrix(given: FloatArray | None, otherwise: float) -> FloatArray:
-        return np.full(shape, otherwise) if given is None else np.ascontiguousarray(given)
+    def matrix(values: FloatArray | None, otherwise: float) -> FloatArray:
+        return np.full(shape, otherwise) if values is None else np.ascontiguousarray(values)
 
     return Carried(
         *carry(

@@ -1,4 +1,4 @@
-"""The result as a function of the size of the book: how much money a decision rule can carry."""
+"""The result as a function of the size of the book: how much money a strategy can carry."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from quant_assets.settings.trading import BacktestSettings
 
 @dataclass(frozen=True)
 class Capacity:
-    """A result of one size of the book; the figures but `capital` and `sharpe` are of a year.
+    """Result for one size of the book; all figures except `capital` and `sharpe` are per year.
 
     Attributes:
         capital: USD.
@@ -26,7 +26,7 @@ class Capacity:
         sharpe: annualised, after costs.
         turnover: buys plus sells over equity.
         cost: over equity.
-        terms: its parts by name.
+        terms: parts of the cost by name.
 
     """
 
@@ -51,15 +51,15 @@ def by_capital(
     settings: BacktestSettings,
     delistings: pl.DataFrame | None = None,
 ) -> list[Capacity]:
-    """`simulate` for each capital, ascending; other arguments and errors as there.
+    """`simulate` for each capital, ascending; see there for other arguments and errors.
 
     Raises:
-        SettingsError: `settings.costs` is flat: nothing then depends on capital.
+        SettingsError: `settings.costs` is flat: nothing depends on capital then.
 
     """
     if settings.costs == "flat":
         raise SettingsError("backtest.costs is flat: nothing depends on capital; use itemised")
-    found, decided = [], list(as_ofs)
+    results, decided = [], list(as_ofs)
     for capital in sorted(capitals):
         result = simulated(
             weights,
@@ -75,7 +75,7 @@ def by_capital(
         figures, outcome = performance(result.frame), result.outcome
         rows = result.sessions >= np.datetime64(first_day)
         years = int(rows.sum()) / SESSIONS_PER_YEAR
-        found.append(
+        results.append(
             Capacity(
                 capital,
                 figures["annualised_return"],
@@ -85,4 +85,4 @@ def by_capital(
                 {name: float(outcome.terms[name][rows].sum()) / years for name in TERMS[:-1]},
             )
         )
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""Compiled loops over the cross-sections of one factor. What their figures mean is in `factors.session_figures`."""
+"""Compiled loops over the cross-sections of one factor. `factors.session_figures` defines the figures."""
 
 import numpy as np
 
@@ -17,15 +17,15 @@ def compare(
     least: int,
     out: FloatArray,
 ) -> tuple[IntArray, IntArray]:
-    """Names, IC and quantile returns of each session and horizon, into the first rows of `out`.
+    """Write names, IC and quantile returns of each session and horizon into the first rows of `out`.
 
-    Everything about a session is computed before the next one, so that it stays in the processor's cache: twice as fast
+    All figures of a session are computed before the next one, so that it stays in the processor's cache: twice as fast
     as one figure of all sessions after the other.
 
     Returns:
-        Of each row, its session and all names with a value, twice the rank (whole numbers also where ties share a
+        For each row, over all names of its session with a value: twice the rank (a whole number even where ties share a
         rank), and the quantile from 1; 0 where missing. No quantile where fewer than `least` names have a value, or
-        where two edges are equal. Edges are NumPy's and pandas' linear ones.
+        where two edges are equal. Edges are linear, as in NumPy and pandas.
 
     """
     horizons, quantiles, longest = len(returns), len(shares) - 1, 0
@@ -42,11 +42,11 @@ def compare(
     for j in range(len(starts) - 1):
         start, names = starts[j], 0
         if starts[j + 1] - start > 64:
-            found = np.argsort(values[start : starts[j + 1]])  # NaN last
-            while names < len(found) and not np.isnan(values[start + found[names]]):
-                by_value[names] = start + found[names]
+            order = np.argsort(values[start : starts[j + 1]])  # NaN last
+            while names < len(order) and not np.isnan(values[start + order[names]]):
+                by_value[names] = start + order[names]
                 names += 1
-        else:  # few names: half of the time that is needed above goes into making arrays
+        else:  # few names: the branch above spends half of its time allocating arrays
             for i in range(start, starts[j + 1]):
                 if not np.isnan(values[i]):
                     k = names
@@ -56,7 +56,7 @@ def compare(
                     by_value[k] = i
                     names += 1
         ranked = False
-        for h in range(-1, horizons):  # the first one is of all names with a value, whatever their returns
+        for h in range(-1, horizons):  # the first one is over all names with a value, whatever their returns
             if h >= 0 and not wanted[h, j]:
                 continue
             count = 0
@@ -73,10 +73,10 @@ def compare(
                     ranked = count == names
                 first = 0
                 while first < count:
-                    last, one = first, values[kept[first]] if side == 0 else returns[h, kept[first]]
+                    last, tied = first, values[kept[first]] if side == 0 else returns[h, kept[first]]
                     while (
                         last + 1 < count
-                        and (values[kept[last + 1]] if side == 0 else returns[h, kept[last + 1]]) == one
+                        and (values[kept[last + 1]] if side == 0 else returns[h, kept[last + 1]]) == tied
                     ):
                         last += 1
                     for k in range(first, last + 1):
@@ -89,8 +89,8 @@ def compare(
                     at = shares[q] * (count - 1)
                     low = int(np.floor(at))
                     part = at - low
-                    one, other = values[kept[low]], values[kept[min(low + 1, count - 1)]]
-                    edges[q] = other - (other - one) * (1.0 - part) if part >= 0.5 else one + (other - one) * part
+                    below, above = values[kept[low]], values[kept[min(low + 1, count - 1)]]
+                    edges[q] = above - (above - below) * (1.0 - part) if part >= 0.5 else below + (above - below) * part
                     if q > 0 and edges[q] <= edges[q - 1]:
                         distinct = False
                 q = 1

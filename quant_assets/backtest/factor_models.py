@@ -1,6 +1,6 @@
-"""What a track record owes to known factors: regressions of its excess return, with HAC errors.
+"""Explains a track record by known factors: regressions of its excess return, with HAC errors.
 
-Alpha is a mean return of a period (a session or a month). A year's is that times the number of periods in a year, once;
+Alpha is a mean return per period (a session or a month). Per year it is multiplied by the number of periods in a year;
 betas have no unit of time.
 
 References:
@@ -40,7 +40,7 @@ MEANINGS = {
     "mom": "winners less losers of 12 months but the last",
 }
 _PERIODS = {"daily": SESSIONS_PER_YEAR, "monthly": 12}
-#: With fewer observations no regression is stated.
+#: Smallest number of observations for a regression.
 FEWEST = 24
 _NORMAL = NormalDist()
 
@@ -72,12 +72,12 @@ class Regression:
     @property
     def t(self) -> FloatArray:
         """Coefficients over their errors."""
-        found: FloatArray = self.coefficients / self.errors
-        return found
+        ratios: FloatArray = self.coefficients / self.errors
+        return ratios
 
     @property
     def p(self) -> list[float]:
-        """Two-sided probabilities of such a |t| or a larger one, of the normal distribution, where the truth is 0."""
+        """Two-sided probabilities of |t| at least as large, under the normal distribution, if the true value is 0."""
         return [2.0 * _NORMAL.cdf(-abs(float(t))) for t in self.t]
 
 
@@ -87,18 +87,18 @@ def default_lags(count: int) -> int:
 
 
 def regress(values: FloatArray, factors: FloatArray, lags: int | None = None) -> Regression:
-    r"""Least squares with a constant, and errors of Newey and West.
+    r"""Least squares with a constant, and Newey-West errors.
 
     .. math:: V = \frac{T}{T - k} (X'X)^{-1} \left(\Gamma_0 + \sum_{j=1}^m \left(1 - \frac{j}{m + 1}\right)
         (\Gamma_j + \Gamma_j')\right) (X'X)^{-1}, \qquad \Gamma_j = \sum_t e_t e_{t-j} x_t x_{t-j}'
 
     Args:
         values: shape (n_periods,), in order of time, without NaN.
-        factors: shape (n_periods, n_factors), likewise.
+        factors: shape (n_periods, n_factors), without NaN.
         lags: m; `default_lags` where None.
 
     Raises:
-        SettingsError: there are too few periods, or a factor follows from the others.
+        SettingsError: there are too few periods, or a factor is a linear combination of the others.
 
     References:
         Newey and West (1987), Econometrica 55(3); the factor T / (T - k) is the correction for degrees of freedom of
@@ -113,7 +113,7 @@ def regress(values: FloatArray, factors: FloatArray, lags: int | None = None) ->
             f"{count} periods are too few for {width - 1} factors; give {max(FEWEST, width + 2)} or more"
         )
     if np.linalg.matrix_rank(design) < width:
-        raise SettingsError("a factor does not vary or follows from the others; leave it out or choose another model")
+        raise SettingsError("a factor is constant or a combination of the others; leave it out or choose another model")
     coefficients: FloatArray = np.linalg.lstsq(design, values, rcond=None)[0].astype(np.float64)
     residuals = values - design @ coefficients
     chosen = min(default_lags(count) if lags is None else lags, count - 1)
@@ -136,12 +136,12 @@ class Exposure:
     Attributes:
         model: one of `MODELS`.
         factors: its factors.
-        fit: of the excess returns; the constant is alpha of a period.
+        fit: of the excess returns; the constant is alpha per period.
         first: first period.
         last: last period.
-        periods: of a year.
-        risk_free: whether a risk-free rate was taken off.
-        origin: where the factor returns come from.
+        periods: per year.
+        risk_free: whether a risk-free rate was subtracted.
+        origin: source of the factor returns.
         frequency: of the periods.
 
     """
@@ -158,7 +158,7 @@ class Exposure:
 
     @property
     def alpha(self) -> float:
-        """Mean return a year that the factors do not explain."""
+        """Mean return per year that the factors do not explain."""
         return float(self.fit.coefficients[0]) * self.periods
 
     @property
@@ -168,13 +168,13 @@ class Exposure:
 
     @property
     def alpha_interval(self) -> tuple[float, float]:
-        """Interval of 95 % for `alpha`."""
+        """95 % interval for `alpha`."""
         half = _NORMAL.inv_cdf((1.0 + CONFIDENCE) / 2.0) * self.alpha_error
         return self.alpha - half, self.alpha + half
 
     @property
     def residual_volatility(self) -> float:
-        """Deviation a year of what the factors do not explain."""
+        """Deviation per year that the factors do not explain."""
         degrees = self.fit.count - 1 - len(self.factors)
         return math.sqrt(float((self.fit.residuals**2).sum()) / degrees * self.periods)
 
@@ -186,12 +186,12 @@ def explain(track: pl.DataFrame, factors: FactorReturns, model: str) -> Exposure
 
     Args:
         track: `date` and `net_return`, every session from its first to its last.
-        factors: what explains it; monthly ones are held against the compounded return of the months whose sessions are
-            all there.
+        factors: their returns; monthly ones are compared with the compounded return of the months whose sessions are
+            complete.
         model: one of `MODELS`.
 
     Raises:
-        SettingsError: there is no such model, a factor of it is missing, or too few periods are in both.
+        SettingsError: there is no such model, one of its factors is missing, or too few periods are in both.
 
     """
     if model not in MODELS:
@@ -203,10 +203,10 @@ def explain(track: pl.DataFrame, factors: FactorReturns, model: str) -> Exposure
             f"model {model} needs {', '.join(absent)}, which {factors.origin} does not have; give the file that has "
             "it too, or choose a smaller model"
         )
-    own = track.select(period="date", value="net_return") if factors.frequency == "daily" else _by_month(track)
+    returns = track.select(period="date", value="net_return") if factors.frequency == "daily" else _by_month(track)
     risk_free = "rf" in factors.rows.columns
     columns = [*names, *(["rf"] if risk_free else [])]
-    both = own.join(factors.rows.select("period", *columns), on="period").drop_nulls().sort("period")
+    both = returns.join(factors.rows.select("period", *columns), on="period").drop_nulls().sort("period")
     if len(both) < FEWEST:
         raise SettingsError(
             f"{len(both)} periods have both a return and the factors of {factors.origin}; {FEWEST} are needed"
@@ -227,16 +227,16 @@ def explain(track: pl.DataFrame, factors: FactorReturns, model: str) -> Exposure
 
 
 def _by_month(track: pl.DataFrame) -> pl.DataFrame:
-    """`period` (first day of the month) and compounded `value` of the months all of whose sessions are there."""
+    """`period` (first day of the month) and compounded `value` of the months with all their sessions."""
     if track.is_empty():
         return pl.DataFrame(schema={"period": pl.Date, "value": pl.Float64})
     month = pl.col("date").dt.month_start()
     first, last = track.select(month.min(), pl.col("date").dt.month_end().max().alias("last")).row(0)
     expected = pl.DataFrame({"date": pl.Series(sessions(first, last)).cast(pl.Date)})
-    wanted = expected.group_by(period=month).len("sessions")
-    found = (
+    total = expected.group_by(period=month).len("sessions")
+    months = (
         track.sort("date")
         .group_by(period=month, maintain_order=True)
-        .agg(value=(1.0 + pl.col("net_return")).product() - 1.0, there=pl.len())
+        .agg(value=(1.0 + pl.col("net_return")).product() - 1.0, count=pl.len())
     )
-    return found.join(wanted, on="period").filter(pl.col("there") == pl.col("sessions")).select("period", "value")
+    return months.join(total, on="period").filter(pl.col("count") == pl.col("sessions")).select("period", "value")

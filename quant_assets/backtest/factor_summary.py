@@ -1,6 +1,6 @@
-"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and sectors, with errors.
+"""Datasets `factor_tear_sheet` and `market_tear_sheet`: value of factors over years and sectors, with errors.
 
-What a session and a month say of a factor is computed in `factors`; pages are in `reporting`.
+`factors` computes the figures of sessions and months; pages are in `reporting`.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.schemas.research import QUANTILES
 
-#: Below so many months, or five times the lags, a standard error says nothing.
+#: With fewer months than this, or than five times the lags, there is no standard error.
 MIN_MONTHS = 12
 _MONTHS_PER_LAG = 5
 
-#: Share of factors without any worth whose |t| reaches `significant_t`.
+#: Share of worthless factors whose |t| reaches `significant_t`.
 BY_CHANCE = 1.0 - CONFIDENCE
 
 _KEY = ("kind", "factor", "horizon")
@@ -54,33 +54,32 @@ def newey_west_lags(horizon: int) -> int:
     """Lags, in months, of the standard error of a monthly series of ICs: three times the months of overlap.
 
     Two outcomes share part of their returns if they begin fewer than `horizon` sessions apart. The Bartlett kernel
-    gives a lag less weight the longer it is: with as many lags as the overlap has, it would leave out half of what the
-    overlap adds.
+    weights longer lags less: with as many lags as the overlap, it would leave out half of the overlap's effect.
     """
     return -(-3 * (horizon - 1) // _SESSIONS_PER_MONTH)
 
 
 def least_months(horizon: int) -> int:
-    """Months from which on there is a standard error of an IC at a horizon in sessions."""
+    """Fewest months for a standard error of an IC at a horizon in sessions."""
     return max(MIN_MONTHS, _MONTHS_PER_LAG * newey_west_lags(horizon))
 
 
 @cache
 def significant_t(horizon: int, months: int) -> float:
-    """What |t| of a worthless factor reaches with probability `BY_CHANCE`: more with fewer months and with more lags.
+    """The |t| that a worthless factor reaches with probability `BY_CHANCE`: more with fewer months and more lags.
 
-    Share of 8,000 simulated series of noise that reach it with `least_months`: 4.7, 5.3, 5.9 and 6.5 % at horizons 1,
+    Share of 8,000 simulated noise series that reach it with `least_months`: 4.7, 5.3, 5.9 and 6.5 % at horizons 1,
     5, 20 and 60, where |t| above 2 has 7.1, 10.0, 14.2 and 14.1 %.
     """
     return critical_value((newey_west_lags(horizon) + 1) / months)
 
 
 def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
-    r"""Newey-West standard error of the mean of a series that is known by month.
+    r"""Newey-West standard error of the mean of a series known by month.
 
     With the months' sums of deviations from the mean :math:`S_m` and n sessions in all, the variance of the mean is
     :math:`\frac{M}{M - 1} n^{-2} \sum_m (S_m^2 + 2 \sum_{k=1}^{L} (1 - \frac{k}{L + 1}) S_m S_{m-k})`: within a month
-    every covariance counts in full, which no kernel over sessions does. The factor n is the caller's.
+    every covariance counts in full, unlike with a kernel over sessions. The caller divides by n.
 
     Args:
         sums: S of shape (n_months, n_series); 0 in a month without a session.
@@ -100,10 +99,10 @@ def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
 
 
 def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int) -> list[Summary]:
-    """Tear sheets over the `history_months` up to each decision, or as many of them as there are.
+    """Tear sheets over the `history_months` up to each decision, or as many as there are.
 
-    Means over sessions weigh each session the same. `ic_std` is that of the sessions' ICs (divided by their number less
-    1); `ic_t` is `ic` over its `standard_errors` with `newey_west_lags`, null with fewer than `least_months`.
+    Means over sessions give each session the same weight. `ic_std` is the deviation of the sessions' ICs (divided by
+    their number less 1); `ic_t` is `ic` over its `standard_errors` with `newey_west_lags`, null below `least_months`.
 
     Args:
         monthly: dataset factor_statistics of one sector, the months of the decisions and those before.
@@ -134,11 +133,11 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
     deviation, mean = (monthly[name].fill_null(0.0).to_numpy() for name in ("ic_std", "ic"))
     squares = spread(deviation**2 + mean**2) * counts["ic_sessions"]
     by_month = monthly.select(*_KEY, "as_of", "ic", *(f"quantile_{number}" for number in range(1, QUANTILES + 1)))
-    found = []
+    sheets = []
     for as_of in as_ofs:
         end = as_of.year * 12 + as_of.month - first  # the month after the decision's
         window = slice(max(end - history_months, 0), max(end, 0))
-        found.append(
+        sheets.append(
             Summary(
                 as_of,
                 _rows(
@@ -152,31 +151,31 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
                 by_month.filter((number >= first + window.start) & (number < first + window.stop)),
             )
         )
-    return found
+    return sheets
 
 
 def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
     """Dataset market_tear_sheet without `page_file`, from the sectors' factor_tear_sheet (with `sector`)."""
     schema = {name: dtype for name, dtype in DATASETS["market_tear_sheet"].schema.items() if name != "page_file"}
     key = ["as_of", *_KEY]
-    known = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")
-    place = known.select(pl.struct(key).rle_id()).to_series().to_numpy()
-    spread = (known["quantile_5"] - known["quantile_1"]).fill_null(np.nan).to_numpy()
-    weight = (known["names"] * known["ic_sessions"]).to_numpy()
+    rated = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")
+    place = rated.select(pl.struct(key).rle_id()).to_series().to_numpy()
+    spread = (rated["quantile_5"] - rated["quantile_1"]).fill_null(np.nan).to_numpy()
+    weight = (rated["names"] * rated["ic_sessions"]).to_numpy()
 
     def mean(values: FloatArray) -> FloatArray:
-        given = ~np.isnan(values)  # bincount adds up in the order of the rows
+        observed = ~np.isnan(values)  # bincount adds in the order of the rows
         with np.errstate(invalid="ignore"):
-            found = np.bincount(place[given], (weight * values)[given], count) / np.bincount(
-                place[given], weight[given], count
+            means = np.bincount(place[observed], (weight * values)[observed], count) / np.bincount(
+                place[observed], weight[observed], count
             )
-        return found.astype(np.float64)
+        return means.astype(np.float64)
 
     count = int(place[-1]) + 1 if len(place) else 0
-    ic = mean(known["ic"].to_numpy())
-    tested = known.select(pl.col("ic_t").abs(), "horizon", "months").iter_rows()
+    ic = mean(rated["ic"].to_numpy())
+    tested = rated.select(pl.col("ic_t").abs(), "horizon", "months").iter_rows()
     significant = [t is not None and t >= significant_t(horizon, months) for t, horizon, months in tested]
-    rows = known.with_columns(significant=pl.Series(significant, dtype=pl.Boolean)).group_by(key, maintain_order=True)
+    rows = rated.with_columns(significant=pl.Series(significant, dtype=pl.Boolean)).group_by(key, maintain_order=True)
     counted = rows.agg(
         sectors=pl.len(),
         lowest_ic=pl.col("ic").min(),
@@ -204,11 +203,11 @@ def _rows(
             for name in figures:
                 columns[name] = _total(sums[name]) / columns[counter]
         n, ic = columns["ic_sessions"], columns["ic"]
-        there = counts["ic_sessions"] > 0
-        columns["months"] = there.sum(axis=0).astype(np.float64)
+        present = counts["ic_sessions"] > 0
+        columns["months"] = present.sum(axis=0).astype(np.float64)
         columns["ic_std"] = np.where(n > 1, np.sqrt(np.maximum(_total(squares) - n * ic**2, 0.0) / (n - 1)), np.nan)
         errors = np.full(len(keys), np.nan)
-        deviations = np.where(there, sums["ic"] - counts["ic_sessions"] * ic, 0.0)
+        deviations = np.where(present, sums["ic"] - counts["ic_sessions"] * ic, 0.0)
         horizons = keys["horizon"].to_numpy()
         for horizon in np.unique(horizons):
             of_horizon, lags = horizons == horizon, newey_west_lags(int(horizon))
@@ -229,7 +228,7 @@ def _by_year(keys: pl.DataFrame, counts: FloatArray, sums: FloatArray, first: in
     """Mean IC by calendar year; `first` is the number of the first month."""
     year = (first + np.arange(len(counts))) // 12
     years = np.unique(year)
-    n, total = (np.array([_total(values[year == each]) for each in years]).reshape(-1) for values in (counts, sums))
+    n, total = (np.array([_total(values[year == number]) for number in years]).reshape(-1) for values in (counts, sums))
     with np.errstate(invalid="ignore"):
         mean = pl.Series(total / n, nan_to_null=True, dtype=pl.Float64)
     rows = pl.concat([keys] * len(years)) if len(years) else keys.clear()
@@ -246,10 +245,9 @@ def _month_number(days: pl.Series) -> NDArray[np.int64]:
 
 
 def _total(values: FloatArray) -> FloatArray:
-    """Sum over the months, added up one after the other, so that a series gives the same bits alone and among others.
+    """Sum over the months, one after the other, so that a series has the same bits alone and among others.
 
-    NumPy's own sum does so along the rows of a C-ordered array with several columns; along memory it adds up in another
-    order.
+    NumPy's own sum does so along the rows of a C-ordered array with several columns; along memory the order differs.
     """
     rows = np.ascontiguousarray(values)
     total: FloatArray = rows.sum(axis=0) if rows.shape[1] > 1 else np.cumsum(rows, axis=0)[-1]

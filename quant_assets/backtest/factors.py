@@ -1,4 +1,4 @@
-"""Dataset `factor_statistics`: how well factors rank what follows, from sessions' cross-sections to means by month.
+"""Dataset `factor_statistics`: how well factors rank later returns, from sessions' cross-sections to monthly means.
 
 A factor is a feature, a candidate score or a model's forecast. Figures over years, and their errors, are in
 `factor_summary`.
@@ -23,7 +23,7 @@ from quant_assets.schemas.research import QUANTILES
 from quant_assets.settings.domain import CandidateSettings, LabelSettings
 from quant_assets.signals.candidates import scores
 
-#: Figures of a session, in the order of the last axis but one of what `session_figures` gives.
+#: Figures of a session, in the order of the last axis but one of the result of `session_figures`.
 FIGURES = (
     "names",
     "ic",
@@ -32,7 +32,7 @@ FIGURES = (
     "bottom_turnover",
     "rank_autocorrelation",
 )
-#: Figures that are there or missing together, and the column that counts the sessions on which they are there.
+#: Figures that are present or missing together, and the column that counts the sessions on which they are present.
 COUNTED = {
     "ic_sessions": ("names", "ic"),
     "quantile_sessions": tuple(name for name in FIGURES if name.startswith("quantile_")),
@@ -41,17 +41,17 @@ COUNTED = {
 }
 SCORES = ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")
 
-#: Edges of the quantiles as shares. Of a percentage, as pandas' qcut takes them, which decides where a value lies on an
-#: edge.
+#: Edges of the quantiles as shares, computed from percentages like those of pandas' qcut: the last bit decides values
+#: on an edge.
 _SHARES = np.linspace(0.0, 1.0, QUANTILES + 1) * 100.0 / 100.0
 
 
 @dataclass(frozen=True)
 class CrossSections:
-    """The names of each session, their outcomes, and where each is found later. n rows in order of session and ticker.
+    """The names of each session, their outcomes, and their later rows. n rows in order of session and ticker.
 
     Attributes:
-        order: int64 of shape (n,): place of each row in the frame that it came from.
+        order: int64 of shape (n,): position of each row in the source frame.
         starts: int64 of shape (n_sessions + 1,): rows of session j are starts[j] to starts[j + 1].
         returns: float64 of shape (n_horizons, n): forward returns, NaN where there is none.
         by_return: int64 of that shape: rows of each session by forward return, those without one last.
@@ -78,15 +78,15 @@ class CrossSections:
     ) -> "CrossSections":
         """Arrange rows (`ticker`, `date`, each pair once) and dataset labels; every date is one of the sessions.
 
-        A label that is `unexplained` is none.
+        Labels that are `unexplained` are left out.
         """
         tickers = rows["ticker"].unique().sort()
         code = tickers.search_sorted(rows["ticker"]).to_numpy().astype(np.int64)
         day = np.searchsorted(sessions, rows["date"].to_numpy().astype("datetime64[D]"))
         place = np.full((len(sessions), len(tickers)), -1, dtype=np.int64)
         place[day, code] = 0
-        taken = place.ravel() == 0
-        place.ravel()[taken] = np.arange(len(rows))
+        present = place.ravel() == 0
+        place.ravel()[present] = np.arange(len(rows))
         order = np.empty(len(rows), dtype=np.int64)
         order[place[day, code]] = np.arange(len(rows))
         day, code = day[order], code[order]
@@ -99,14 +99,14 @@ class CrossSections:
             pl.col("ticker").is_in(tickers.implode()), pl.col("date").is_between(*_span(sessions))
         )
         for number, horizon in enumerate(horizons):
-            found = labels.filter(pl.col("horizon") == horizon)
+            of_horizon = labels.filter(pl.col("horizon") == horizon)
             on, heard = (
-                np.searchsorted(sessions, found[name].to_numpy().astype("datetime64[D]"))
+                np.searchsorted(sessions, of_horizon[name].to_numpy().astype("datetime64[D]"))
                 for name in ("date", "known_at")
             )
-            row = place[on, tickers.search_sorted(found["ticker"]).to_numpy()]
+            row = place[on, tickers.search_sorted(of_horizon["ticker"]).to_numpy()]
             usable = (row >= 0) & (heard <= on + complete_after(horizon, entry_lag))
-            returns[number, row[usable]] = found["forward_return"].to_numpy()[usable]
+            returns[number, row[usable]] = of_horizon["forward_return"].to_numpy()[usable]
             by_return[number] = np.lexsort((returns[number], day))
             ahead = day + horizon < len(sessions)
             later[number, ahead] = place[day[ahead] + horizon, code[ahead]]
@@ -114,19 +114,19 @@ class CrossSections:
 
 
 def complete_after(horizon: int, entry_lag: int) -> int:
-    """Sessions after a cross-section's own at which the last of its labels has become known, delistings included."""
+    """Sessions after a cross-section's own until its last label is known, delistings included."""
     return entry_lag + horizon + DELISTING_SESSIONS
 
 
 def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArray, min_names: int) -> FloatArray:
     """Figures of one factor on each session and horizon.
 
-    - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is over
-      how many names. Both over the names with a value and a forward return.
+    - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is the
+      number of names. Both over the names with a value and a forward return.
     - `quantile_1` (lowest values) to `quantile_5`: mean forward return of the quantile less that of all names
-      (alphalens' `demeaned`), the quantiles being those of these names; a value on an edge belongs to the lower one.
+      (alphalens' `demeaned`), with quantiles of these names; a value on an edge belongs to the lower quantile.
     - `top_turnover`, `bottom_turnover`: share of the names of the highest and lowest quantile `horizon` sessions later
-      that are not in it now. Here and below all names with a value count, with a label or without.
+      that are not in it now. This and the next figure use all names with a value, with or without a label.
     - `rank_autocorrelation`: correlation of the names' ranks now with those `horizon` sessions later, over names with
       both.
 
@@ -134,12 +134,11 @@ def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArr
         values: float64 of shape (n,) in the order of the sections, NaN where missing.
         sections: names and outcomes.
         wanted: bool of shape (n_horizons, n_sessions).
-        min_names: fewer give no figure.
+        min_names: least number of names for a figure.
 
     Returns:
-        float64 of shape (n_horizons, n_figures, n_sessions), figures as in `FIGURES`; NaN where a session is not
-        wanted, has too few names, where all values or returns are equal (`ic`), or where two edges of the quantiles are
-        equal.
+        float64 of shape (n_horizons, n_figures, n_sessions), figures as in `FIGURES`; NaN for a session that is not
+        wanted, has too few names, all values or all returns equal (`ic`), or two equal edges of the quantiles.
 
     References:
         Grinold and Kahn (2000), Active Portfolio Management, chapter 6; alphalens.performance.
@@ -168,31 +167,31 @@ def factor_statistics(
     candidate_settings: CandidateSettings,
     min_names: int,
 ) -> pl.DataFrame:
-    """Dataset factor_statistics: means by month over the cross-sections that became complete in it.
+    """Dataset factor_statistics: monthly means over the cross-sections that became complete in the month.
 
     The cross-section of a session and horizon is complete `complete_after` sessions later: all its labels are known
-    then, and what they say never changes.
+    then and final.
 
     Args:
-        features: dataset features of one sector, from the sessions on whose cross-sections become complete in the first
-            month.
-        names: the features to judge.
-        indicators: dataset indicators of the same months, for the candidate scores; what is missing is not judged.
-        predictions: dataset predictions of the same months; each forecast is judged at its own horizon.
+        features: dataset features of one sector, from the first session whose cross-section becomes complete in the
+            first month.
+        names: the features to evaluate.
+        indicators: dataset indicators of the same months, for the candidate scores; missing scores are left out.
+        predictions: dataset predictions of the same months; each forecast is evaluated at its own horizon.
         labels: dataset labels of the same months.
         sessions: sessions without a gap, from the first of these months to the last `as_of`.
-        first_day: first day of the months to give.
+        first_day: first day of the result's months.
         as_ofs: last session of each of these months.
         settings: horizons and entry lag.
-        candidate_settings: how candidates are scored.
-        min_names: fewer names give no figure.
+        candidate_settings: settings of the candidates' scores.
+        min_names: least number of names for a figure.
 
     Returns:
         Rows without `sector`; none for a factor without any figure in the month.
 
     """
     complete = np.arange(len(sessions)) + np.array(
-        [[complete_after(each, settings.entry_lag)] for each in settings.horizons]
+        [[complete_after(horizon, settings.entry_lag)] for horizon in settings.horizons]
     )
     inside = complete < len(sessions)
     on = sessions[np.minimum(complete, len(sessions) - 1)]
@@ -203,7 +202,7 @@ def factor_statistics(
         features, names, indicators, predictions, sessions, settings, candidate_settings
     ):
         sections = CrossSections.of(rows, labels, horizons, settings.entry_lag, sessions)
-        chosen = [settings.horizons.index(each) for each in horizons]
+        chosen = [settings.horizons.index(horizon) for horizon in horizons]
         judge = partial(
             _sums,
             sections=sections,
@@ -214,7 +213,7 @@ def factor_statistics(
         )
         keys += [(kind, factor, horizon) for factor in factors for horizon in horizons]
         with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-            sums += [each for found in pool.map(judge, [rows[column] for column in factors.values()]) for each in found]
+            sums += [row for part in pool.map(judge, [rows[column] for column in factors.values()]) for row in part]
     return _frame(keys, sums, as_ofs)
 
 
@@ -227,9 +226,9 @@ def _factors(
     settings: LabelSettings,
     candidate_settings: CandidateSettings,
 ) -> Iterator[tuple[str, pl.DataFrame, Mapping[str, str], tuple[int, ...]]]:
-    """Kind, rows, factor to column, and the horizons at which it is judged."""
+    """Kind, rows, factor to column, and the horizons at which it is evaluated."""
     yield "feature", features, {name: name for name in names}, settings.horizons
-    # The universe tells the scores only how many names it has, which is of no matter here.
+    # The universe gives the scores only the number of names, which does not matter here.
     nobody = pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date})
     scored = scores(indicators, nobody, sessions.tolist(), candidate_settings).rename({"as_of": "date"})
     yield "candidate_score", scored, {name: name for name in SCORES}, settings.horizons
@@ -242,7 +241,7 @@ def _factors(
 def _sums(
     factor: pl.Series, sections: CrossSections, wanted: BoolArray, month: IntArray, months: int, min_names: int
 ) -> list[FloatArray]:
-    """Of each horizon what `_by_month` gives; `wanted` and `month` are of shape (n_horizons, n_sessions)."""
+    """The result of `_by_month` of each horizon; `wanted` and `month` are of shape (n_horizons, n_sessions)."""
     values = factor.cast(pl.Float64).fill_null(np.nan).to_numpy()[sections.order]
     figures = session_figures(values, sections, wanted, min_names)
     return [_by_month(of_horizon, at, months) for of_horizon, at in zip(figures, month, strict=True)]
@@ -251,7 +250,7 @@ def _sums(
 def _by_month(figures: FloatArray, month: IntArray, months: int) -> FloatArray:
     """Counts of `COUNTED`, sums of `FIGURES` and the sum of squared ICs: float64 of shape (n, n_months).
 
-    `bincount` adds in the order of the sessions, so that a month's sum is the same whatever other months are there.
+    `bincount` adds in the order of the sessions, so that a month's sum does not depend on other months.
     """
     present = {name: ~np.isnan(values) for name, values in zip(FIGURES, figures, strict=True)}
     rows: list[FloatArray] = [
@@ -259,8 +258,8 @@ def _by_month(figures: FloatArray, month: IntArray, months: int) -> FloatArray:
     ]
     squared = figures[FIGURES.index("ic")] ** 2
     for name, values in [*zip(FIGURES, figures, strict=True), ("ic", squared)]:
-        given = present[name]
-        rows.append(np.bincount(month[given], values[given], months).astype(np.float64))
+        rows_of = present[name]
+        rows.append(np.bincount(month[rows_of], values[rows_of], months).astype(np.float64))
     return np.array(rows)
 
 

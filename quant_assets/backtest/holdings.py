@@ -1,6 +1,6 @@
-"""Holdings from one execution to the next in closed form: what the newest decisions alone say of a session.
+"""Holdings from one execution to the next in closed form: a session's result from the newest decisions alone.
 
-The rules are those of `simulation.simulate`.
+`simulation.simulate` documents the rules.
 """
 
 import math
@@ -20,12 +20,12 @@ from quant_assets.market.panel import FloatArray, Panel
 
 @dataclass(frozen=True)
 class _Stuck:
-    """A holding without a bar at an execution: it cannot be traded and is held on.
+    """A holding without a bar at an execution: it cannot be traded and is kept.
 
     Attributes:
         name: symbol under which it was bought.
-        row: in the panel.
-        share: of equity at the execution.
+        row: row in the panel.
+        share: share of equity at the execution.
 
     """
 
@@ -39,18 +39,18 @@ class _Segment:
     """Holdings from an execution (index 0) to the next one (last index), both included.
 
     Attributes:
-        names: under which each was bought.
-        symbols: of each on the session of the execution.
-        rows: in the panel.
-        executed: weight of each name that could be bought.
-        worth: of each name, of 1 at the execution, shape (n_names, n_sessions).
-        value: of everything, shape (n_sessions,).
+        names: symbols under which the names were bought.
+        symbols: symbols on the session of the execution.
+        rows: rows in the panel.
+        executed: weights of the names that could be bought.
+        worth: values of the names, per 1 of equity at the execution, shape (n_names, n_sessions).
+        value: total value, shape (n_sessions,).
         cash: share of equity in cash after each close.
         positions: names held after each close.
-        unexplained: names held whose step to each close does not count as it is.
-        gone: whether nothing is held of a name any more, shape (n_names, n_sessions).
-        sold: what of the stuck holdings was sold after the execution: session index, symbol, share of equity before
-            and after, and the price.
+        unexplained: names held with a contained step to each close.
+        gone: whether a name is no longer held, shape (n_names, n_sessions).
+        sold: sales of stuck holdings after the execution: session index, symbol, share of equity before and after, and
+            the price.
         drifted: share of equity of each name still held at the last index.
 
     """
@@ -72,15 +72,15 @@ class _Segment:
 class ClosedForm:
     """The result of executing decisions at closes for a flat cost.
 
-    A month's rows follow from the decisions of the `months` months before it alone, whatever else is there.
+    A month's rows depend only on the decisions of the `months` months before it.
 
     Args:
         executed: the executions, ascending.
         closes: panel of closes.
-        doubted: steps that do not count as they are.
+        doubted: contained steps.
         ended: delistings by symbol.
         renames: by old symbol.
-        months: before a month, whose decisions count.
+        months: months before a month whose decisions count.
 
     """
 
@@ -101,7 +101,7 @@ class ClosedForm:
         """Results of every session; those before `start` are zeros.
 
         Args:
-            start: position of the first session that is wanted, the first of its month.
+            start: position of the first session of the result, the first of its month.
             cost_bps: cost of trading 1 unit, in basis points.
 
         """
@@ -116,38 +116,38 @@ class ClosedForm:
         months = days.astype("datetime64[M]")
         for month in np.unique(months[start:]):
             first, last = (int(np.searchsorted(months, month, side=side)) for side in ("left", "right"))
-            known = [
+            numbers = [
                 number
-                for number, each in enumerate(self._executed)
-                if each.at < last and np.datetime64(each.as_of, "M") >= month - self._months
+                for number, execution in enumerate(self._executed)
+                if execution.at < last and np.datetime64(execution.as_of, "M") >= month - self._months
             ]
             held: dict[str, float] = {}
             stuck: dict[str, _Stuck] = {}
-            for number in known:
+            for number in numbers:
                 segment, at, until = self._segment(number, stuck)
                 moved = {
                     name: (held.get(name, 0.0), segment.executed.get(name, 0.0))
                     for name in {**held, **segment.executed}
                 }
-                moved = {name: each for name, each in moved.items() if name not in stuck}
+                moved = {name: change for name, change in moved.items() if name not in stuck}
                 if first <= at < last:
                     turnover[at] = math.fsum(abs(after - before) for before, after in moved.values())
                     trades += self._traded(at, moved, rate)
-                for place, name, old, left, price in segment.sold:
+                for place, name, old, rest, price in segment.sold:
                     if first <= at + place < last:
-                        day, size = days[at + place].item(), abs(left - old)
+                        day, size = days[at + place].item(), abs(rest - old)
                         turnover[at + place] += size
-                        trades.append((day, name, old, left - old, size * rate, 0.0, 0.0, price, "carried"))
+                        trades.append((day, name, old, rest - old, size * rate, 0.0, 0.0, price, "carried"))
                 low, high = max(at, first), min(until + 1, last)
                 if low < high:
-                    here = slice(low - at, high - at)
-                    cash[low:high], positions[low:high] = segment.cash[here], segment.positions[here]
-                    ends = number + 1 == len(self._executed)  # else the next one tells of its own execution
+                    span = slice(low - at, high - at)
+                    cash[low:high], positions[low:high] = segment.cash[span], segment.positions[span]
+                    ends = number + 1 == len(self._executed)  # otherwise the next one has its own execution
                     held_rows += self._held(segment, at, low, high if ends else min(high, until))
                 low = max(at + 1, first)
                 if low < high:
                     before, after = segment.value[low - at - 1 : high - at - 1], segment.value[low - at : high - at]
-                    grown = np.ones(high - low)  # nothing is left to earn where everything was lost
+                    grown = np.ones(high - low)  # no return after everything was lost
                     gross[low:high] = np.divide(after, before, out=grown, where=before > 0.0) - 1.0
                     unexplained[low:high] = segment.unexplained[low - at : high - at]
                     invested[low:high] = 1.0 - segment.cash[low - at - 1 : high - at - 1]
@@ -169,7 +169,7 @@ class ClosedForm:
             pl.DataFrame(trades, schema=TRADES, orient="row").sort("date", "ticker"),
             pl.DataFrame(held_rows, schema=POSITIONS, orient="row").sort("date", "ticker"),
             pl.DataFrame(
-                [(month.item(), name, math.fsum(each)) for (month, name), each in gains.items()],  # type: ignore[attr-defined]
+                [(month.item(), name, math.fsum(sums)) for (month, name), sums in gains.items()],  # type: ignore[attr-defined]
                 schema=GAINS,
                 orient="row",
             ).sort("month", "ticker"),
@@ -179,15 +179,15 @@ class ClosedForm:
         """The segment that begins with an execution, and its first and last session."""
         at, last = self._executed[number].at, number + 1 == len(self._executed)
         until = len(self._closes.sessions) - 1 if last else self._executed[number + 1].at
-        asked = (number, tuple(sorted(stuck.items(), key=lambda each: each[0])))
-        if asked not in self._segments:
-            self._segments[asked] = self._hold(self._executed[number].targets, at, until, stuck, last)
-        return self._segments[asked], at, until
+        case = (number, tuple(sorted(stuck.items(), key=lambda item: item[0])))
+        if case not in self._segments:
+            self._segments[case] = self._hold(self._executed[number].targets, at, until, stuck, last)
+        return self._segments[case], at, until
 
     def _carried(
         self, number: int, segment: _Segment, at: int, until: int
     ) -> tuple[dict[str, float], dict[str, _Stuck]]:
-        """What is held at the next execution, under the symbols of that session, and what of it cannot be traded."""
+        """The holdings at the next execution, under the symbols of that session, and those that cannot be traded."""
         days = self._closes.sessions
         held: dict[str, float] = {}
         stuck: dict[str, _Stuck] = {}
@@ -203,24 +203,24 @@ class ClosedForm:
     def _hold(
         self, targets: Mapping[str, float], at: int, until: int, stuck: Mapping[str, _Stuck], last: bool
     ) -> _Segment:
-        """Carry target weights from session `at` to `until` on the panel's closes, beside what is stuck."""
+        """Carry target weights from session `at` to `until` on the panel's closes, together with the stuck holdings."""
         closes, length = self._closes, until - at + 1
-        asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
+        bars = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
             date=pl.lit(closes.sessions[at].item())
         )
-        row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
+        row = dict(zip(targets, closes.rows(bars).tolist(), strict=True))
         executed = {
             name: weight
             for name, weight in targets.items()
             if name not in stuck and row[name] >= 0 and np.isfinite(closes["close"][row[name], at])
         }
-        frozen, wanted = math.fsum(each.share for each in stuck.values()), math.fsum(executed.values())
-        if stuck and wanted > 1.0 - frozen and min(executed.values(), default=0.0) >= 0.0:
-            room = max(0.0, 1.0 - frozen) / wanted  # what cannot be sold cannot be spent
+        frozen, invested = math.fsum(holding.share for holding in stuck.values()), math.fsum(executed.values())
+        if stuck and invested > 1.0 - frozen and min(executed.values(), default=0.0) >= 0.0:
+            room = max(0.0, 1.0 - frozen) / invested  # what cannot be sold cannot be spent
             executed = {name: weight * room for name, weight in executed.items()}
-        names = (*executed, *(each.name for each in stuck.values()))
-        rows = (*(row[name] for name in executed), *(each.row for each in stuck.values()))
-        shares = (*executed.values(), *(each.share for each in stuck.values()))
+        names = (*executed, *(holding.name for holding in stuck.values()))
+        rows = (*(row[name] for name in executed), *(holding.row for holding in stuck.values()))
+        shares = (*executed.values(), *(holding.share for holding in stuck.values()))
         block = closes["close"][list(rows), at : until + 1]
         traded = np.isfinite(block)
         for i in range(len(executed), len(names)):
@@ -228,20 +228,20 @@ class ClosedForm:
             block[i, 0] = earlier[np.flatnonzero(np.isfinite(earlier))[-1]]
         source = np.maximum.accumulate(np.where(np.isfinite(block), np.arange(length), 0), axis=1)
         gone = np.zeros(block.shape, dtype=bool)
-        left = np.ones(block.shape)
+        remaining = np.ones(block.shape)
         for i, name in enumerate(names):
-            for known, back, loss in delisted(self._ended.get(name, []), closes.sessions[at : until + 1]):
-                source[i, known:back] = source[i, known]
-                gone[i, known:back] = True
-                left[i, known:back] = 1.0 + loss
+            for start, back, loss in delisted(self._ended.get(name, []), closes.sessions[at : until + 1]):
+                source[i, start:back] = source[i, start]
+                gone[i, start:back] = True
+                remaining[i, start:back] = 1.0 + loss
         unexplained = np.zeros(length, dtype=np.int32)
-        for place, session, counted in zip(*(each.tolist() for each in self._doubted), strict=True):  # hardly any
-            i, step = next((i for i, each in enumerate(rows) if each == place), -1), session - at
+        for place, session, counted in zip(*(column.tolist() for column in self._doubted), strict=True):  # very few
+            i, step = next((i for i, number in enumerate(rows) if number == place), -1), session - at
             if i >= 0 and 0 < step < length and not gone[i, step]:
                 growth = block[i, step] / block[i, source[i, step - 1]]
                 block[i, step:] *= (1.0 if np.isnan(counted) else 1.0 + counted) / growth
                 unexplained[step] += 1
-        filled = np.take_along_axis(block, source, axis=1) * left
+        filled = np.take_along_axis(block, source, axis=1) * remaining
         worth = np.array(shares).reshape(-1, 1) * (filled / filled[:, :1])
         idle = 1.0 - math.fsum(shares)
         paid_out = np.full(length, 0.0 if abs(idle) <= TOLERANCE else idle)
@@ -253,18 +253,18 @@ class ClosedForm:
         ]
         for place, i in sorted(order):
             name = list(stuck)[i - len(executed)]
-            whole = math.fsum([paid_out[place], *worth[:, place].tolist()])
+            total = math.fsum([paid_out[place], *worth[:, place].tolist()])
             held = float(worth[i, place])
-            goal = targets.get(name, 0.0) * whole
+            goal = targets.get(name, 0.0) * total
             new = min(held, max(goal, 0.0)) if held > 0.0 else max(held, min(goal, 0.0))
-            if new != held and whole > 0.0:
-                sold.append((place, name, held / whole, new / whole, float(block[i, place])))
+            if new != held and total > 0.0:
+                sold.append((place, name, held / total, new / total, float(block[i, place])))
                 worth[i, place:] *= new / held
                 paid_out[place:] += held - new
                 gone[i, place:] |= new == 0.0
         value = np.array([math.fsum(column) for column in np.vstack([paid_out, worth]).T.tolist()])
         ruined = np.flatnonzero(value <= 0.0)
-        if len(ruined) and not (worth >= 0.0).all():  # shorts have cost more than there was
+        if len(ruined) and not (worth >= 0.0).all():  # losses on shorts exceed the equity
             worth[:, ruined[0] :], value[ruined[0] :], paid_out[ruined[0] :] = 0.0, 0.0, 0.0
             gone[:, ruined[0] :] = True
         liquid = np.array(
@@ -280,8 +280,8 @@ class ClosedForm:
 
     def _traded(self, at: int, moved: Mapping[str, tuple[float, float]], rate: float) -> list[tuple[object, ...]]:
         closes, day = self._closes, self._closes.sessions[at].item()
-        asked = pl.DataFrame({"ticker": list(moved)}, {"ticker": pl.String}).with_columns(date=pl.lit(day))
-        rows = closes.rows(asked).tolist()
+        bars = pl.DataFrame({"ticker": list(moved)}, {"ticker": pl.String}).with_columns(date=pl.lit(day))
+        rows = closes.rows(bars).tolist()
         return [
             (day, name, old, new - old, abs(new - old) * rate, 0.0, 0.0, _price(closes, row, at), "decision")
             for row, (name, (old, new)) in zip(rows, moved.items(), strict=True)
@@ -290,15 +290,15 @@ class ClosedForm:
 
     def _held(self, segment: _Segment, at: int, low: int, high: int) -> list[tuple[object, ...]]:
         """Shares of equity after each close, under the symbols of that session."""
-        days, found = self._closes.sessions, list[tuple[object, ...]]()
+        days, shares = self._closes.sessions, list[tuple[object, ...]]()
         for place in range(low - at, high - at):
             if segment.value[place] > 0.0:
                 day, held = days[at + place].item(), dict[str, float]()
                 for i in np.flatnonzero(~segment.gone[:, place]).tolist():
                     name = symbol(segment.symbols[i], days[at].item(), day, self._renames)
                     held[name] = held.get(name, 0.0) + float(segment.worth[i, place] / segment.value[place])
-                found += [(day, name, share) for name, share in held.items() if share != 0.0]
-        return found
+                shares += [(day, name, share) for name, share in held.items() if share != 0.0]
+        return shares
 
     @staticmethod
     def _gained(
@@ -312,10 +312,10 @@ class ClosedForm:
             for place, (sold, share) in paid.items():
                 if sold == name and low <= place < high:
                     change[place - low] += share * segment.value[place]
-            found = np.divide(change, before, out=np.zeros(len(change)), where=before > 0.0)
-            gains.setdefault((month, name), []).extend(found.tolist())
+            changes = np.divide(change, before, out=np.zeros(len(change)), where=before > 0.0)
+            gains.setdefault((month, name), []).extend(changes.tolist())
 
 
 def _price(closes: Panel, row: int, at: int) -> float | None:
-    found = closes["close"][row, at] if row >= 0 else np.nan
-    return float(found) if np.isfinite(found) else None
+    price = closes["close"][row, at] if row >= 0 else np.nan
+    return float(price) if np.isfinite(price) else None

@@ -1,4 +1,4 @@
-"""How far a Sharpe ratio or a mean IC can be believed: intervals of autocorrelated series.
+"""Confidence intervals of Sharpe ratios and mean ICs from autocorrelated series.
 
 Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised. Distributions of Sharpe ratios
 of independent returns are in statistics.py.
@@ -15,18 +15,18 @@ from quant_assets.market.panel import FloatArray
 #: Deviations below this are rounding, as in metrics.py.
 _NEGLIGIBLE = 1e-12
 
-#: Lags reach over no more than this share of a series.
+#: Largest share of a series that the lags may cover.
 _MOST_LAGS = 0.5
 
-#: With fewer cosines than these a series of overlapping outcomes tells nothing about its mean.
+#: With fewer cosines a series of overlapping outcomes says nothing about its mean.
 _FEWEST_COSINES = 3
 
-#: Largest autoregressive coefficient that prewhitening takes out, as Andrews and Monahan (1992) have it.
+#: Largest autoregressive coefficient of the prewhitening, as in Andrews and Monahan (1992).
 _MOST_PREWHITENED = 0.97
 
-#: Critical value of a two-sided interval of 95 % with a Bartlett kernel that reaches over the share b of the series:
-#: coefficients of 1, b, b^2 and b^3. Kiefer and Vogelsang (2005), Econometric Theory 21(6), table 1; at b = 0 the
-#: normal distribution's.
+#: Critical value of a two-sided 95 % interval with a Bartlett kernel that covers the share b of the series:
+#: coefficients of 1, b, b^2 and b^3. Kiefer and Vogelsang (2005), Econometric Theory 21(6), table 1; b = 0 gives the
+#: normal distribution.
 _FIXED_B = (1.9600, 2.9694, 0.4160, -0.5324)
 
 #: Resamples held in memory at once.
@@ -35,12 +35,12 @@ _CHUNK = 100
 #: Lower and upper bound.
 Interval = tuple[float, float]
 
-#: What an interval is about: the mean of a series, or its mean over its deviation.
+#: Statistic of an interval: the mean of a series, or its mean over its deviation.
 Statistic = Literal["mean", "sharpe"]
 
 
 def newey_west_lags(residuals: FloatArray) -> int:
-    r"""Lags of the Bartlett kernel that the autocovariances :math:`\hat\sigma_j` of a prewhitened series ask for.
+    r"""Lags of the Bartlett kernel, chosen from the autocovariances :math:`\hat\sigma_j` of a prewhitened series.
 
     With :math:`n = \lfloor 3 (T/100)^{2/9} \rfloor`, :math:`\hat s^{(1)} = 2 \sum_{j=1}^n j \hat\sigma_j`, and
     :math:`\hat s^{(0)} = \hat\sigma_0 + 2 \sum_{j=1}^n \hat\sigma_j`:
@@ -48,8 +48,8 @@ def newey_west_lags(residuals: FloatArray) -> int:
     .. math:: \hat\gamma = 1.1447 \left|\frac{\hat s^{(1)}}{\hat s^{(0)}}\right|^{2/3}, \qquad m = \lfloor \hat\gamma
     T^{1/3} \rfloor
 
-    The factor is 3 after prewhitening, which leaves less to find, and 4 without. T is that of the series before it, one
-    more than there are residuals.
+    The factor is 3 after prewhitening, which leaves less autocorrelation, and 4 without. T is the length of the series
+    before it, one more than there are residuals.
 
     References:
         Newey and West (1994), Automatic lag selection in covariance matrix estimation, Review of Economic Studies
@@ -64,7 +64,7 @@ def newey_west_lags(residuals: FloatArray) -> int:
     tilted = 2 * float((np.arange(1, reach + 1) * covariances[1:]).sum())
     if covariances[0] < _NEGLIGIBLE**2:
         return 0
-    # Where the sum all but vanishes the formula asks for more lags than there are observations.
+    # Where the sum is nearly 0 the formula gives more lags than there are observations.
     gamma = 1.1447 * abs(tilted / max(abs(flat), _NEGLIGIBLE * covariances[0])) ** (2 / 3)
     return int(min(gamma * count ** (1 / 3), _MOST_LAGS * len(residuals)))
 
@@ -84,20 +84,20 @@ def long_run_variance(values: FloatArray, lags: int) -> float:
 
 
 def _autocovariances(values: FloatArray, lags: int) -> FloatArray:
-    """Of lags 0 to `lags`, each sum over T."""
+    """Autocovariances of lags 0 to `lags`, each a sum over T."""
     centred = values - values.mean()
     count = len(values)
     return np.array([float((centred[lag:] * centred[: count - lag]).sum()) / count for lag in range(lags + 1)])
 
 
 def cosine_variance(values: FloatArray, cosines: int) -> float:
-    r"""T times the variance of the mean of an autocorrelated series, from its slowest movements.
+    r"""T times the variance of the mean of an autocorrelated series, from its lowest frequencies.
 
     .. math:: \frac{1}{\nu} \sum_{j=1}^\nu \Lambda_j^2, \qquad
         \Lambda_j = \sqrt{\frac{2}{T}} \sum_{t=1}^T v_t \cos\left(\pi j \frac{t - 1/2}{T}\right)
 
     The cosines are orthogonal to each other and to a constant: the mean over its error has Student's t distribution
-    with :math:`\nu` degrees of freedom, as far as the spectrum is level over their frequencies.
+    with :math:`\nu` degrees of freedom, as far as the spectrum is flat over their frequencies.
 
     Args:
         values: shape (n_periods,), in order of time.
@@ -115,22 +115,22 @@ def cosine_variance(values: FloatArray, cosines: int) -> float:
 
 
 def hac_interval(values: FloatArray, statistic: Statistic, overlap: int = 1) -> Interval | None:
-    r"""Interval of 95 % for the mean or the Sharpe ratio of an autocorrelated series.
+    r"""95 % interval for the mean or the Sharpe ratio of an autocorrelated series.
 
     The Sharpe ratio's error is to first order the mean of :math:`\psi_t = z_t - SR (z_t^2 - 1) / 2` with :math:`z_t =
     (r_t - \bar r) / s`, the mean's that of :math:`r_t - \bar r`. The standard error is heteroskedasticity- and
     autocorrelation-consistent:
 
-    - `overlap` 1: Newey-West's of the residuals of an autoregression of order 1 with their own lags (prewhitening). The
-      critical value allows for the lags (fixed-b), without which intervals are too narrow.
-    - Else `cosine_variance` of the T / (2 `overlap`) slowest cosines, with the critical value of Student's t. The
-      overlap is known: over these frequencies the spectrum of values that share all of it keeps 81 % of its height or
+    - `overlap` 1: Newey-West's, of the residuals of an autoregression of order 1 with their own lags (prewhitening).
+      The critical value allows for the lags (fixed-b); without it intervals are too narrow.
+    - Otherwise `cosine_variance` of the T / (2 `overlap`) lowest frequencies, with the critical value of Student's t.
+      The overlap is known: over these frequencies the spectrum of fully overlapping values keeps 81 % of its height or
       more, 93 % on average.
 
-    Share of 2,000 simulated series whose interval holds the truth: of the Sharpe ratio of AR(1) returns 93.7 to 95.6 %
+    Coverage over 2,000 simulated series: of the Sharpe ratio of AR(1) returns 93.7 to 95.6 %
     with 250 and 94.4 to 95.8 % with 500 or 1,000 (coefficients 0 to 0.5; normal and Student-t 5); of the mean with an
-    overlap of 5 or 20 of 480 values 94.2 %, of 20 of 240 or 60 of 750 93.2 %: a little too narrow still where no more
-    than about 12 outcomes are apart.
+    overlap of 5 or 20 of 480 values 94.2 %, of 20 of 240 or 60 of 750 93.2 %: still slightly too narrow with no more
+    than about 12 separate outcomes.
 
     Args:
         values: shape (n_periods,), in order of time, without NaN.
@@ -145,18 +145,18 @@ def hac_interval(values: FloatArray, statistic: Statistic, overlap: int = 1) -> 
         Econometrica 60(4); Kiefer and Vogelsang (2005); Lazarus, Lewis, Stock and Watson (2018).
 
     """
-    found = _estimated(values, statistic, overlap)
-    if found is None:
+    estimates = _estimated(values, statistic, overlap)
+    if estimates is None:
         return None
-    estimate, error, critical = found
+    estimate, error, critical = estimates
     return estimate - critical * error, estimate + critical * error
 
 
 def critical_value(reach: float) -> float:
-    """What |t| of a mean exceeds in one of twenty series without any, with a Newey-West error (fixed-b).
+    """The |t| of a mean that one in twenty series with mean 0 exceeds, with a Newey-West error (fixed-b).
 
     Args:
-        reach: share b of the series that the kernel reaches over: its lags and 1 more, over the number of observations.
+        reach: share b of the series that the kernel covers: its lags plus 1, over the number of observations.
 
     References:
         Kiefer and Vogelsang (2005), table 1.
@@ -168,21 +168,20 @@ def critical_value(reach: float) -> float:
 def bootstrap_interval(
     values: FloatArray, statistic: Statistic, replications: int, seed: int, overlap: int = 1
 ) -> Interval | None:
-    r"""Interval of 95 % for the mean or the Sharpe ratio of an autocorrelated series by a circular block bootstrap.
+    r"""95 % interval for the mean or the Sharpe ratio of an autocorrelated series by a circular block bootstrap.
 
-    The series, joined at its ends, is drawn anew in blocks of one and a half times `block_length`; with an `overlap`
-    there are no more of them than one above the degrees of freedom of its standard error. Each sample's distance from
-    the series' statistic is divided by its own standard error, which comes from the sums of its blocks; the symmetric
-    95 % quantile of the distances times the series' standard error (that of `hac_interval`) is the half-width. In the
-    simulations of `hac_interval` it covers 93.5 to 95.8 % of the Sharpe ratios, and with an overlap 94.8 to 95.8 %.
-    Plain percentiles, of stationary and of circular blocks alike, covered 88 to 93 % of the Sharpe ratios of
-    autocorrelated returns.
+    The series, joined at its ends, is resampled in blocks of one and a half times `block_length`; with an `overlap`
+    there are at most one more blocks than degrees of freedom of its standard error. Each sample's distance from the
+    series' statistic is divided by its own standard error, from the sums of its blocks; the half-width is the symmetric
+    95 % quantile of these ratios times the series' standard error (that of `hac_interval`). In the simulations of
+    `hac_interval` it covers 93.5 to 95.8 % of the Sharpe ratios, and with an overlap 94.8 to 95.8 %. Plain percentiles,
+    of stationary or circular blocks, covered 88 to 93 % of the Sharpe ratios of autocorrelated returns.
 
     Args:
         values: shape (n_periods,), in order of time, without NaN.
         statistic: `mean`, or `sharpe` of one period.
         replications: samples drawn.
-        seed: of the draws; the same seed gives the same interval.
+        seed: seed of the draws; the same seed gives the same interval.
         overlap: as in `hac_interval`.
 
     Returns:
@@ -196,10 +195,10 @@ def bootstrap_interval(
         Statistics 24(5)).
 
     """
-    found = _estimated(values, statistic, overlap)
-    if found is None:
+    estimates = _estimated(values, statistic, overlap)
+    if estimates is None:
         return None
-    estimate, error, _ = found
+    estimate, error, _ = estimates
     count = len(values)
     length = math.ceil(max(1.5 * block_length(values), count / (_cosines(count, overlap) + 1) if overlap > 1 else 1))
     blocks = max(count // length, 2)
@@ -211,11 +210,11 @@ def bootstrap_interval(
     for done in range(0, replications, _CHUNK):
         starts = rng.integers(0, count, size=(min(_CHUNK, replications - done), blocks))
         samples = values[(starts[:, :, None] + offsets) % count]
-        drawn, influence = _with_influence(samples.reshape(len(starts), -1), statistic)
+        resampled, influence = _with_influence(samples.reshape(len(starts), -1), statistic)
         sums = influence.reshape(samples.shape).sum(axis=2)
         errors = np.sqrt((sums**2).sum(axis=1) * blocks / (blocks - 1)) / (blocks * length)  # the sums add up to 0
         distances.append(
-            np.divide(abs(drawn - centre), errors, out=np.full(len(drawn), np.inf), where=errors > _NEGLIGIBLE)
+            np.divide(abs(resampled - centre), errors, out=np.full(len(resampled), np.inf), where=errors > _NEGLIGIBLE)
         )
     half = float(np.sort(np.concatenate(distances))[math.ceil(CONFIDENCE * replications) - 1]) * error
     return (estimate - half, estimate + half) if math.isfinite(half) else None
@@ -245,7 +244,7 @@ def block_length(values: FloatArray) -> float:
         return 1.0
     centred = values - values.mean()
     small = np.zeros(most + 1, dtype=bool)
-    for lag in range(most + 1):  # scaled by the two ends' own deviations, which for short series matters
+    for lag in range(most + 1):  # scaled by the deviations of both ends, which matters for short series
         ends = float((centred[lag + 1 :] ** 2).sum()) * float((centred[: count - lag - 1] ** 2).sum())
         small[lag] = count * abs(covariances[lag]) < 2 * math.sqrt(math.log10(count) / count) * math.sqrt(ends)
     quiet = next((lag for lag in range(most - run + 1) if small[lag : lag + run].all()), None)
@@ -261,14 +260,14 @@ def block_length(values: FloatArray) -> float:
 
 
 def _estimated(values: FloatArray, statistic: Statistic, overlap: int) -> tuple[float, float, float] | None:
-    """The statistic, its standard error, and how many of these the half of an interval has."""
+    """The statistic, its standard error, and the half-width of an interval in standard errors."""
     count = len(values)
     cosines = _cosines(count, overlap)
     if count < MIN_OBSERVATIONS or float(values.std()) < _NEGLIGIBLE or cosines < _FEWEST_COSINES:
         return None
     estimate, influence = _with_influence(values, statistic)
     if statistic == "sharpe":
-        estimate = estimate * math.sqrt((count - 1) / count)  # sample deviation, as everywhere
+        estimate = estimate * math.sqrt((count - 1) / count)  # sample deviation, as in the other modules
     if overlap > 1:
         from scipy.special import stdtrit
 
@@ -284,12 +283,12 @@ def _estimated(values: FloatArray, statistic: Statistic, overlap: int) -> tuple[
 
 
 def _cosines(count: int, overlap: int) -> int:
-    """Those with periods of four times the overlap and longer."""
+    """Number of cosines with periods of at least four times the overlap."""
     return count // (2 * overlap)
 
 
 def _with_influence(samples: FloatArray, statistic: Statistic) -> tuple[FloatArray, FloatArray]:
-    """The statistic over the last axis, and each value's part in its error."""
+    """The statistic over the last axis, and each value's contribution to its error."""
     mean = samples.mean(axis=-1, keepdims=True)
     centred = samples - mean
     if statistic == "mean":

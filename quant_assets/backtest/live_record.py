@@ -1,4 +1,4 @@
-"""What came of what was said: returns of the weights and information coefficients of the forecasts of a ledger."""
+"""Outcomes of a ledger's decisions: returns of the weights and information coefficients of the forecasts."""
 
 import polars as pl
 
@@ -28,12 +28,12 @@ JUDGED = pl.Schema(
 
 
 def realised(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    r"""What the weights of each session earned, bought and sold as labels are, before costs.
+    r"""Returns of each session's weights, traded as in the labels, before costs.
 
     .. math:: R_{t,h} = \sum_i w_{i,t} \, r_{i,t,h}
 
-    with the label :math:`r` from the close `labels.entry_lag` sessions after t to `horizon` sessions later; what is not
-    invested earns nothing. A session counts once the label of every name held is known.
+    with the label :math:`r` from the close `labels.entry_lag` sessions after t to `horizon` sessions later; cash earns
+    nothing. A session counts once the label of every name held is known.
 
     Args:
         decisions: dataset decisions of one sector.
@@ -65,25 +65,25 @@ def realised(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
 def judged(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """Information coefficients of each session's forecasts that have matured since.
 
-    Labels with a move that nothing explains are left out, as in training.
+    Labels with an unexplained move are left out, as in training.
 
     Args:
         decisions: dataset decisions of one sector.
         labels: dataset labels of the sector, as known now.
 
     Returns:
-        `model, horizon, date, names, ic, rank_ic`, sorted by the first three; `daily_ic` says which sessions have none.
+        `model, horizon, date, names, ic, rank_ic`, sorted by the first three; see `daily_ic` for sessions without one.
 
     """
-    known = labels.filter(~pl.col("unexplained")).select("ticker", "date", "horizon", "forward_return")
-    said = decisions.filter(pl.col("item") == "forecast").select(
+    outcomes = labels.filter(~pl.col("unexplained")).select("ticker", "date", "horizon", "forward_return")
+    forecasts = decisions.filter(pl.col("item") == "forecast").select(
         "ticker", "date", "model", "horizon", prediction="value"
     )
-    matched = said.join(known, on=["ticker", "date", "horizon"]).sort("model", "horizon", "date", "ticker")
+    matched = forecasts.join(outcomes, on=["ticker", "date", "horizon"]).sort("model", "horizon", "date", "ticker")
     parts = [pl.DataFrame(schema=JUDGED)]
     for (model, horizon), rows in matched.partition_by("model", "horizon", as_dict=True, maintain_order=True).items():
-        found = daily_ic(rows.select("ticker", "date", "prediction", "forward_return"))
+        daily = daily_ic(rows.select("ticker", "date", "prediction", "forward_return"))
         parts.append(
-            found.with_columns(model=pl.lit(model, pl.String), horizon=pl.lit(horizon, pl.Int32)).select(list(JUDGED))
+            daily.with_columns(model=pl.lit(model, pl.String), horizon=pl.lit(horizon, pl.Int32)).select(list(JUDGED))
         )
     return pl.concat(parts)

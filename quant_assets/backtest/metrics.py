@@ -1,4 +1,4 @@
-"""Figures of a daily track record. Each is None where it is not defined; none is a default in disguise."""
+"""Figures of a daily track record. A figure is None where it is undefined; there are no silent defaults."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ import polars as pl
 
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 
-#: Below this, an annualised return says more about the exponent than about the portfolio.
+#: With fewer sessions, an annualised return depends more on the exponent than on the portfolio.
 MIN_ANNUALISED_SESSIONS = 60
 
 #: Deviations and drawdowns below this are rounding, not risk.
@@ -129,10 +129,10 @@ def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None
 
 
 def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
-    """A track record without the cash before its first execution: what every figure of it is about.
+    """A track record from its first execution on, without the cash before: the basis of all its figures.
 
-    On the session of the very first execution nothing was held yet: comparing it with the returns of the benchmark and
-    of the index would be unfair, and they become null.
+    On the session of the very first execution nothing was held yet: a comparison with the returns of the benchmark and
+    of the index would be unfair, so these become null.
 
     Args:
         frame: rows of dataset backtest or portfolio_backtest, each session once, in any order.
@@ -148,8 +148,8 @@ def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
     if not opening:
         return track
     first = pl.col("date") == pl.col("date").min()
-    others = [name for name in ("benchmark_return", "index_return") if name in track.columns]
-    return track.with_columns(pl.when(~first).then(pl.col(name)).alias(name) for name in others)
+    references = [name for name in ("benchmark_return", "index_return") if name in track.columns]
+    return track.with_columns(pl.when(~first).then(pl.col(name)).alias(name) for name in references)
 
 
 def performance(frame: pl.DataFrame) -> dict[str, float | None]:

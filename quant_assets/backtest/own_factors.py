@@ -1,13 +1,13 @@
-"""Factor returns of the profile's own universe, for who has no published ones: long-short portfolios by its scores.
+"""Factor returns of the profile's own universe, where no published ones are available: long-short portfolios by scores.
 
-They are built as Fama and French build theirs, from what is there. At each decision the names are cut in two by the
+They follow Fama and French, with the data at hand. At each decision the names are split in two by the
 median of market value and in three by the 30th and 70th percentile of a characteristic; each of the six groups is held
-by market value until the next decision. A factor is the mean of the two groups at one end less that of the two at the
-other; `smb` is the mean of the three groups of small names less that of the big ones, cut by book to market.
-`mkt_rf` is the return of all names by market value, with no risk-free rate taken off.
+by market value until the next decision. A factor is the mean of the two groups at one end less the mean of the two at
+the other; `smb` is the mean of the three groups of small names less that of the big ones, split by book to market.
+`mkt_rf` is the return of all names by market value, without subtracting a risk-free rate.
 
-They are not the published ones: the universe is that of the profile (large companies of an index, the sectors that are
-stored), breakpoints are its own, portfolios are formed each month, and profitability is before interest.
+They differ from the published factors: the universe is that of the profile (large companies of an index, the stored
+sectors), breakpoints come from it, portfolios are formed each month, and profitability is before interest.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ _SORTED_BY = {
     "mom": ("momentum_12_1", 1),
 }
 _LOW, _HIGH = 30.0, 70.0
-#: With fewer names that have the characteristic a factor has no return until the next decision.
+#: With fewer names with the characteristic, a factor has no return until the next decision.
 FEWEST = 12
 
-#: Columns of dataset scores that are needed.
+#: Required columns of dataset scores.
 COLUMNS = ("ticker", "as_of", "market_value", *(name for name, _ in _SORTED_BY.values()))
 
 
@@ -42,15 +42,15 @@ def own_factors(
     """Daily factor returns of a universe.
 
     Args:
-        scores: `COLUMNS` of dataset scores, of every sector that is there; a ticker once for each `as_of`.
+        scores: `COLUMNS` of dataset scores, of all stored sectors; a ticker once for each `as_of`.
         prices: `ticker, date, listed, close, unexplained` of dataset prices of these names; a ticker once for each
-            date. A step that nothing explains counts as `market.containment` says, where it is unknown as no return.
+            date. Unexplained steps count by the rule of `market.containment`; where the rule gives none, as no return.
         sessions: sessions without a gap from the first decision on.
         through: last session.
 
     Returns:
-        Daily returns from the session after the first decision on. A return needs prices of the session and the
-        decision alone; what each name weighs follows from the decision. Null where a group has no name.
+        Daily returns from the session after the first decision on. A return depends on the prices of the session and
+        the decision alone, which determines the weights. Null where a group has no name.
 
     """
     panel = Panel.from_long(prices, sessions, ["close", "unexplained"])
@@ -65,9 +65,9 @@ def own_factors(
         names, rows = names.filter(pl.Series(rows >= 0)), rows[rows >= 0]
         held = np.column_stack([np.ones(len(rows)), growth[rows, start + 1 : stop + 1].cumprod(axis=1)])
         figures = {name: names[name].fill_null(np.nan).to_numpy() for name in COLUMNS[2:]}
-        found = _until_the_next(held, figures)
+        returns = _until_the_next(held, figures)
         days = pl.Series(sessions[start + 1 : stop + 1], dtype=pl.Date)
-        parts.append(pl.DataFrame({"period": days, **found}))
+        parts.append(pl.DataFrame({"period": days, **returns}))
     schema = {"period": pl.Date, **dict.fromkeys(("mkt_rf", "smb", *_SORTED_BY), pl.Float64)}
     frame = pl.concat([pl.DataFrame(schema=schema), *(part.select(list(schema)) for part in parts)])
     return FactorReturns("daily", frame.fill_nan(None), "long-short returns of the profile's own universe")
@@ -76,38 +76,38 @@ def own_factors(
 def _until_the_next(held: FloatArray, figures: dict[str, FloatArray]) -> dict[str, FloatArray]:
     """Returns of each session after a decision; `held` is worth 1 then, shape (n_names, 1 + n_sessions)."""
     value = figures["market_value"]
-    known = value > 0.0
+    priced = value > 0.0
     missing = np.full(held.shape[1] - 1, np.nan)
-    found = {"mkt_rf": _returns(held, value, known)} | dict.fromkeys(("smb", *_SORTED_BY), missing)
+    returns = {"mkt_rf": _returns(held, value, priced)} | dict.fromkeys(("smb", *_SORTED_BY), missing)
     for factor, (characteristic, sign) in _SORTED_BY.items():
-        given = figures[characteristic]
-        used = known & ~np.isnan(given)
+        scores = figures[characteristic]
+        used = priced & ~np.isnan(scores)
         if used.sum() < FEWEST:
             continue
         small = used & (value <= np.median(value[used]))
-        low, high = np.percentile(given[used], (_LOW, _HIGH))
-        thirds: Sequence[BoolArray] = (given <= low, (given > low) & (given < high), given >= high)
+        low, high = np.percentile(scores[used], (_LOW, _HIGH))
+        thirds: Sequence[BoolArray] = (scores <= low, (scores > low) & (scores < high), scores >= high)
         groups = [[_returns(held, value, size & third) for third in thirds] for size in (small, used & ~small)]
         ends = [(groups[0][third] + groups[1][third]) / 2.0 for third in (0, 2)]
-        found[factor] = sign * (ends[1] - ends[0])
+        returns[factor] = sign * (ends[1] - ends[0])
         if factor == "hml":
-            found["smb"] = np.mean(groups[0], axis=0) - np.mean(groups[1], axis=0)
-    return found
+            returns["smb"] = np.mean(groups[0], axis=0) - np.mean(groups[1], axis=0)
+    return returns
 
 
 def _returns(held: FloatArray, value: FloatArray, chosen: BoolArray) -> FloatArray:
-    """Daily returns of some names bought by market value at the first session and held."""
+    """Daily returns of a buy-and-hold portfolio of some names, by market value at the first session."""
     if not chosen.any():
         return np.full(held.shape[1] - 1, np.nan)
     worth = (held[chosen] * value[chosen, None]).sum(axis=0)
-    found: FloatArray = worth[1:] / worth[:-1] - 1.0
-    return found
+    returns: FloatArray = worth[1:] / worth[:-1] - 1.0
+    return returns
 
 
 def _growth(close: FloatArray, unexplained: BoolArray) -> FloatArray:
     """Each bar's close over that of the bar before, 1 without a bar: who left is cash until the next decision."""
-    there = ~np.isnan(close)
-    last = np.maximum.accumulate(np.where(there, np.arange(close.shape[1]), -1), axis=1)
+    traded = ~np.isnan(close)
+    last = np.maximum.accumulate(np.where(traded, np.arange(close.shape[1]), -1), axis=1)
     before = np.column_stack([np.full(len(close), -1), last[:, :-1]])
     base = np.where(before >= 0, np.take_along_axis(close, np.maximum(before, 0), axis=1), np.nan)
     growth: FloatArray = 1.0 + np.nan_to_num(counted(close / base - 1.0, close, unexplained))

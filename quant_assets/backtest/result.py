@@ -1,4 +1,4 @@
-"""What a simulation gives, whichever way it is computed."""
+"""The result of a simulation, the same for both ways of computing it."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
 
-#: Rows of `Outcome.trades`: what was held before and what was traded, as shares of equity before costs (sales and
-#: shorts negative), the costs of it as such shares, and why. `price` is in the unit of the adjusted closes.
+#: Rows of `Outcome.trades`: shares of equity before costs that were held before and traded (sales and shorts negative),
+#: their costs as such shares, and the cause. `price` is in the unit of the adjusted closes.
 TRADES = pl.Schema(
     {
         "date": pl.Date(),
@@ -24,33 +24,33 @@ TRADES = pl.Schema(
     }
 )
 
-#: Why something was traded: a new decision, drift between decisions, or the rest of an order that could not be done.
+#: Causes of trades: a new decision, drift between decisions, or the rest of an order that could not be traded.
 REASONS = ("decision", "rebalancing", "carried")
 
-#: Turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades too small.
+#: Turnover that was not traded: beyond the limit of a session, beyond that of the year, and trades too small.
 CUTS = ("session_limit", "annual_limit", "below_min_trade")
 
-#: Rows of `Outcome.positions`: share of equity after the close of a session with trades, and of a month's last.
+#: Rows of `Outcome.positions`: share of equity after the close of a session with trades, and of a month's last session.
 POSITIONS = pl.Schema({"date": pl.Date(), "ticker": pl.String(), "weight": pl.Float64()})
 
-#: Rows of `Outcome.gains`: what a name gained in a month, as the sum over its sessions of the gain over the equity of
-#: the close before, so that all names together give the sum of the gross returns.
+#: Rows of `Outcome.gains`: a name's gain in a month, as the sum over its sessions of the gain over the equity of the
+#: close before; the sum over all names is the sum of the gross returns.
 GAINS = pl.Schema({"month": pl.Date(), "ticker": pl.String(), "gain": pl.Float64()})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results by session, each of shape (n_sessions,), and what they are made of.
+    """Results by session, each of shape (n_sessions,), and their components.
 
     Attributes:
         gross: return before costs.
         cost: costs over equity before them.
         turnover: traded value over equity, buys plus sells.
-        spent: that of the calendar year so far; NaN where none is counted (closed form).
+        spent: turnover of the calendar year so far; NaN where it is not counted (closed form).
         cash: share of equity in cash after the close.
-        invested: what of it was not in cash at the close before.
+        invested: share of equity not in cash at the close before.
         positions_held: names held after the close.
-        unexplained: names held whose step to the close does not count as it is.
+        unexplained: names held with a contained step to the close.
         terms: parts of the cost by name (`book_kernel.TERMS`).
         cut: turnover that was not traded, by reason (`CUTS`).
         trades: rows of `TRADES`, sorted by date and ticker.

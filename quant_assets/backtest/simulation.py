@@ -1,4 +1,4 @@
-"""What holding the decided weights would have earned, session by session. A track record's figures: metrics.py."""
+"""Returns of the decided weights, had they been held, session by session. Its figures are in metrics.py."""
 
 import math
 from collections.abc import Iterable
@@ -28,11 +28,11 @@ _FLAT = BacktestSettings()
 def lookback_months(entry_lag: int, settings: BacktestSettings = _FLAT) -> int:
     """Months before a month whose weights, prices, members and delistings its rows need.
 
-    In closed form a month needs the decision whose holdings enter it and the one before, of which something may be left
-    that could not be sold. The earlier one was executed before the month before began, so its as_of lies far enough
-    back that `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
-    A book begins in January of the year before (`book.begins`), or with the first decision of all, with one more month
-    than its estimates go back.
+    In closed form a month needs the decision whose holdings enter it and the decision before, of which unsold holdings
+    may remain. The earlier one was executed before the month before began, so its as_of lies far enough back that
+    `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions. A book
+    begins in January of the year before (`book.begins`), or with the first decision of all, with one more month than
+    its estimates need.
     """
     executed = math.ceil((entry_lag + 5) / 20)
     return (2 if settings.closed_form else book.months(settings) + 1) + executed
@@ -40,11 +40,11 @@ def lookback_months(entry_lag: int, settings: BacktestSettings = _FLAT) -> int:
 
 @dataclass(frozen=True)
 class Simulated:
-    """Rows of dataset backtest or portfolio_backtest, and what they are made of.
+    """Rows of dataset backtest or portfolio_backtest, with the outcome behind them.
 
     Attributes:
         frame: the rows.
-        outcome: by session, of `sessions`.
+        outcome: results of `sessions`.
         sessions: datetime64[D] of shape (n_sessions,); those before the rows are zeros.
 
     """
@@ -76,35 +76,35 @@ def simulate(
 
     At the next execution the holdings, drifted to :math:`h_i = w_i P_{i,t} / (P_{i,e} V_t)`, are traded to the new
     targets: turnover :math:`u = \sum_i |w'_i - h_i|` (buys plus sells over equity), cost :math:`k = u \cdot bps / 10^4`
-    of the equity at that close, net return :math:`g - k (1 + g)`. Costs are paid out of all holdings alike, so the
-    targets hold exactly after them and every row follows from the prices and the last decisions alone: a range and
+    of the equity at that close, net return :math:`g - k (1 + g)`. Costs reduce all holdings in proportion, so the
+    targets hold exactly after them and every row depends on the prices and the last decisions alone: a range and
     its months give the same bytes.
 
-    Rules for what is not an ordinary trade:
+    Rules for special cases:
 
     - A decision at t is executed at the close of t + entry_lag, so it earns its first return one session later.
     - An as_of without weights is a decision to hold nothing. Before the first execution everything is in cash.
     - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
     - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution.
-      Where it was held, it cannot be sold either: it is held on, and the others get what is left of the equity. At the
-      close of the first session on which it trades again, what it is worth above its target is sold and stays in cash
-      until the next execution; where its delisting becomes known before, that settles it.
+        If it was held, it cannot be sold either: it is kept, and the others share the rest of the equity. At the close
+        of the first session on which it trades again, the excess over its target is sold and stays in cash until the
+        next execution; if its delisting becomes known before, that settles it.
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
-      (0 where unknown) at the session on which the delisting is known (no cost, no turnover). Who lost everything with
-      it earns nothing until the next execution.
-    - Where that is taken back before the next execution, the holding was never sold: from the session on which it
-      trades again it is held and worth its price, which gives a presumed loss back. Cash that the next execution has
-      traded stays cash, and the loss stays: what was decided and booked by then was so on what was known.
-    - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
-      new symbol, it is delisted.
-    - A holding's step that nothing explains counts by the rule of `market.containment`: a rise earns nothing, a fall is
-      lost, but not as far as it takes back a rise just before; from there on its price goes on as it does.
-      `unexplained` counts such holdings.
+        (0 where unknown) at the session on which the delisting is known (no cost, no turnover). A portfolio that lost
+        everything this way earns nothing until the next execution.
+    - If a delisting is withdrawn before the next execution, the holding was never sold: from the session on which it
+      trades again it is worth its price, which reverses a presumed loss. Cash that the next execution has traded stays
+      cash, and the loss stays: the earlier decision was made and booked on what was known then.
+    - A holding whose company was renamed is kept under the new symbol; that is no trade. Where the prices lack the new
+      symbol, it is delisted.
+    - An unexplained step of a holding counts by the rule of `market.containment`: a rise earns nothing; a fall is lost,
+      except as far as it reverses a rise just before. After the step the price moves on as quoted. `unexplained` counts
+      such holdings.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
-    - A weight may be negative: what is sold short is cash, and its adjusted price takes the dividends that it owes out
-      of the return. Who loses more with shorts than there is has lost everything.
+    - A weight may be negative: the proceeds of the short sale are cash, and its adjusted price deducts the dividends it
+      owes. A portfolio that loses more with shorts than its equity has lost everything.
 
-    With other settings than those of `BacktestSettings.closed_form` a book is carried instead, by the rules of
+    Settings other than those of `BacktestSettings.closed_form` simulate a book instead, by the rules of
     `backtest.book`.
 
     Args:
@@ -115,8 +115,7 @@ def simulate(
             first that exists.
         first_day: first calendar day of the rows.
         last_day: last calendar day of the rows.
-        entry_lag: sessions from decision to execution; 0, at the close that decided it, is look-ahead and no legal
-            setting.
+        entry_lag: sessions from decision to execution; 0, the close of the decision itself, is look-ahead and refused.
         settings: costs and execution; by default a flat cost at the close.
         delistings: dataset delistings.
         benchmark_members: dataset universe; the benchmark is `equal_weight_returns` over it.
@@ -160,13 +159,13 @@ def simulated(
     delistings: pl.DataFrame | None = None,
     benchmark_members: pl.DataFrame | None = None,
 ) -> Simulated:
-    """`simulate`, with trades, positions, gains and the parts of the cost; arguments and errors as there."""
+    """`simulate`, with trades, positions, gains and the parts of the cost; see there for arguments and errors."""
     if not 0 <= settings.cost_bps <= 5000:
         raise SettingsError(f"backtest.cost_bps is {settings.cost_bps}; use 0 to 5000 basis points")
     before, as_ofs = lookback_months(entry_lag, settings), sorted(set(as_ofs))
     sessions = sessions[sessions <= np.datetime64(last_day)]
     begin = np.datetime64(first_day.replace(day=1))
-    if settings.turnover.limited and as_ofs:  # before the first decision is nothing but what costs are estimated from
+    if settings.turnover.limited and as_ofs:  # before the first decision only cost estimates need data
         first = int(np.searchsorted(sessions, min(begin, np.datetime64(as_ofs[0]))))
         sessions = sessions[max(0, first - 2 * settings.estimate_sessions - LOOKBACK) :]
     start = int(np.searchsorted(sessions, begin))
@@ -176,7 +175,7 @@ def simulated(
     renames = renamings(delistings)
     executed = executions(weights, as_ofs, sessions, entry_lag, renames, settings.leverage)
     if settings.closed_form:
-        # The bar of a ticker that is in two sectors' panels is one; two different ones are refused by the panel.
+        # A ticker in two sectors' panels has one bar; the panel refuses two different ones.
         bars, ended = _chosen(weights, prices, delistings), delistings
         if ended is not None:
             bars, ended = continued(bars, ended)
@@ -216,13 +215,13 @@ def simulated(
 
 
 def names_of(weights: pl.DataFrame, delistings: pl.DataFrame | None) -> set[str]:
-    """What is decided about, and what anything was renamed into: whose bars a simulation needs."""
+    """The names of the decisions, and the names they were renamed to: the names whose bars a simulation needs."""
     successors = set() if delistings is None else set(delistings["successor"].drop_nulls())
     return set(weights["ticker"]) | successors
 
 
 def _chosen(weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame | None) -> pl.DataFrame:
-    """Bars of the `names_of` a simulation."""
+    """Bars of the names that a simulation needs (`names_of`)."""
     return prices.filter(pl.col("ticker").is_in(sorted(names_of(weights, delistings))))
 
 

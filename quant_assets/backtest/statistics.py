@@ -1,7 +1,7 @@
-"""How far to believe a Sharpe ratio: its distribution for independent returns, and what choosing among trials does.
+"""Uncertainty of a Sharpe ratio: its distribution for independent returns, and the effect of choosing among trials.
 
 Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised: `metrics.sharpe` has sqrt(252)
-times as much. What was tried is in trials.py, what allows for autocorrelation in intervals.py. Figures of a single
+times as much. Trials are in trials.py, intervals that allow for autocorrelation in intervals.py. Figures of a single
 track record, without a distribution, are in metrics.py.
 """
 
@@ -19,14 +19,14 @@ from quant_assets.market.panel import FloatArray
 #: Deviations below this are rounding, as in metrics.py.
 _NEGLIGIBLE = 1e-12
 
-#: With fewer observations no distribution is stated.
+#: Smallest number of observations for a distribution.
 MIN_OBSERVATIONS = 20
 
-#: Sessions of a block below which no probability of backtest overfitting is stated: the halves' Sharpe ratios would be
-#: noise.
+#: Smallest number of sessions in a block for a probability of backtest overfitting: with fewer, the halves' Sharpe
+#: ratios would be noise.
 MIN_BLOCK = 10
 
-#: Of every interval and of the minimum track record length: the critical values of the intervals exist for few levels.
+#: Level of every interval and of the minimum track record length: critical values exist for few levels.
 CONFIDENCE = 0.95
 
 _NORMAL = NormalDist()
@@ -34,7 +34,7 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Moments:
-    """What the distribution of an estimated Sharpe ratio depends on.
+    """Parameters of the distribution of an estimated Sharpe ratio.
 
     Attributes:
         count: observations.
@@ -51,7 +51,7 @@ class Moments:
 
     @classmethod
     def of(cls, returns: FloatArray) -> "Moments | None":
-        """Moments of a series of shape (n_periods,); None with fewer than two values or where they do not vary."""
+        """Moments of a series of shape (n_periods,); None with fewer than two values or a constant series."""
         count = len(returns)
         if count < 2:
             return None
@@ -70,7 +70,7 @@ class Moments:
     @property
     def scale(self) -> float:
         r"""Standard error of the Sharpe ratio times :math:`\sqrt{T - 1}`: see `sharpe_standard_error`."""
-        # Between 0 and rounding where skew and kurtosis meet their bound, kurtosis >= skew^2 + 1.
+        # Close to 0 where skew and kurtosis meet their bound, kurtosis >= skew^2 + 1.
         return math.sqrt(max(1.0 - self.skew * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2, _NEGLIGIBLE))
 
 
@@ -104,12 +104,12 @@ def probabilistic_sharpe_ratio(moments: Moments, benchmark: float = 0.0) -> floa
 
 
 def expected_maximum_sharpe(trials: int, variance: float) -> float:
-    r"""Sharpe ratio that the best of `trials` independent trials without skill is expected to show.
+    r"""Expected Sharpe ratio of the best of `trials` independent trials without skill.
 
     .. math:: SR_0 = \sqrt{V} \left((1 - \gamma) Z^{-1}\left[1 - \frac{1}{N}\right] + \gamma Z^{-1}\left[1 - \frac{1}{N
     e}\right]\right)
 
-    with the Euler-Mascheroni constant :math:`\gamma`. It is 0 for a single trial, where nothing was chosen.
+    with the Euler-Mascheroni constant :math:`\gamma`. It is 0 for a single trial, where there is no choice.
 
     Args:
         trials: N, at least 1.
@@ -138,12 +138,11 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
 def deflated_sharpe_ratio(moments: Moments, trials: int, variance: float) -> float:
     r"""Probability that the best of `trials` has a true Sharpe ratio above 0: :math:`\widehat{PSR}(SR_0)`.
 
-    All trials count as independent. Correlated ones have Sharpe ratios that lie closer together, which `variance`
-    shows.
+    All trials count as independent. Correlated trials have Sharpe ratios closer together, which `variance` reflects.
 
     Args:
-        moments: of the returns that were chosen.
-        trials: how many were tried, this one included.
+        moments: of the chosen returns.
+        trials: number of trials, this one included.
         variance: of their Sharpe ratios of one period.
 
     References:
@@ -156,13 +155,13 @@ def deflated_sharpe_ratio(moments: Moments, trials: int, variance: float) -> flo
 def minimum_track_record_length(
     moments: Moments, benchmark: float = 0.0, confidence: float = CONFIDENCE
 ) -> float | None:
-    r"""Observations after which a Sharpe ratio such as this one would be above `benchmark` with the given confidence.
+    r"""Number of observations after which such a Sharpe ratio would be above `benchmark` at the given confidence.
 
     .. math:: MinTRL = 1 + \left[1 - \gamma_3 \widehat{SR} + \frac{\gamma_4 - 1}{4} \widehat{SR}^2\right]
         \left(\frac{Z_\alpha}{\widehat{SR} - SR^*}\right)^2
 
     Returns:
-        The number of periods; None where the Sharpe ratio is not above the benchmark, since no length would do.
+        The number of periods; None where the Sharpe ratio is not above the benchmark, since no length suffices.
 
     References:
         Bailey and López de Prado (2012), section 4, the definition of MinTRL.
@@ -174,21 +173,21 @@ def minimum_track_record_length(
 
 
 def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -> float | None:
-    r"""How often the best of several strategies in one half of the time is below the median in the other half.
+    r"""Probability that the best of several strategies in one half of the time is below the median in the other half.
 
-    Combinatorially symmetric cross-validation: the periods are cut into `blocks` :math:`S` neighbouring blocks of equal
-    length (the first periods that do not fill them are left out). For each of the :math:`\binom{S}{S/2}` halves, the
+    Combinatorially symmetric cross-validation: the periods are split into `blocks` :math:`S` neighbouring blocks of
+    equal length (surplus periods at the start are left out). For each of the :math:`\binom{S}{S/2}` halves, the
     strategy with the best Sharpe ratio in it has the relative rank :math:`\omega = rank / (N + 1)` in the other half,
     and the logit :math:`\lambda = \ln \omega / (1 - \omega)`. The result is the share of :math:`\lambda < 0`, with
-    those of exactly 0 (the middle of an odd number of strategies, or equal ones) counted as half, so that strategies
-    without skill have an expectation of 1/2 whatever their number.
+    those of exactly 0 (the middle of an odd number of strategies, or ties) counted as half, so that strategies without
+    skill have an expectation of 1/2 whatever their number.
 
     Args:
         returns: shape (n_periods, n_strategies), without NaN.
         blocks: an even number.
 
     Returns:
-        The probability; None with fewer than two strategies or `MIN_BLOCK` periods a block.
+        The probability; None with fewer than two strategies or `MIN_BLOCK` periods per block.
 
     Raises:
         SettingsError: `blocks` is odd or below 2.
@@ -199,14 +198,14 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
 
     """
     if blocks < 2 or blocks % 2:
-        raise SettingsError(f"{blocks} blocks cannot be cut into two halves; use an even number of at least 2")
+        raise SettingsError(f"{blocks} blocks cannot be split into two halves; use an even number of at least 2")
     length, strategies = len(returns) // blocks, returns.shape[1]
     if length < MIN_BLOCK or strategies < 2:
         return None
-    kept = returns[len(returns) - blocks * length :]
-    # Blocks enter by their sums. Those of squares are about the strategy's own mean, so that no digits are lost.
-    mean = kept.mean(axis=0)
-    parts = (kept - mean).reshape(blocks, length, strategies)
+    used = returns[len(returns) - blocks * length :]
+    # Blocks enter by their sums. Squares are taken about the strategy's mean, so that no digits are lost.
+    mean = used.mean(axis=0)
+    parts = (used - mean).reshape(blocks, length, strategies)
     sums, squares = parts.sum(axis=1), (parts**2).sum(axis=1)
     chosen = np.array(list(combinations(range(blocks), blocks // 2)))
     inside = np.zeros((len(chosen), blocks), dtype=bool)
@@ -225,7 +224,7 @@ def _half_sharpes(
 ) -> FloatArray:
     """Sharpe ratios of each strategy over each half's blocks, shape (n_halves, n_strategies); 0 without variation."""
     total, square = np.zeros((2, len(inside), len(mean)))
-    for block in range(len(sums)):  # added up one after the other: the same bytes on every machine
+    for block in range(len(sums)):  # added one after the other: the same bytes on every machine
         member = inside[:, block, None]
         total += member * sums[block]
         square += member * squares[block]

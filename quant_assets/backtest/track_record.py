@@ -1,4 +1,4 @@
-"""A track record month by month, each from the month before and its own sessions: nothing goes back to the start."""
+"""A track record month by month, computed from the month before and the month's sessions, never from the start."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -12,11 +12,11 @@ from quant_assets.backtest.metrics import sharpe_of, since_first_execution, vola
 
 @dataclass(frozen=True)
 class Track:
-    """Where a track record stands after some sessions.
+    """State of a track record after some sessions.
 
     Attributes:
         since: its first session, that of the first execution.
-        sessions: how many there were.
+        sessions: their number.
         mean_return: mean of the net returns.
         squared_deviations: sum of their squared deviations from the mean.
         equity: value of 1 at the start.
@@ -35,17 +35,17 @@ class Track:
 
     @classmethod
     def stored(cls, rows: pl.DataFrame) -> Self | None:
-        """The one that the rows of a month carry; None where none has begun."""
+        """The state stored in the rows of a month; None where no track record has begun."""
         row: dict[str, Any] = rows.row(0, named=True) if len(rows) else {"since": None}
-        return None if row["since"] is None else cls(**{each.name: row[each.name] for each in fields(cls)})
+        return None if row["since"] is None else cls(**{field.name: row[field.name] for field in fields(cls)})
 
     def after(self, returns: list[float]) -> Self:
         """The track after further sessions' net returns; means and deviations by Chan, Golub and LeVeque (1983)."""
         if not returns:
             return self
         equity, peak, worst = self.equity, self.peak_equity, self.max_drawdown
-        for each in returns:
-            equity *= 1.0 + each
+        for value in returns:
+            equity *= 1.0 + value
             peak = max(peak, equity)
             worst = max(worst, 1.0 - equity / peak)
         count, total = len(returns), self.sessions + len(returns)
@@ -56,7 +56,7 @@ class Track:
             sessions=total,
             mean_return=self.mean_return + apart * (count / total),
             squared_deviations=self.squared_deviations
-            + math.fsum((each - mean) ** 2 for each in returns)
+            + math.fsum((value - mean) ** 2 for value in returns)
             + apart**2 * (self.sessions * count / total),
             equity=equity,
             peak_equity=peak,
@@ -78,12 +78,12 @@ def continued(before: pl.DataFrame, backtest: pl.DataFrame, as_of: date | None) 
     """A month of the track record.
 
     Args:
-        before: rows of the month before, which say where the track stands; without rows it begins anew.
+        before: rows of the month before, with the state of the track; without rows it begins anew.
         backtest: rows of dataset backtest or portfolio_backtest, of the month at least.
         as_of: decision session of the month; None where it has no closed session yet.
 
     Returns:
-        One row of dataset track_record with the columns of `before`: null but for `sessions` until the first
+        One row of dataset track_record with the columns of `before`; all but `sessions` are null until the first
         execution. No row without `as_of`.
 
     """

@@ -1,4 +1,4 @@
-"""What was tried before a result, and what that leaves of its Sharpe ratio. Where trials are kept is not known here."""
+"""Trials before a result, and their effect on its Sharpe ratio. The storage of trials is elsewhere."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.results import StatisticsSettings
 
-#: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings
+#: Rows of a trial's measurements: `as_of` of the measurement, `date` and `value` (a return), and for trainings
 #: `rank_ic`.
 MEASURED: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "as_of": pl.Date,
@@ -53,18 +53,18 @@ EVIDENCE_UNITS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of settings that was tried, with what it gave.
+    """One set of settings that was tried, with its measurements.
 
     Attributes:
         name: first characters of the SHA-256 of its settings: the same settings are the same trial.
         kind: `strategy` (settings from indicators to costs, measured by a backtest) or `training` (settings of a model,
-            measured by what it gave over its test folds).
-        trainings: names of the trainings of which a strategy uses the models; none of a training.
+            measured over its test folds).
+        trainings: names of the trainings whose models a strategy uses; empty for a training.
         scope: sector slug, or `portfolio`.
-        first: earliest day of the market at which it was tried.
-        measured: rows of `MEASURED`, sorted by as_of and date. Of a strategy one for each session, of a training the
-            test dates of each as_of.
-        sessions: that a return covers: 1, or the horizon of a training.
+        first: earliest market day on which it was tried.
+        measured: rows of `MEASURED`, sorted by as_of and date: for a strategy one per session, for a training the test
+            dates of each as_of.
+        sessions: sessions that a return covers: 1, or the horizon of a training.
 
     """
 
@@ -79,38 +79,37 @@ class Trial:
     def returns(self, first: date, as_of: date) -> pl.DataFrame:
         """`date, value, rank_ic` as known at `as_of`.
 
-        From `first` on; of a strategy from its first session that was not all in cash, of a training what its newest
-        as_of gave.
+        From `first` on; for a strategy from its first session that was not all in cash, for a training the results of
+        its newest as_of.
         """
         if self.kind == "training":
-            known = self.measured.filter(pl.col("as_of") <= as_of)
-            newest = known.filter(pl.col("as_of") == pl.col("as_of").max())
+            earlier = self.measured.filter(pl.col("as_of") <= as_of)
+            newest = earlier.filter(pl.col("as_of") == pl.col("as_of").max())
             return newest.filter(pl.col("date") >= first).drop("as_of")
-        known = self.measured.filter(pl.col("date").is_between(first, as_of)).drop("as_of")
-        invested = (known["value"] != 0.0).arg_true()
-        return known.slice(invested[0]) if len(invested) else known.clear()
+        returns = self.measured.filter(pl.col("date").is_between(first, as_of)).drop("as_of")
+        invested = (returns["value"] != 0.0).arg_true()
+        return returns.slice(invested[0]) if len(invested) else returns.clear()
 
 
 def counted(trials: Iterable[Trial], as_of: date) -> list[Trial]:
-    """Trials that a result at `as_of` was chosen among.
+    """Trials among which a result at `as_of` was chosen.
 
-    They are each strategy, and each training that none of them uses (looked at and left).
+    These are all strategies, and all trainings that no strategy uses (examined and dropped).
     """
-    known = [trial for trial in trials if trial.first <= as_of]
-    used = {name for trial in known if trial.kind == "strategy" for name in trial.trainings}
-    return [trial for trial in known if trial.kind == "strategy" or trial.name not in used]
+    earlier = [trial for trial in trials if trial.first <= as_of]
+    used = {name for trial in earlier if trial.kind == "strategy" for name in trial.trainings}
+    return [trial for trial in earlier if trial.kind == "strategy" or trial.name not in used]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What had been tried by a day.
+    """Trials up to a day.
 
     Attributes:
-        names: of the trials that are `counted`, sorted.
-        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at
-            least. Of a training of several sectors that of their mean return by date.
-        together: returns of those among them that are strategies, over the sessions that all have, shape (n_sessions,
-            n_strategies).
+        names: of the `counted` trials, sorted.
+        sharpes: Sharpe ratio of one session by name, of trials measured over at least half of the result's sessions.
+            For a training of several sectors that of their mean return by date.
+        together: returns of the strategies among them, over their common sessions, shape (n_sessions, n_strategies).
 
     """
 
@@ -120,24 +119,24 @@ class Tried:
 
     @classmethod
     def by(cls, as_of: date, trials: Iterable[Trial], first: date, sessions: int) -> "Tried":
-        """Trials known at `as_of`, measured from `first` on; nothing that was tried on later data counts.
+        """Trials known at `as_of`, measured from `first` on; trials on later data do not count.
 
         Args:
             as_of: session of the result.
-            trials: of the result's scope; a total portfolio's also hold the trainings of every sector.
+            trials: of the result's scope; for a total portfolio also the trainings of every sector.
             first: first session of the result.
             sessions: length of the result.
 
         """
-        those = counted(trials, as_of)
+        relevant = counted(trials, as_of)
         sharpes: dict[str, float] = {}
         together: list[pl.DataFrame] = []
-        for _, group in groupby(sorted(those, key=_identity), key=_identity):
+        for _, group in groupby(sorted(relevant, key=_identity), key=_identity):
             same = sorted(group, key=lambda trial: trial.scope)
-            trial, rows = same[0], _pooled([each.returns(first, as_of) for each in same])
+            trial, rows = same[0], _pooled([item.returns(first, as_of) for item in same])
             moments = Moments.of(rows["value"].to_numpy())
-            # The test dates of a training lie sessions apart: what is compared is the time that the two span. A
-            # strategy may have run on distant months with nothing between them: its sessions count.
+            # The test dates of a training lie sessions apart, so the spans are compared. A strategy may have run on
+            # distant months with nothing between them: its sessions count.
             half = (
                 2 * len(rows) >= sessions if trial.kind == "strategy" else 2 * _spanned(rows["date"]) >= _days(sessions)
             )
@@ -145,7 +144,7 @@ class Tried:
                 sharpes[trial.name] = moments.sharpe / math.sqrt(trial.sessions)
                 if trial.kind == "strategy":
                     together.append(rows)
-        return cls(tuple(sorted({trial.name for trial in those})), sharpes, _side_by_side(together))
+        return cls(tuple(sorted({trial.name for trial in relevant})), sharpes, _side_by_side(together))
 
     @property
     def variance(self) -> float | None:
@@ -158,52 +157,52 @@ class Tried:
 
 
 def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsSettings) -> dict[str, float | None]:
-    """What stands beside the Sharpe ratio and the information ratio of a track record.
+    """Figures that qualify the Sharpe ratio and the information ratio of a track record.
 
-    Sharpe ratios and their bounds are annualised like `metrics.sharpe`, the trials' variance is that of annualised
-    ones. `deflated_sharpe` is `probabilistic_sharpe` where there is one trial, and None where no trial is in the log or
-    several are and fewer than two have a Sharpe ratio: neither their number nor their variance is ever assumed.
+    Sharpe ratios and their bounds are annualised like `metrics.sharpe`; the trials' variance is that of annualised
+    ratios. `deflated_sharpe` is `probabilistic_sharpe` for one trial, and None where no trial is in the log or several
+    are and fewer than two have a Sharpe ratio: neither their number nor their variance is ever assumed.
 
     Args:
-        frame: `date, net_return` and, where there is one, `benchmark_return`, each session once, in any order.
+        frame: `date, net_return` and, if known, `benchmark_return`, one row per session, in any order.
         trials: of the same scope; those later than the last session do not count.
         settings: replications, seed and blocks.
 
     Returns:
-        Every key of `EVIDENCE_UNITS`, in its order; None where a figure is not defined.
+        Every key of `EVIDENCE_UNITS`, in its order; None where a figure is undefined.
 
     """
-    found: dict[str, float | None] = dict.fromkeys(EVIDENCE_UNITS)
+    figures: dict[str, float | None] = dict.fromkeys(EVIDENCE_UNITS)
     frame = frame.sort("date")
     returns = frame["net_return"].to_numpy()
     if not len(frame):
-        return found
+        return figures
     yearly = math.sqrt(SESSIONS_PER_YEAR)
-    found |= intervals("sharpe", returns, "sharpe", settings, scale=yearly)
+    figures |= intervals("sharpe", returns, "sharpe", settings, scale=yearly)
     if "benchmark_return" in frame.columns:
-        known = frame.drop_nulls("benchmark_return")
-        active = known["net_return"].to_numpy() - known["benchmark_return"].to_numpy()
-        found |= intervals("information_ratio", active, "sharpe", settings, scale=yearly)
+        rows = frame.drop_nulls("benchmark_return")
+        active = rows["net_return"].to_numpy() - rows["benchmark_return"].to_numpy()
+        figures |= intervals("information_ratio", active, "sharpe", settings, scale=yearly)
     tried = Tried.by(frame["date"][-1], trials, frame["date"][0], len(frame))
     variance = tried.variance
-    found["trials"], found["trials_with_sharpe"] = float(len(tried.names)), float(len(tried.sharpes))
-    found["trials_sharpe_variance"] = None if variance is None else variance * SESSIONS_PER_YEAR
+    figures["trials"], figures["trials_with_sharpe"] = float(len(tried.names)), float(len(tried.sharpes))
+    figures["trials_sharpe_variance"] = None if variance is None else variance * SESSIONS_PER_YEAR
     overfitting = statistics.probability_of_backtest_overfitting(tried.together, settings.overfitting_blocks)
-    found["overfitting_probability"] = overfitting
+    figures["overfitting_probability"] = overfitting
     if overfitting is not None:
-        found["overfitting_sessions"], found["overfitting_strategies"] = map(float, tried.together.shape)
+        figures["overfitting_sessions"], figures["overfitting_strategies"] = map(float, tried.together.shape)
     moments = Moments.of(returns)
     if moments is None or moments.count < statistics.MIN_OBSERVATIONS:
-        return found
-    found["skew"], found["kurtosis"] = moments.skew, moments.kurtosis
-    found["probabilistic_sharpe"] = statistics.probabilistic_sharpe_ratio(moments)
-    found["minimum_track_record"] = statistics.minimum_track_record_length(moments)
+        return figures
+    figures["skew"], figures["kurtosis"] = moments.skew, moments.kurtosis
+    figures["probabilistic_sharpe"] = statistics.probabilistic_sharpe_ratio(moments)
+    figures["minimum_track_record"] = statistics.minimum_track_record_length(moments)
     count = len(tried.names)
     if count == 1 or (count > 1 and variance is not None):
         spread = variance or 0.0
-        found["expected_maximum_sharpe"] = statistics.expected_maximum_sharpe(count, spread) * yearly
-        found["deflated_sharpe"] = statistics.deflated_sharpe_ratio(moments, count, spread)
-    return found
+        figures["expected_maximum_sharpe"] = statistics.expected_maximum_sharpe(count, spread) * yearly
+        figures["deflated_sharpe"] = statistics.deflated_sharpe_ratio(moments, count, spread)
+    return figures
 
 
 def intervals(
@@ -231,17 +230,17 @@ def _identity(trial: Trial) -> tuple[str, str]:
 
 
 def _pooled(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """`date, value`: the mean of what the parts have at a date, sorted by date."""
+    """`date, value`: the mean of the parts' values at a date, sorted by date."""
     rows = pl.concat([part.select("date", "value") for part in parts])
     if len(parts) == 1 or rows.is_empty():
         return rows
     days, where = np.unique(rows["date"].to_numpy(), return_inverse=True)
-    # Added up in the order of the rows, so that the bytes depend on no thread.
+    # Added in the order of the rows, so that the bytes do not depend on threads.
     return pl.DataFrame({"date": days, "value": np.bincount(where, rows["value"].to_numpy()) / np.bincount(where)})
 
 
 def _side_by_side(series: Sequence[pl.DataFrame]) -> FloatArray:
-    """Returns over the dates that all of the series have."""
+    """Returns over the dates that all series have."""
     if not series:
         return np.empty((0, 0))
     joined = series[0].select("date", pl.col("value").alias("0"))
@@ -256,5 +255,5 @@ def _spanned(days: pl.Series) -> int:
 
 
 def _days(sessions: int) -> float:
-    """Calendar days that so many sessions take."""
+    """Calendar days that a number of sessions takes."""
     return (sessions - 1) * 365.25 / SESSIONS_PER_YEAR

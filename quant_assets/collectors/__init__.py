@@ -1,4 +1,4 @@
-"""Collectors: one file for each network provider, one HTTP layer, and the append-only store of what came.
+"""Collectors: one file for each network provider, one HTTP layer, and the append-only store of answers.
 
-Nothing in here is read by the domain directly. A provider of `sources/` reads the tables that are made from the store.
+The domain does not read from here. A provider of `sources/` reads the tables that are made from the store.
 """

@@ -1,7 +1,7 @@
-"""What a provider's answer amounts to: rows, nothing known, refused, exhausted or broken.
+"""Kinds of answers of a provider: rows, nothing known, refused, exhausted or broken.
 
-Only `Rows` and `Nothing` say anything of the market, and only they change stored data. The others are told in one line
-with what to do, and the collection goes on with the rest. An empty or broken answer is never a delisting.
+Only `Rows` and `Nothing` are statements about the market, and only they change stored data. The others are reported in
+one line with a remedy, and the collection goes on with the rest. An empty or broken answer is never a delisting.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rows:
-    """The provider has something.
+    """The provider has data.
 
     Attributes:
         payload: the parsed answer: a frame, or the decoded JSON.
@@ -23,10 +23,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Nothing:
-    """The provider knows nothing of what was asked for, and says so itself.
+    """The provider has no data on the question, and says so itself.
 
     Attributes:
-        why: in its words, or in what its answer shows.
+        why: in its words, or as its answer shows.
 
     """
 
@@ -35,12 +35,12 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Refused:
-    """The key or the plan does not allow it, or the question is one that the provider does not answer.
+    """The key or the plan does not allow the question, or the provider does not answer such questions.
 
     Attributes:
         why: in its words.
         remedy: what the user can do.
-        scope: what else would be refused: this `question` alone, every question of the `endpoint`, or everything of the
+        scope: what else would be refused: only this `question`, every question of the `endpoint`, or everything of the
             `provider` (a wrong key).
 
     """
@@ -52,11 +52,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """A quota is used up; more questions would be answered the same way, or lead to a ban.
+    """A quota is used up; more questions would get the same answer, or lead to a ban.
 
     Attributes:
         why: in its words.
-        until: when it may be asked again; None where it does not say.
+        until: when questions are allowed again; None where unknown.
 
     """
 
@@ -66,10 +66,10 @@ class Exhausted:
 
 @dataclass(frozen=True)
 class Broken:
-    """No answer, or one that cannot be understood: HTML, cut off, another shape than documented.
+    """No answer, or one that cannot be parsed: HTML, cut off, another shape than documented.
 
     Attributes:
-        why: what is wrong with it, with the first characters of what came.
+        why: the error, with the first characters of the answer.
 
     """
 

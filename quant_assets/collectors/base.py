@@ -1,4 +1,4 @@
-"""What a collector is: the questions that it asks a provider, and how it reads the answers. No network, no files."""
+"""Interface of a collector: its questions to a provider and its reader of the answers. No network, no files."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ class Question:
     """One request.
 
     Attributes:
-        endpoint: what is asked for, in this project's words; a refusal may hold for all of it.
-        subject: what it is about: a ticker, a series, a search. Progress and messages name it.
-        path: below the base address.
-        parameters: of the query.
+        endpoint: kind of request, in this project's words; a refusal may apply to all of it.
+        subject: a ticker, a series, a search; progress and messages name it.
+        path: path below the base address.
+        parameters: parameters of the query.
 
     """
 
@@ -31,16 +31,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be collected.
+    """Scope and state of a collection.
 
     Attributes:
-        since: first day of what has never been collected.
+        since: first day of histories that have never been collected.
         now: when the collection began, UTC.
-        tables: what has been collected so far.
-        answered: newest answer with rows or nothing since the day of the last session, by endpoint and subject. What
-            was answered since that closed need not be asked again: so a collection that was interrupted goes on.
+        tables: data collected so far.
+        answered: newest answer with rows or nothing since the day of the last session, by endpoint and subject. Answers
+            since `closed` need not be requested again: so an interrupted collection goes on.
         closed: when the last session's prices were published, UTC.
-        entries: gives the journal since a day, for who must know more of it than `answered`.
+        entries: function that returns the journal since a day, for collectors that need more than `answered`.
 
     """
 
@@ -52,51 +52,51 @@ class Wanted:
     entries: Callable[[date], Iterable[Entry]] = lambda _: ()
 
     def is_done(self, endpoint: str, subject: str, outcome: str | None = None) -> bool:
-        """Whether this was answered since the last session closed; with an outcome, whether by that one."""
+        """Whether this was answered since the last session closed; with an outcome, whether with that outcome."""
         entry = self.answered.get((endpoint, subject))
         return entry is not None and entry.at >= self.closed and outcome in (None, entry.outcome)
 
 
-#: Yields questions, is sent what each answer amounts to. Of a question that was not asked, because its endpoint has
-#: been refused, it is sent that refusal.
+#: Yields questions and is sent the answers. For a question that was not asked, because its endpoint was refused, it is
+#: sent that refusal.
 Questions = Generator[Question, Answer, None]
 
 
 class Collector(Protocol):
-    """One provider. Each has a file of this package, its settings, and its name in `collectors.registry`."""
+    """One provider. It has a file in this package, settings, and a name in `collectors.registry`."""
 
     @property
     def name(self) -> str:
-        """Of the provider, its folder and its settings."""
+        """Name of the provider, its folder and its settings."""
         ...
 
     @property
     def tables(self) -> Sequence[Table]:
-        """What its answers are read into."""
+        """Tables for its answers."""
         ...
 
     def client(self, clock: Clock) -> Client:
-        """What asks.
+        """The HTTP client of the provider.
 
         Raises:
-            SettingsError: a key is missing; names the variable of the environment and where to get one.
+            SettingsError: a key is missing; names the environment variable and where to get a key.
 
         """
         ...
 
     def questions(self, wanted: Wanted) -> Questions:
-        """The questions of one collection, in order; those on which others depend first."""
+        """The questions of one collection, in order; those on which others depend come first."""
         ...
 
     def planned(self, wanted: Wanted) -> int:
-        """How many questions that will be, as far as it can be told before: the length of a progress bar."""
+        """Expected number of questions, as far as it is known beforehand: the length of a progress bar."""
         ...
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """What an answer to a question amounts to. It follows from the answer alone: a replay reads it the same way.
+        """The meaning of an answer. It depends on the answer alone: a replay reads it the same way.
 
         Returns:
-            `Rows` with frames by table, without `fetched_at`, as its payload (`collect.rows_of`); or one of the others.
+            `Rows` with frames by table, without `fetched_at`, as its payload (`collect.rows_of`); or another answer.
 
         """
         ...

@@ -23,7 +23,7 @@ _DAY = timedelta(days=1)
 
 
 class Binance:
-    """The collector.
+    """Collector of Binance.
 
     Args:
         settings: address and pairs.
@@ -37,12 +37,12 @@ class Binance:
         self._settings = settings
 
     def client(self, clock: Clock) -> Client:
-        """6,000 units of weight a minute and address, of which a question costs 2."""
-        # 418 is the ban that follows when 429 is not heeded: neither is asked again at once.
+        """6,000 units of weight per minute and address, of which a question costs 2."""
+        # 418 is the ban that follows ignored 429s: neither status is retried at once.
         return Client(self._settings.url, clock=clock, paces=(Pace(1_000, 60.0),), retried=frozenset({500, 502, 503}))
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each pair that was not answered yet, and one for each 1,000 days that it lacks."""
+        """One question for each pair without an answer yet, and one for each 1,000 days that it lacks."""
         newest, today = newest_days(wanted), wanted.now.date()
         return sum(
             1 + (today - newest.get(pair, wanted.since)).days // _MOST
@@ -51,7 +51,7 @@ class Binance:
         )
 
     def questions(self, wanted: Wanted) -> Questions:
-        """The days of each pair from its newest candle on, which is asked for again: a venue may revise it."""
+        """The days of each pair from its newest candle on, which is requested again: a venue may revise it."""
         newest, today = newest_days(wanted), wanted.now.date()
         for pair in self._settings.pairs:
             if wanted.is_done("klines", pair):
@@ -59,7 +59,7 @@ class Binance:
             begin = newest.get(pair, wanted.since)
             while begin <= today:
                 end = min(begin + (_MOST - 1) * _DAY, today)
-                # The last window alone counts as the pair: an interrupted history goes on from its newest candle.
+                # Only the last window's subject is the pair: an interrupted history goes on from its newest candle.
                 subject = pair if end == today else f"{pair} from {begin}"
                 span = {"startTime": _milliseconds(begin), "endTime": _milliseconds(end)}
                 parameters = {"symbol": pair.replace("-", ""), "interval": "1d", **span, "limit": _MOST}
@@ -69,47 +69,47 @@ class Binance:
                 begin = end + _DAY
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """Candles whose day was over when they were fetched."""
+        """Candles of days that were over when they were fetched."""
         try:
-            found: Any = json.loads(received.body)
+            body: Any = json.loads(received.body)
         except ValueError:
             return Broken(f"status {received.status}, not JSON: {received.shown}")
         if received.status != 200:
-            return self._refusal(received, found)
+            return self._refusal(received, body)
         try:
-            rows = [_candle(subject.split(" ")[0], each, received.fetched_at) for each in found]
+            rows = [_candle(subject.split(" ")[0], row, received.fetched_at) for row in body]
         except (TypeError, ValueError, IndexError, KeyError):
             return Broken(f"not the rows of klines: {received.shown}")
         frame = pl.DataFrame([row for row in rows if row], schema=CANDLES.schema, orient="row")
         return rows_of({CANDLES.name: frame}, f"no candle of {subject} in that span")
 
     @staticmethod
-    def _refusal(received: Received, found: Any) -> Answer:
-        said = str(found.get("msg", "")) if isinstance(found, dict) else received.shown
+    def _refusal(received: Received, body: Any) -> Answer:
+        message = str(body.get("msg", "")) if isinstance(body, dict) else received.shown
         if received.status in (418, 429):
             seconds = retry_after(received.headers, received.fetched_at)
-            return Exhausted(said, None if seconds is None else received.fetched_at + timedelta(seconds=seconds))
+            return Exhausted(message, None if seconds is None else received.fetched_at + timedelta(seconds=seconds))
         if received.status == 451:
             remedy = "set collecting.binance.url to a venue that serves your country (https://api.binance.us)"
-            return Refused(said or "not available from this country", remedy, "provider")
-        if received.status == 400 and isinstance(found, dict) and found.get("code") == -1121:
-            return Refused(said, "correct collecting.binance.pairs: Binance writes BTC-USDT as BTCUSDT")
+            return Refused(message or "not available from this country", remedy, "provider")
+        if received.status == 400 and isinstance(body, dict) and body.get("code") == -1121:
+            return Refused(message, "correct collecting.binance.pairs: Binance writes BTC-USDT as BTCUSDT")
         if received.status == 404:
-            return Nothing(said)
-        return Broken(f"status {received.status}: {said or received.shown}")
+            return Nothing(message)
+        return Broken(f"status {received.status}: {message or received.shown}")
 
 
 def _milliseconds(day: date) -> int:
-    """When a day begins, since 1970."""
+    """Start of a day, in milliseconds since 1970."""
     return int(datetime.combine(day, time(), UTC).timestamp() * 1_000)
 
 
 def _candle(pair: str, row: Sequence[Any], fetched_at: datetime) -> tuple[Any, ...] | None:
-    """A row of the table; None for the day that is still running."""
+    """A row of the table; None for the current day, which is not over."""
     if len(row) < _FIELDS:
         raise ValueError("a candle has twelve fields")
     closes = datetime.fromtimestamp(row[6] / 1_000, UTC)
     if closes >= fetched_at:
         return None
     day = datetime.fromtimestamp(row[0] / 1_000, UTC).date()
-    return (pair, "binance", day, *(float(each) for each in row[1:6]))
+    return (pair, "binance", day, *(float(value) for value in row[1:6]))

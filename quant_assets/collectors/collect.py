@@ -1,4 +1,4 @@
-"""One collection: ask, keep what came as it came, read it into tables, and go on with the rest when one fails."""
+"""One collection: asks, stores answers unchanged, reads them into tables, and goes on with the rest after a failure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,34 +16,34 @@ from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
 from quant_assets.errors import SourceError
 
-#: Answers after which what came is read into the tables.
+#: Number of answers after which they are read into the tables.
 _TOGETHER = 500
-#: Broken answers one after the other after which the provider is taken to be not well.
+#: Consecutive broken answers after which the provider counts as down.
 _BROKEN_IN_A_ROW = 5
 
-#: Subjects without an answer that are named.
+#: Number of named subjects without an answer.
 _SHOWN = 5
 
-#: (question, answer): told of each answer.
+#: Called with the question and answer after each answer.
 Progress = Callable[[Question, Answer], None]
 
-#: Told what a user should know, in one line.
+#: Called with a one-line message for the user.
 Tell = Callable[[str], None]
 
 
 @dataclass
 class Summary:
-    """What a collection brought.
+    """Result of a collection.
 
     Attributes:
         provider: its name.
-        asked: requests' answers, without those that were skipped.
-        outcomes: how many of each: rows, nothing, refused, exhausted, broken, skipped.
+        asked: number of answers, without skipped questions.
+        outcomes: number of each: rows, nothing, refused, exhausted, broken, skipped.
         changes: of the tables.
-        unknown: subjects of which the provider knows nothing.
-        said: one line for each thing that the user should know, with what to do.
-        ended: why it ended before all questions were asked; None where it did not.
-        left: of the provider's limits, in words; empty where none is long.
+        unknown: subjects unknown to the provider.
+        said: one line for each message to the user, with the remedy.
+        ended: why it ended before all questions were asked; None where it did not end early.
+        left: the rest of the provider's long limits, in words; empty where there are none.
 
     """
 
@@ -58,34 +58,34 @@ class Summary:
 
     @property
     def new(self) -> dict[str, int]:
-        """Facts that were not known before, by table."""
+        """Facts that were unknown before, by table."""
         return self._new("market")
 
     @property
     def missing(self) -> dict[str, int]:
-        """Facts that the provider has not, though it should, and that were not missed before; by table."""
-        found = self._new("missing")
-        return {name: count for name, count in found.items() if count}
+        """Facts that the provider lacks but should have, and that were not missing before; by table."""
+        counts = self._new("missing")
+        return {name: count for name, count in counts.items() if count}
 
     def _new(self, of: str) -> dict[str, int]:
-        found = Counter[str]()
+        counts = Counter[str]()
         for change in self.changes:
             if change.of == of:
-                found[change.table] += change.new
-        return dict(found)
+                counts[change.table] += change.new
+        return dict(counts)
 
     @property
     def complete(self) -> bool:
-        """Whether every question was asked, and each answer told something of the market."""
+        """Whether every question was asked and every answer was `Rows` or `Nothing`."""
         return self.ended is None and set(self.outcomes) <= {"rows", "nothing"}
 
     @property
     def revised(self) -> dict[str, int]:
         """Versions that replace others, by table."""
-        found = Counter[str]()
+        counts = Counter[str]()
         for change in self.changes:
-            found[change.table] += len(change.revised) if change.of == "market" else 0
-        return {name: count for name, count in found.items() if count}
+            counts[change.table] += len(change.revised) if change.of == "market" else 0
+        return {name: count for name, count in counts.items() if count}
 
 
 def collect(
@@ -97,32 +97,32 @@ def collect(
     clock: Clock,
     progress: Progress = lambda *_: None,
 ) -> Summary:
-    """Ask a provider for all that is wanted of it.
+    """Ask a provider for everything in the settings.
 
     Args:
         collector: of the provider.
-        raw: where answers are kept as they came.
-        tables: that they are read into. What an earlier collection kept and did not read is read first.
-        since: first day of what has never been collected.
+        raw: store of the unchanged answers.
+        tables: tables for the answers. Answers that an earlier collection stored and did not read are read first.
+        since: first day of histories that have never been collected.
         closed: when the last session's prices were published.
-        clock: of pace, retries and times of collection.
-        progress: told of each answer.
+        clock: clock of pace, retries and times of collection.
+        progress: called after each answer.
 
     Raises:
         SettingsError: a key is missing.
-        SourceError: what is stored cannot be read or written.
+        SourceError: the stores cannot be read or written.
 
     """
     summary = Summary(collector.name)
     summary.changes += read_up(collector, raw, tables, summary.said.append)
     answered = newest_answers(raw.entries(since=closed.date()))
-    wanted = Wanted(since, clock.now(), tables, answered, closed, lambda day: raw.entries(since=day))
+    scope = Wanted(since, clock.now(), tables, answered, closed, lambda day: raw.entries(since=day))
     refused: dict[str, Refused] = {}
-    asked = set[tuple[str, str]]()
+    done = set[tuple[str, str]]()
     waiting, broken = 0, 0
     with collector.client(clock) as client:
         client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
-        asking = collector.questions(wanted)
+        asking = collector.questions(scope)
         question = next(asking, None)
         while question is not None:
             answer: Answer
@@ -132,7 +132,7 @@ def collect(
             else:
                 received = client.get(question.path, question.parameters)
                 answer = _kept(collector, raw, question, received)
-                asked.add((question.endpoint, question.subject))
+                done.add((question.endpoint, question.subject))
                 summary.asked += 1
                 summary.outcomes[outcome(answer)] += 1
                 waiting += 1
@@ -153,20 +153,20 @@ def collect(
         summary.left = client.left
     summary.changes += read_up(collector, raw, tables, summary.said.append)
     try:
-        summary.said += filter(None, [lacking_before(collector.name, asked, raw.entries(), since)])
-    except SourceError as error:  # of a journal of long ago, without which this collection is as good
+        summary.said += filter(None, [lacking_before(collector.name, done, raw.entries(), since)])
+    except SourceError as error:  # of an old journal, which this collection does not need
         summary.said.append(str(error))
     return summary
 
 
 def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
-    """Read the answers of the journal that the tables lack, whatever they amounted to when they came.
+    """Read the answers of the journal that the tables lack, whatever their outcome when they were fetched.
 
     Args:
-        collector: that understands them.
-        raw: where they are.
-        tables: that they are read into.
-        tell: told, in one line, of answers that had rows when they came and have none for this version.
+        collector: reader of the answers.
+        raw: store of the answers.
+        tables: tables for the answers.
+        tell: called with one line about answers that had rows when they were fetched and have none for this version.
 
     """
     changes, lost, first = list[Change](), 0, ""
@@ -187,15 +187,15 @@ def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = la
     if lost:
         tell(
             f"{collector.name}: {lost} kept answer{'' if lost == 1 else 's'} had rows and cannot be read any more, "
-            f"first {first}; mend the reader, then quant collect replay"
+            f"first {first}; fix the reader, then quant collect replay"
         )
     return changes
 
 
 def replay(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
-    """Make the tables again from all answers that were ever kept; nobody is asked. `tell` is that of `read_up`.
+    """Make the tables again from all stored answers, without network access. `tell` is that of `read_up`.
 
-    Until all of it has been read the tables are as they were, also where the process ends before.
+    The old tables stay until all answers have been read, also if the process ends before.
     """
     again = tables.anew()
     changes = read_up(collector, raw, again, tell)
@@ -204,7 +204,7 @@ def replay(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lam
 
 
 def newest_answers(entries: Iterable[Entry]) -> Mapping[tuple[str, str], Entry]:
-    """The newest answer that says anything of the market, by endpoint and subject."""
+    """The newest answer that is a statement about the market, by endpoint and subject."""
     return {(entry.endpoint, entry.subject): entry for entry in entries if entry.outcome in ("rows", "nothing")}
 
 
@@ -214,7 +214,7 @@ def outcome(answer: Answer) -> str:
 
 
 def _kept(collector: Collector, raw: RawStore, question: Question, received: Received) -> Answer:
-    """Keep an answer with what it amounts to, which a replay must find in it again."""
+    """Store an answer with its outcome, which a replay must reproduce."""
     answer: Answer
     if received.failure:
         answer = Broken(received.failure)
@@ -226,13 +226,13 @@ def _kept(collector: Collector, raw: RawStore, question: Question, received: Rec
 
 
 def _read(collector: Collector, endpoint: str, subject: str, received: Received) -> Answer:
-    """What an answer amounts to. A reader that fails is ours to mend: what came is kept, and the others go on."""
+    """The meaning of an answer. A reader that fails is a bug here: the answer is kept, and the others go on."""
     try:
         return collector.read(endpoint, subject, received)
     except Exception as error:  # noqa: BLE001  (a reader that raises has a fault of any kind)
-        said = " ".join(str(error).split())[:160]
+        message = " ".join(str(error).split())[:160]
         return Broken(
-            f"the reader of {collector.name} failed, {type(error).__name__}: {said}; it begins {received.shown}"
+            f"the reader of {collector.name} failed, {type(error).__name__}: {message}; it begins {received.shown}"
         )
 
 
@@ -242,8 +242,8 @@ def _again(raw: RawStore, entry: Entry) -> Received:
 
 def _grouped(entries: Iterator[tuple[Position, Entry]]) -> Iterator[list[tuple[Position, Entry]]]:
     group: list[tuple[Position, Entry]] = []
-    for each in entries:
-        group.append(each)
+    for item in entries:
+        group.append(item)
         if len(group) == _TOGETHER:
             yield group
             group = []
@@ -252,7 +252,7 @@ def _grouped(entries: Iterator[tuple[Position, Entry]]) -> Iterator[list[tuple[P
 
 
 def _say(summary: Summary, refused: dict[str, Refused], question: Question, answer: Answer) -> None:
-    """Take note of what goes beyond one question."""
+    """Record what goes beyond one question."""
     where = f"{summary.provider}, {question.endpoint} of {question.subject}"
     if isinstance(answer, Refused):
         summary.said.append(f"{where}: refused ({answer.why}); {answer.remedy}")
@@ -268,7 +268,7 @@ def _say(summary: Summary, refused: dict[str, Refused], question: Question, answ
 
 
 def _end(provider: str, question: Question, answer: Answer, broken: int) -> str | None:
-    """Why no further question is asked."""
+    """Why no further question is asked; None where the collection goes on."""
     if isinstance(answer, Exhausted):
         return "the quota is used up; what came is kept, and the same command goes on from there"
     if isinstance(answer, Refused) and answer.scope == "provider":
@@ -279,23 +279,22 @@ def _end(provider: str, question: Question, answer: Answer, broken: int) -> str 
 
 
 def said(summary: Summary) -> list[str]:
-    """The summary in lines, what must be done last."""
+    """The summary in lines, with required actions last."""
     counts = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items() if count)
     new = ", ".join(f"{count} {name}" for name, count in summary.new.items()) or "nothing"
-    told = {"revised": summary.revised, "missing": summary.missing}
     head = f"{summary.provider}: {summary.asked} answers ({counts or 'nothing was to be asked'}); new: {new}"
-    for what, found in told.items():
-        if found:
-            head += f"; {what}: {', '.join(f'{count} {name}' for name, count in found.items())}"
-    left = [f"{summary.provider}: left of its limits {summary.left}"] if summary.left else []
+    for label, by_table in (("revised", summary.revised), ("missing", summary.missing)):
+        if by_table:
+            head += f"; {label}: {', '.join(f'{count} {name}' for name, count in by_table.items())}"
+    lines = [f"{summary.provider}: left of its limits {summary.left}"] if summary.left else []
     if summary.unknown:
         more = len(summary.unknown) - _SHOWN
         names = f"{', '.join(summary.unknown[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
-        left.append(f"{summary.provider}: nothing is known of {names}; what is stored of them stays")
-    return [head, *left, *summary.said, *filter(None, [summary.ended])]
+        lines.append(f"{summary.provider}: nothing is known of {names}; what is stored of them stays")
+    return [head, *lines, *summary.said, *filter(None, [summary.ended])]
 
 
 def rows_of(frames: Mapping[str, pl.DataFrame], nothing: str) -> Answer:
-    """`Rows` of what was read, or `Nothing` where no frame has a row."""
+    """`Rows` of the frames, or `Nothing` where no frame has a row."""
     payload: Any = {name: frame for name, frame in frames.items() if len(frame)}
     return Rows(payload) if payload else Nothing(nothing)

@@ -1,4 +1,4 @@
-"""What a profile has collected, and the collection of it: which providers, since when, where it is kept."""
+"""Collections of a profile: their providers, first day and folder."""
 
 import fcntl
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ class Collection:
     """Collections of a profile.
 
     Attributes:
-        settings: what is asked for, of whom.
-        since: first day of what has never been collected.
+        settings: requested data, by provider.
+        since: first day of histories that have never been collected.
         closed: when the last session's prices were published.
-        clock: of pace, retries and times of collection.
-        registered: the providers by name.
+        clock: clock of pace, retries and times of collection.
+        registered: providers by name.
 
     """
 
@@ -36,17 +36,17 @@ class Collection:
     registered: Mapping[str, Registered] = field(default_factory=lambda: COLLECTORS)
 
     def named(self, asked: Sequence[str] = ()) -> list[str]:
-        """The providers of a question, in order; without one those that the settings ask for anything.
+        """The named providers, in order; without names those from which the settings request anything.
 
         Raises:
-            SettingsError: there is no such provider, or the settings ask none for anything.
+            SettingsError: there is no such provider, or the settings request nothing from any.
 
         """
         unknown = [name for name in asked if name not in self.registered]
         if unknown:
-            raise SettingsError(f"'{unknown[0]}' is no provider; choose from {', '.join(self.registered)}")
+            raise SettingsError(f"'{unknown[0]}' is not a provider; choose from {', '.join(self.registered)}")
         idle = [name for name in asked if not self.registered[name].wanted(self.settings)]
-        wanted = [name for name, each in self.registered.items() if each.wanted(self.settings)]
+        wanted = [name for name, entry in self.registered.items() if entry.wanted(self.settings)]
         if idle or not wanted:
             raise SettingsError(
                 f"nothing is to be collected{f' from {idle[0]}' if idle else ''}: list tickers by sector in "
@@ -55,11 +55,11 @@ class Collection:
         return [name for name in wanted if not asked or name in asked]
 
     def collect(self, name: str, progress: Progress = lambda *_: None) -> Summary:
-        """Ask a provider for all that is wanted of it.
+        """Ask a provider for everything in the settings.
 
         Raises:
             SettingsError: a key is missing.
-            SourceError: what is stored cannot be read or written, or another collection of it is under way.
+            SourceError: the stores cannot be read or written, or another collection from it is running.
 
         """
         raw, tables = self.raw(name), self.tables(name)
@@ -67,24 +67,24 @@ class Collection:
             return collect(self._collector(name), raw, tables, self.since, self.closed, self.clock, progress)
 
     def replay(self, name: str, tell: Tell = lambda _: None) -> list[Change]:
-        """Make a provider's tables again from all that was ever kept; nobody is asked.
+        """Make a provider's tables again from all stored answers, without network access.
 
         Args:
-            name: of the provider.
-            tell: told of answers that cannot be read any more.
+            name: name of the provider.
+            tell: called with a line about answers that can no longer be read.
 
         Raises:
-            SourceError: what is stored cannot be read or written, or a collection of it is under way.
+            SourceError: the stores cannot be read or written, or a collection from it is running.
 
         """
         with self._alone(name):
             return replay(self._collector(name), self.raw(name), self.tables(name), tell)
 
     def planned(self, name: str) -> int:
-        """How many questions a collection will ask, as far as it can be told before; nobody is asked.
+        """Expected number of questions of a collection, as far as it is known beforehand; without network access.
 
         Raises:
-            SourceError: what is stored cannot be read.
+            SourceError: the stores cannot be read.
 
         """
         tables = self.tables(name)
@@ -92,7 +92,7 @@ class Collection:
         return self._collector(name).planned(Wanted(self.since, self.clock.now(), tables, answered, self.closed))
 
     def read_up(self, name: str) -> list[Change]:
-        """Read into the tables what an interrupted collection had kept."""
+        """Read the stored answers of an interrupted collection into the tables."""
         with self._alone(name):
             return read_up(self._collector(name), self.raw(name), self.tables(name))
 
@@ -109,7 +109,7 @@ class Collection:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        """Hold a provider's stores; what is held ends with the process."""
+        """Lock a provider's stores; the lock ends with the process."""
         folder = self.settings.path / "raw" / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +121,6 @@ class Collection:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SourceError(
-                    f"another process collects from {name} into {folder}; wait for it, what it keeps is not lost"
+                    f"another process collects from {name} into {folder}; wait for it, its answers are not lost"
                 ) from None
             yield

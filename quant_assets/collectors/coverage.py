@@ -1,4 +1,4 @@
-"""How much of what should be there has been collected: prices by ticker and session, answers of any provider."""
+"""Share of the expected data that was collected: prices by ticker and session, answers of any provider."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,7 +10,7 @@ from quant_assets.collectors.yahoo import Yahoo
 from quant_assets.collectors.yahoo_chart import BARS
 from quant_assets.market.calendar import last_session_to
 
-#: Without a bar on so many sessions before, a ticker is not expected to have one: it is halted, or trades no more.
+#: Without a bar in this many days before a session, a ticker is not expected to have one: it is halted or delisted.
 _SILENT_DAYS = 10
 
 
@@ -19,7 +19,7 @@ class Coverage:
     """Tickers with a bar on a session, of those that had one shortly before.
 
     Attributes:
-        session: that is looked at.
+        session: the session.
         there: tickers with a bar.
         lacking: tickers without one, sorted.
 
@@ -31,7 +31,7 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Of the tickers that are expected; 0 where there are none."""
+        """Share of the expected tickers; 0 where there are none."""
         expected = self.there + len(self.lacking)
         return self.there / expected if expected else 0.0
 
@@ -42,25 +42,25 @@ class Coverage:
 
 
 def coverage(collection: Collection, session: date) -> Coverage:
-    """Of the universe's prices."""
+    """Coverage of the universe's prices."""
     bars = collection.tables(Yahoo.name).newest(BARS.name).filter(pl.col("ticker").is_in(collection.settings.tickers))
-    there = set(bars.filter(pl.col("date") == session)["ticker"])
+    priced = set(bars.filter(pl.col("date") == session)["ticker"])
     before = pl.col("date").is_between(session - timedelta(days=_SILENT_DAYS), session, closed="left")
-    lacking = set(bars.filter(before)["ticker"]) - there
-    return Coverage(session, len(there), tuple(sorted(lacking)))
+    lacking = set(bars.filter(before)["ticker"]) - priced
+    return Coverage(session, len(priced), tuple(sorted(lacking)))
 
 
 def newest_answer(collection: Collection, provider: str) -> datetime | None:
-    """When a provider last told anything of the market; None where it has not within a year."""
-    found = None
+    """Time of a provider's last answer with rows or nothing; None where there is none within a year."""
+    newest = None
     for entry in collection.raw(provider).entries(since=collection.closed.date() - timedelta(days=366)):
         if entry.outcome in ("rows", "nothing"):
-            found = entry.at
-    return found
+            newest = entry.at
+    return newest
 
 
 def sessions_late(collection: Collection, provider: str) -> int | None:
-    """Closed sessions since the last one after which a provider told anything; None where it never did."""
+    """Closed sessions since a provider's last answer with rows or nothing; None without one."""
     newest = newest_answer(collection, provider)
     if newest is None:
         return None

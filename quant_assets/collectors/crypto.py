@@ -1,4 +1,4 @@
-"""Daily candles of crypto pairs: the table that every venue fills, and how far two venues differ."""
+"""Daily candles of crypto pairs: the table that all venues fill, and differences between venues."""
 
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -9,7 +9,7 @@ import polars as pl
 from quant_assets.collectors.base import Wanted
 from quant_assets.collectors.tables import Table
 
-#: One candle of a pair at a venue and UTC day that is over. Prices in the pair's second currency, volume in its first.
+#: One candle of a pair at a venue and completed UTC day. Prices in the pair's second currency, volume in its first.
 CANDLES = Table(
     "candles",
     pl.Schema(
@@ -27,7 +27,7 @@ CANDLES = Table(
     ("pair", "venue", "date"),
 )
 
-#: How far the candles of two venues differ.
+#: Differences between the candles of two venues.
 APART = pl.Schema(
     {
         "pair": pl.String,
@@ -44,59 +44,59 @@ APART = pl.Schema(
 
 
 def newest_days(wanted: Wanted) -> dict[str, date]:
-    """The day of each pair's newest candle at the venue that is collected."""
-    found = wanted.tables.newest(CANDLES.name)
-    return dict(found.group_by("pair").agg(pl.col("date").max()).iter_rows())
+    """The day of each pair's newest candle at the venue."""
+    newest = wanted.tables.newest(CANDLES.name)
+    return dict(newest.group_by("pair").agg(pl.col("date").max()).iter_rows())
 
 
 def comparable(pairs: Collection[str], currencies: Mapping[str, str]) -> dict[str, str]:
-    """Which pairs of a venue count as another one: `{BTC-USD: BTC-USDT}`.
+    """Pairs of a venue that count as another pair: `{BTC-USD: BTC-USDT}`.
 
-    A pair that the venue has itself stays, and of several that would count as the same one the first counts.
+    A pair that the venue has itself stays; of several that would count as the same pair the first one counts.
 
     Args:
-        pairs: of one venue.
+        pairs: pairs of one venue.
         currencies: second currencies that count as another.
 
     """
-    found: dict[str, str] = {}
+    same: dict[str, str] = {}
     for pair in sorted(pairs):
         first, second = pair.split("-")
-        other = f"{first}-{currencies.get(second, second)}"
-        if other not in {*pairs, *found.values()}:
-            found[pair] = other
-    return found
+        target = f"{first}-{currencies.get(second, second)}"
+        if target not in {*pairs, *same.values()}:
+            same[pair] = target
+    return same
 
 
 def apart(candles: pl.DataFrame, same: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """How far every two venues of a pair differ on each day from the later of their first candles on.
+    """Differences of every two venues on each day of a pair from the later of their first candles on.
 
     Args:
         candles: newest versions of `CANDLES` of several venues.
-        same: pairs that count as another: `{BTC-USD: BTC-USDT}`, a dollar for a dollar's token, which are themselves up
-            to some per mille apart.
+        same: pairs that count as another: `{BTC-USD: BTC-USDT}`, a dollar for a dollar token, which differ by up to a
+            few per mille.
 
     Returns:
-        `APART`, sorted by pair, date and venues: the closes, `close_apart` (the other close over this one, less 1),
-        `range_apart` (the larger of the same for high and low, by size) and `volume_ratio` (the other volume over this
-        one). On a day that one venue lacks, its figures and the differences are null.
+        `APART`, sorted by pair, date and venues: the closes, `close_apart` (the second close over the first, less 1),
+        `range_apart` (the larger of the same for high and low, by size) and `volume_ratio` (the second volume over the
+        first). On a day that one venue lacks, its figures and the differences are null.
 
     """
     figures = ("high", "low", "close", "volume")
     candles = candles.with_columns(pl.col("pair").replace(dict(same or {}))).select("pair", "date", "venue", *figures)
     venues = candles["venue"].unique().sort().to_list()
-    found = [APART.to_frame()]
-    for one, other in combinations(venues, 2):
-        mine, others = (candles.filter(venue=name).drop("venue") for name in (one, other))
+    frames = [APART.to_frame()]
+    for first, second in combinations(venues, 2):
+        left, right = (candles.filter(venue=name).drop("venue") for name in (first, second))
         begun = pl.max_horizontal(
-            *(pl.col("pair").replace_strict(_first_days(each), default=None) for each in (mine, others))
+            *(pl.col("pair").replace_strict(_first_days(venue), default=None) for venue in (left, right))
         )
-        ratio = {each: pl.col(f"other_{each}") / pl.col(each) for each in figures}
+        ratio = {name: pl.col(f"other_{name}") / pl.col(name) for name in figures}
         high, low = ratio["high"] - 1.0, ratio["low"] - 1.0
-        both = set(mine["pair"]) & set(others["pair"])
-        found.append(
-            mine.join(
-                others.rename({each: f"other_{each}" for each in figures}),
+        both = set(left["pair"]) & set(right["pair"])
+        frames.append(
+            left.join(
+                right.rename({name: f"other_{name}" for name in figures}),
                 on=["pair", "date"],
                 how="full",
                 coalesce=True,
@@ -104,15 +104,15 @@ def apart(candles: pl.DataFrame, same: Mapping[str, str] | None = None) -> pl.Da
             .filter(pl.col("pair").is_in(sorted(both)))
             .filter(pl.col("date") >= begun)
             .with_columns(
-                venue=pl.lit(one),
-                other_venue=pl.lit(other),
+                venue=pl.lit(first),
+                other_venue=pl.lit(second),
                 close_apart=ratio["close"] - 1.0,
                 range_apart=pl.when(high.abs() >= low.abs()).then(high).otherwise(low),
                 volume_ratio=pl.when(pl.col("volume") > 0.0).then(ratio["volume"]),
             )
             .select(list(APART))
         )
-    return pl.concat(found).sort("pair", "date", "venue", "other_venue")
+    return pl.concat(frames).sort("pair", "date", "venue", "other_venue")
 
 
 def _first_days(candles: pl.DataFrame) -> dict[str, date]:

@@ -1,8 +1,8 @@
 """Financial Modeling Prep (`/stable`): statements, prices as they traded, events, delistings, symbols, indices.
 
-What a plan has not is answered with 402 and a text that says what: an endpoint, a symbol, or the value of a parameter.
-The daily budget is answered with 429, or with a 200 that says so; more requests are refused until midnight. FMP does
-not document of which zone: UTC's is told, and one request finds out.
+Data that a plan lacks is answered with 402 and a text that names it: an endpoint, a symbol, or a parameter value. An
+exceeded daily budget is answered with 429, or with a 200 that says so; more requests are refused until midnight. FMP
+does not document the time zone: messages say UTC, and one request finds out.
 """
 
 import re
@@ -38,13 +38,13 @@ from quant_assets.collectors.reading import WRONG, broken, decoded
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_figures import FmpSettings
 
-#: Bars that are asked for again: a vendor mends the last days.
+#: Bars that are requested again: a vendor corrects the last days.
 _AGAIN = timedelta(days=10)
-#: For so long it is remembered when a ticker was asked for.
+#: How long the time of a ticker's last request is remembered.
 _REMEMBERED = timedelta(days=60)
-#: Companies on a page of those delisted.
+#: Delisted companies per page.
 _PAGE = 100
-#: Endpoints of a kind that tickers have.
+#: Endpoints of tickers, by kind.
 _OF_TICKERS = {
     "prices": ("prices",),
     "splits": ("splits",),
@@ -56,11 +56,11 @@ _OF_TICKERS = {
 
 
 class Fmp:
-    """The collector.
+    """Collector of Financial Modeling Prep.
 
     Args:
         settings: address, kinds, limits.
-        tickers: whose figures are wanted.
+        tickers: tickers to collect.
 
     """
 
@@ -82,7 +82,7 @@ class Fmp:
         self._settings, self._tickers = settings, tickers
 
     def client(self, clock: Clock) -> Client:
-        """At the plan's pace; a 429 is the daily budget, which waiting a few seconds does not change.
+        """At the plan's pace; a 429 is the daily budget, and is not retried.
 
         Raises:
             SettingsError: FMP_API_KEY is not set.
@@ -97,14 +97,14 @@ class Fmp:
         )
 
     def planned(self, wanted: Wanted) -> int:
-        """What was not answered yet of each ticker and endpoint, and of the lists without that of the delisted."""
-        endpoints = [each for kind in self._settings.kinds for each in _OF_TICKERS.get(kind, ())]
-        asked = [(endpoint, ticker) for ticker in self._tickers for endpoint in endpoints]
-        asked += [(each.endpoint, each.subject) for each in self._lists()]
-        return sum(not wanted.is_done(*each) for each in asked)
+        """Questions without an answer yet of tickers and lists, except those of the delisted companies."""
+        endpoints = [endpoint for kind in self._settings.kinds for endpoint in _OF_TICKERS.get(kind, ())]
+        pairs = [(endpoint, ticker) for ticker in self._tickers for endpoint in endpoints]
+        pairs += [(question.endpoint, question.subject) for question in self._lists()]
+        return sum(not wanted.is_done(*pair) for pair in pairs)
 
     def questions(self, wanted: Wanted) -> Questions:
-        """Lists first, then ticker by ticker, those first that were asked for longest ago."""
+        """Lists first, then the tickers, starting with those that were requested longest ago."""
         most, newest = self._settings.limit, self._newest(wanted)
         for question in self._lists():
             if not wanted.is_done(question.endpoint, question.subject):
@@ -112,7 +112,7 @@ class Fmp:
         if "delisted" in self._settings.kinds:
             yield from self._delisted(wanted)
         for ticker in self._in_order(wanted):
-            for endpoint in (each for kind in self._settings.kinds for each in _OF_TICKERS.get(kind, ())):
+            for endpoint in (name for kind in self._settings.kinds for name in _OF_TICKERS.get(kind, ())):
                 if wanted.is_done(endpoint, ticker):
                     continue
                 begin = max(wanted.since, newest.get(ticker, wanted.since) - _AGAIN)
@@ -123,34 +123,34 @@ class Fmp:
                     yield self._question(endpoint, ticker, begin, wanted.now, most)
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """Rows; nothing for an empty list, which is what an unknown symbol gets; a message in words is sorted out."""
+        """Rows; `Nothing` for an empty list, the answer to an unknown symbol; a message in words is classified."""
         if received.status == 200 and not received.body.strip():
             return Broken("status 200 and an empty answer, which FMP sends now and then")
-        said = _said(received)
-        if said is not None:
-            return _refusal(received, said)
-        found = decoded(received)
-        if isinstance(found, Broken):
-            return found
-        asked = ENDPOINTS[endpoint]
+        message = _said(received)
+        if message is not None:
+            return _refusal(received, message)
+        body = decoded(received)
+        if isinstance(body, Broken):
+            return body
+        source = ENDPOINTS[endpoint]
         try:
-            frame = rows_of(asked, subject, found, received.fetched_at)
-            _check_symbol(received, found)
+            frame = rows_of(source, subject, body, received.fetched_at)
+            _check_symbol(received, body)
         except WRONG as error:
             return broken(error, received)
-        return answer_of({asked.table.name: frame}, f"FMP knows no {endpoint} of {subject}")
+        return answer_of({source.table.name: frame}, f"FMP knows no {endpoint} of {subject}")
 
     def _lists(self) -> Iterator[Question]:
         if "symbol_changes" in self._settings.kinds:
-            asked = ENDPOINTS["symbol-changes"]
-            yield Question("symbol-changes", "all companies", asked.path, asked.parameters)
+            source = ENDPOINTS["symbol-changes"]
+            yield Question("symbol-changes", "all companies", source.path, source.parameters)
         if "constituents" in self._settings.kinds:
             for index in self._settings.indices:
                 for endpoint in ("constituents", "constituent-changes"):
                     yield Question(endpoint, index, ENDPOINTS[endpoint].path.format(index=index))
 
     def _delisted(self, wanted: Wanted) -> Questions:
-        """Every page, because a company may be entered late and under an earlier day."""
+        """Every page, because a company may be added late and under an earlier day."""
         before: pl.DataFrame | None = None
         for page in range(self._settings.delisted_pages):
             subject = f"page {page}"
@@ -162,22 +162,22 @@ class Fmp:
             answer = yield Question("delisted", subject, ENDPOINTS["delisted"].path, parameters)
             if not isinstance(answer, Rows):
                 return
-            given = answer.payload[DELISTED.name]
-            if before is not None and given.equals(before):  # a server that does not heed the page has no end
+            rows = answer.payload[DELISTED.name]
+            if before is not None and rows.equals(before):  # a server that ignores the page number has no end
                 return
-            before = given
+            before = rows
 
     def _question(self, endpoint: str, ticker: str, begin: date, now: datetime, most: int) -> Question:
-        asked = ENDPOINTS[endpoint]
-        parameters = {"symbol": self._settings.symbols.get(ticker, ticker), **asked.parameters}
-        if asked.limited:
+        source = ENDPOINTS[endpoint]
+        parameters = {"symbol": self._settings.symbols.get(ticker, ticker), **source.parameters}
+        if source.limited:
             parameters["limit"] = most
-        if asked.table is BARS:
+        if source.table is BARS:
             parameters |= {"from": str(begin), "to": str(now.astimezone(NEW_YORK).date())}
-        return Question(endpoint, ticker, asked.path, parameters)
+        return Question(endpoint, ticker, source.path, parameters)
 
     def _newest(self, wanted: Wanted) -> dict[str, date]:
-        """The day of each ticker's last bar, of those whose bars were once asked for from `since` on."""
+        """The day of each ticker's last bar, for tickers whose bars were requested from `since` on."""
         bars = (
             wanted.tables.newest(BARS.name).group_by("ticker").agg(pl.col("date").min().alias("first"), pl.max("date"))
         )
@@ -186,70 +186,70 @@ class Fmp:
         return {ticker: last for ticker, _, last in bars.iter_rows() if ticker not in earlier}
 
     def _in_order(self, wanted: Wanted) -> list[str]:
-        """Those asked longest ago first, those never asked before them: a budget that ends every day reaches all so."""
-        asked: dict[str, datetime] = {}
+        """Never requested tickers first, then those requested longest ago: so a daily budget reaches all of them."""
+        requested: dict[str, datetime] = {}
         for entry in wanted.entries(wanted.now.date() - _REMEMBERED):
             if entry.outcome in ("rows", "nothing", "refused"):
-                asked[entry.subject] = max(entry.at, asked.get(entry.subject, entry.at))
-        return sorted(self._tickers, key=lambda ticker: asked.get(ticker, datetime.min.replace(tzinfo=UTC)))
+                requested[entry.subject] = max(entry.at, requested.get(entry.subject, entry.at))
+        return sorted(self._tickers, key=lambda ticker: requested.get(ticker, datetime.min.replace(tzinfo=UTC)))
 
 
 def _said(received: Received) -> str | None:
-    """What an answer says in words; None where it may hold rows."""
+    """The message of an answer in words; None where it may hold rows."""
     if received.status == 200 and not re.match(rb'\s*\{\s*"Error Message"', received.body):
         return None
-    found = decoded(received)
-    return str(found["Error Message"]) if isinstance(found, dict) and "Error Message" in found else received.shown
+    body = decoded(received)
+    return str(body["Error Message"]) if isinstance(body, dict) and "Error Message" in body else received.shown
 
 
-def _refusal(received: Received, said: str) -> Answer:
-    status, shown = received.status, said[:160]
-    if status == 429 or "limit reach" in said.lower():
+def _refusal(received: Received, message: str) -> Answer:
+    status, shown = received.status, message[:160]
+    if status == 429 or "limit reach" in message.lower():
         midnight = datetime.combine(received.fetched_at.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
         return Exhausted(shown, midnight)
-    if status == 401 or "invalid api key" in said.lower():
+    if status == 401 or "invalid api key" in message.lower():
         return Refused(shown, "set FMP_API_KEY to the key of https://financialmodelingprep.com/dashboard", "provider")
-    if status == 403 and "legacy" in said.lower():
+    if status == 403 and "legacy" in message.lower():
         remedy = "set collecting.fmp.url to https://financialmodelingprep.com/stable"
         return Refused(shown, remedy, "provider")
     if status == 402:
-        return _not_in_the_plan(said)
+        return _not_in_the_plan(message)
     return Broken(f"status {status}: {shown}")
 
 
-def _not_in_the_plan(said: str) -> Refused:
+def _not_in_the_plan(message: str) -> Refused:
     """A 402: the endpoint, the value of a parameter for every ticker, or this one question."""
-    parameter = re.search(r"values? (?:set )?for '(\w+)'", said)
+    parameter = re.search(r"values? (?:set )?for '(\w+)'", message)
     named = parameter.group(1) if parameter else None
-    if "restricted endpoint" in said.lower():
+    if "restricted endpoint" in message.lower():
         remedy = "take its kind (or index) out of collecting.fmp.kinds, or take a larger plan"
         return Refused("the plan does not have this endpoint", remedy, "endpoint")
     if named == "symbol":
         return Refused("the plan does not have this symbol", "leave it to another provider, or take a larger plan")
     if named == "limit":
-        allowed = re.search(r"between \d+ and (\d+)", said)
+        allowed = re.search(r"between \d+ and (\d+)", message)
         most = allowed.group(1) if allowed else "5"
         return Refused(f"the plan allows a limit of at most {most}", f"set collecting.fmp.limit to {most}")
     if named is not None:
         scope = "endpoint" if named == "period" else "question"
         return Refused(f"the plan does not have this value of '{named}'", "take a larger plan", scope)
-    return Refused(said[:160], "take a larger plan")
+    return Refused(message[:160], "take a larger plan")
 
 
 def _allowed(answer: Answer) -> int | None:
-    """How many rows the plan allows, where an answer was refused for that."""
-    found = re.search(r"a limit of at most (\d+)", answer.why) if isinstance(answer, Refused) else None
-    return int(found.group(1)) if found else None
+    """Number of rows that the plan allows, if an answer was refused because of it."""
+    limit = re.search(r"a limit of at most (\d+)", answer.why) if isinstance(answer, Refused) else None
+    return int(limit.group(1)) if limit else None
 
 
-def _check_symbol(received: Received, found: Any) -> None:
-    """Refuse rows of another symbol than was asked for.
+def _check_symbol(received: Received, rows: Any) -> None:
+    """Refuse rows of another symbol than the requested one.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there are such rows.
 
     """
-    asked = httpx.URL(received.url).params.get("symbol")
-    others = {str(row["symbol"]) for row in found if "symbol" in row} - {asked}
-    if asked is not None and others:
-        raise ValueError(f"tells of {min(others)} instead of {asked}")
+    symbol = httpx.URL(received.url).params.get("symbol")
+    others = {str(row["symbol"]) for row in rows if "symbol" in row} - {symbol}
+    if symbol is not None and others:
+        raise ValueError(f"tells of {min(others)} instead of {symbol}")

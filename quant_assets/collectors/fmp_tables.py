@@ -1,6 +1,6 @@
-"""Tables of Financial Modeling Prep, and how the rows of its answers are read into them.
+"""Tables of Financial Modeling Prep, and the reader of its answers' rows.
 
-Names of columns are those of the files provider, so that its settings can map a copy of them (`settings.providers`).
+Column names are those of the files provider, so that its settings can map a copy of the tables (`settings.providers`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from quant_assets.collectors.tables import Table
 from quant_assets.market.calendar import closes_early
 
 NEW_YORK = ZoneInfo("America/New_York")
-#: What is accepted from then on is known the next session.
+#: Filings accepted from this time on are known at the next session.
 _CLOSE, _EARLY_CLOSE = time(16), time(13)
-#: A session's bar is complete from then on: half an hour after the close.
+#: Time from which a session's bar is complete: half an hour after the close.
 _COMPLETE = time(16, 30)
 
 
@@ -39,11 +39,11 @@ BARS = _table(
     close=pl.Float64,
     volume=pl.Float64,
 )
-#: `numerator` new shares for `denominator` old ones from `date` on. The list is not complete: spin-offs lack.
+#: `numerator` new shares for `denominator` old ones from `date` on. The list is incomplete: spin-offs are missing.
 SPLITS = _table(
     "splits", ("ticker", "date"), ticker=pl.String, date=pl.Date, numerator=pl.Float64, denominator=pl.Float64
 )
-#: Cash of a share as it was paid, on its ex-date; what later splits make of it is not kept.
+#: Cash per share as paid, on the ex-date; not adjusted for later splits.
 DIVIDENDS = _table(
     "dividends",
     ("ticker", "date"),
@@ -73,9 +73,9 @@ def _statements(name: str, *figures: str) -> Table:
     return _table(name, _STATEMENT_KEY, **_STATEMENT, **dict.fromkeys(figures, pl.Float64))
 
 
-#: Statements, figures in `currency`. `form` is FY or Q1 to Q4. `published` is the first day at whose close it was
-#: known: that of the acceptance, or the next one after an evening's. FMP gives the newest version only, under the day
-#: of the first filing: a restatement is known from the `fetched_at` of its version on.
+#: Statements, figures in `currency`. `form` is FY or Q1 to Q4. `published` is the first day at whose close one was
+#: known: the day of acceptance, or the next one after an evening acceptance. FMP has the newest version only, under the
+#: day of the first filing: a restatement is known from the `fetched_at` of its version on.
 INCOME = _statements(
     "income_statements",
     "revenue",
@@ -89,7 +89,7 @@ INCOME = _statements(
 )
 BALANCE = _statements("balance_sheets", "total_assets", "total_equity", "total_debt")
 CASH_FLOW = _statements("cash_flows", "operating_cash_flow", "capital_expenditure", "free_cash_flow")
-#: Companies of the USA whose listing ended.
+#: Delisted companies of the USA.
 DELISTED = _table(
     "delisted",
     ("ticker", "company"),
@@ -99,11 +99,11 @@ DELISTED = _table(
     listed=pl.Date,
     delisted=pl.Date,
 )
-#: From `since` on the company `old` trades as `new`.
+#: The company `old` trades as `new` from `since` on.
 SYMBOL_CHANGES = _table(
     "symbol_changes", ("old", "new", "since"), old=pl.String, new=pl.String, since=pl.Date, company=pl.String
 )
-#: Members of an index `on` the day of the answer, New York's: all of them on each day that was asked.
+#: Members of an index `on` the day of the answer, in New York: all of them for each requested day.
 CONSTITUENTS = _table(
     "constituents",
     ("index", "on", "ticker"),
@@ -115,7 +115,7 @@ CONSTITUENTS = _table(
     industry=pl.String,
     since=pl.Date,
 )
-#: Who came into an index on a day and who left it; empty where nobody did.
+#: Additions to and removals from an index on a day; empty where there is none.
 CONSTITUENT_CHANGES = _table(
     "constituent_changes",
     ("index", "date", "added", "removed"),
@@ -131,13 +131,13 @@ CONSTITUENT_CHANGES = _table(
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is asked under one name, and how its rows are read.
+    """A kind of request, and how its rows are read.
 
     Attributes:
-        table: that it fills.
-        path: below the base address.
-        fields: of the table's columns; of each the names under which it may come.
-        parameters: besides the symbol.
+        table: table that it fills.
+        path: path below the base address.
+        fields: possible field names of the table's columns.
+        parameters: parameters besides the symbol.
         limited: whether the number of rows is a parameter.
 
     """
@@ -177,7 +177,7 @@ _CHANGE_FIELDS = {
 
 #: By this project's names. The fields of bars are called adjusted and are not: AAPL's `adjClose` of 2020-08-28, before
 #: a split of 4:1, is 499.24. Those of `historical-price-eod/full` are `open` to `close` and are adjusted for splits:
-#: what has these names is not read as bars that traded.
+#: fields with these names are not read as traded bars.
 ENDPOINTS: Mapping[str, Endpoint] = {
     "prices": Endpoint(
         BARS,
@@ -259,14 +259,14 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 
 
 def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], fetched_at: datetime) -> pl.DataFrame:
-    """Rows of an answer as they are kept.
+    """Rows of an answer as they are stored.
 
     Args:
-        asked: which endpoint's.
+        asked: endpoint of the answer.
         subject: ticker or index.
         found: rows of the answer.
-        fetched_at: when it was fetched; the bar of a session that was not over then is left out, and so is one without
-            a close, which is an absence.
+        fetched_at: when it was fetched; the bar of a session that was not over then is left out, and so is a bar
+            without a close, which is an absence.
 
     Raises:
         KeyError, TypeError, ValueError: an answer of another shape.
@@ -283,7 +283,7 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
         over = local.date() if local.time() >= _COMPLETE else local.date() - timedelta(days=1)
         frame = frame.filter(pl.col("close").is_not_null(), pl.col("date") <= over)
     elif "accepted_at" in table.schema:
-        # Of those rows that `reading.rows` keeps: an empty text is a form, and no form is none.
+        # `reading.rows` keeps rows with an empty form, but not those without a form.
         accepted = [
             _accepted(row)
             for row in found
@@ -293,20 +293,20 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
             pl.Series("accepted_at", accepted, table.schema["accepted_at"]),
             pl.Series("published", map(_published, accepted, frame["filed"]), pl.Date),
         ).sort("accepted_at", maintain_order=True)
-    # Of several versions in one answer the last one accepted counts.
+    # Of several versions in one answer the one accepted last counts.
     return frame.select(list(table.schema)).unique(table.key, keep="last", maintain_order=True)
 
 
 def _accepted(row: Mapping[str, Any]) -> datetime | None:
-    """When the SEC accepted a filing: told as New York's wall clock."""
-    told = reading.field(row, "acceptedDate")
-    return datetime.fromisoformat(str(told)).replace(tzinfo=NEW_YORK) if told else None
+    """When the SEC accepted a filing; the field is New York local time."""
+    accepted = reading.field(row, "acceptedDate")
+    return datetime.fromisoformat(str(accepted)).replace(tzinfo=NEW_YORK) if accepted else None
 
 
 def _published(accepted: datetime | None, filed: date | None) -> date | None:
     """First day at whose close a statement was known.
 
-    Where only its day is told, the hour counts as after the close.
+    If only the day is known, the hour counts as after the close.
     """
     if accepted is None:
         return None if filed is None else filed + timedelta(days=1)

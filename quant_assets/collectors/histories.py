@@ -1,4 +1,4 @@
-"""Histories that begin later than is asked for now: providers that go on from the newest day do not go back."""
+"""Finds histories that begin later than requested: providers that continue from the newest day do not go back."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -7,73 +7,73 @@ import httpx
 
 from quant_assets.collectors.raw_store import Entry
 
-#: Of providers that go on from a history's newest day: the endpoint, and the parameter with the first day asked for.
+#: Of providers that continue from a history's newest day: the endpoint, and the parameter with the first requested day.
 _GOING_ON = {"fmp": ("prices", "from"), "binance": ("klines", "startTime"), "coinbase": ("candles", "start")}
-#: Subjects that are named.
+#: Number of named subjects.
 _SHOWN = 5
 
 
 def lacking_before(
     provider: str, asked: Iterable[tuple[str, str]], entries: Iterable[Entry], since: date
 ) -> str | None:
-    """One line for histories that were never asked for from `since` on; None where there are none.
+    """One line about histories that were never requested from `since` on; None where there are none.
 
     Args:
         provider: its name.
         asked: endpoints and subjects of this collection.
-        entries: of the whole journal; read until each history was asked for from `since` on.
-        since: first day that is wanted.
+        entries: of the whole journal; read until all histories were requested from `since` on.
+        since: first requested day.
 
     """
     endpoint, parameter = _GOING_ON.get(provider, ("", ""))
-    left = {subject.split(" ")[0] for of, subject in asked if of == endpoint}
+    remaining = {subject.split(" ")[0] for of, subject in asked if of == endpoint}
     begun: dict[str, date] = {}
-    for entry in entries if left else ():
+    for entry in entries if remaining else ():
         subject = entry.subject.split(" ")[0]
-        if entry.endpoint != endpoint or subject not in left or entry.outcome not in ("rows", "nothing"):
+        if entry.endpoint != endpoint or subject not in remaining or entry.outcome not in ("rows", "nothing"):
             continue
-        told = httpx.URL(entry.url).params.get(parameter)
-        if told is None:
+        start = httpx.URL(entry.url).params.get(parameter)
+        if start is None:
             continue
-        first = _day(told)
+        first = _day(start)
         begun[subject] = min(first, begun.get(subject, first))
         if first <= since:
-            left.discard(subject)
-            if not left:
+            remaining.discard(subject)
+            if not remaining:
                 break
-    later = sorted(left & set(begun))
+    later = sorted(remaining & set(begun))
     if not later:
         return None
     more = f" and {len(later) - _SHOWN} more" if len(later) > _SHOWN else ""
     return (
-        f"{provider}: days from {since} to {max(begun[each] for each in later)} are not asked for of "
+        f"{provider}: days from {since} to {max(begun[name] for name in later)} are not asked for of "
         f"{', '.join(later[:_SHOWN])}{more}: a history that was begun later goes on from its newest day; for an "
         "earlier one set another collecting.folder"
     )
 
 
 def never_asked_since(provider: str, subjects: Iterable[str], entries: Iterable[Entry], since: date) -> set[str]:
-    """Which histories were never asked for from a day on.
+    """Histories that were never requested from a day on.
 
     Args:
         provider: its name.
-        subjects: whose.
-        entries: of the whole journal; read until each was, and not at all for none.
+        subjects: names of the histories.
+        entries: of the whole journal; read until all are answered, and not at all without subjects.
         since: the day.
 
     """
     endpoint, parameter = _GOING_ON[provider]
-    left = set(subjects)
-    for entry in entries if left else ():
-        if entry.endpoint == endpoint and entry.subject in left and entry.outcome in ("rows", "nothing"):
-            told = httpx.URL(entry.url).params.get(parameter)
-            if told is not None and _day(told) <= since:
-                left.discard(entry.subject)
-                if not left:
+    remaining = set(subjects)
+    for entry in entries if remaining else ():
+        if entry.endpoint == endpoint and entry.subject in remaining and entry.outcome in ("rows", "nothing"):
+            start = httpx.URL(entry.url).params.get(parameter)
+            if start is not None and _day(start) <= since:
+                remaining.discard(entry.subject)
+                if not remaining:
                     break
-    return left
+    return remaining
 
 
-def _day(told: str) -> date:
-    """A day as the providers' parameters tell it: written, or in milliseconds since 1970."""
-    return datetime.fromtimestamp(int(told) / 1_000, UTC).date() if told.isdigit() else date.fromisoformat(told[:10])
+def _day(text: str) -> date:
+    """A day from a provider's parameter: written, or in milliseconds since 1970."""
+    return datetime.fromtimestamp(int(text) / 1_000, UTC).date() if text.isdigit() else date.fromisoformat(text[:10])

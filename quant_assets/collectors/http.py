@@ -1,6 +1,6 @@
-"""The one HTTP layer of the collectors: pace, retries, limits of size and time, and addresses without secrets.
+"""The HTTP layer of all collectors: pace, retries, limits of size and time, and addresses without secrets.
 
-What came is returned as it came (`Received`); what it means is each provider's to say.
+Answers are returned unchanged (`Received`); each provider interprets its own.
 """
 
 import logging
@@ -17,17 +17,17 @@ import httpx
 from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
 
-# Both write the address of each request into the log, with the key where a provider takes it in the query.
+# Both log the address of each request, with the key where a provider takes it in the query.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-#: What a retry can help with: too many requests, and a server that is not well. 401, 402, 403, 404 and 426 stay.
+#: Statuses that a retry may fix: too many requests, and server errors. 401, 402, 403, 404 and 426 are final.
 RETRIED = frozenset({429, 500, 502, 503, 504})
 _SHORTEST_KEY = 8
 
 
 class Clock(Protocol):
-    """Time as the collectors see it; tests and benchmarks bring one that does not wait."""
+    """The collectors' time; tests and benchmarks use one that does not wait."""
 
     def now(self) -> datetime:
         """The time, in UTC."""
@@ -52,10 +52,10 @@ class SystemClock:
 
 @dataclass
 class Pace:
-    """At most so many requests in each window, as the provider documents it, whoever of this process asks.
+    """A limit on the requests in a time window, as documented by the provider, for the whole process.
 
     Attributes:
-        requests: in each window.
+        requests: requests per window.
         seconds: length of a window.
 
     """
@@ -65,7 +65,7 @@ class Pace:
     _sent: deque[datetime] = field(default_factory=deque)
 
     def wait(self, clock: Clock) -> None:
-        """Wait until one request more is within the limit, and count it."""
+        """Wait until one more request is within the limit, and count it."""
         window = timedelta(seconds=self.seconds)
         while True:
             now = clock.now()
@@ -77,28 +77,28 @@ class Pace:
             clock.sleep((self._sent[0] + window - now).total_seconds())
 
     def count(self, earlier: Iterable[datetime], now: datetime) -> None:
-        """Count requests that another process sent."""
+        """Count requests of another process."""
         begin = now - timedelta(seconds=self.seconds)
-        self._sent = deque(sorted([*self._sent, *(each for each in earlier if begin < each <= now)]))
+        self._sent = deque(sorted([*self._sent, *(sent for sent in earlier if begin < sent <= now)]))
 
     def left(self, now: datetime) -> int:
         """Requests that may be sent without waiting."""
         begin = now - timedelta(seconds=self.seconds)
-        return self.requests - sum(each > begin for each in self._sent)
+        return self.requests - sum(sent > begin for sent in self._sent)
 
 
 @dataclass(frozen=True)
 class Received:
-    """An answer as it came, after the retries that could help.
+    """An answer as received, after any useful retries.
 
     Attributes:
-        url: without anything secret.
-        status: of HTTP; 0 where nothing came at all.
+        url: without secrets.
+        status: of HTTP; 0 without an answer.
         headers: names in lower case.
-        body: as it came, but for secrets that it repeats; at most the cap.
+        body: unchanged except for removed secrets; at most the cap.
         fetched_at: UTC.
-        failure: why nothing, or not all of it, came; None where it did.
-        too_long: whether it was given up for its length, which asking again does not change.
+        failure: why the answer is missing or incomplete; None for a complete one.
+        too_long: whether it was cancelled for its length, which a retry does not change.
 
     """
 
@@ -119,22 +119,22 @@ class Received:
 
 
 class Client:
-    """Questions to one provider.
+    """HTTP client of one provider.
 
     Args:
         base_url: of the provider, from the settings.
         paces: limits of its requests.
-        clock: that paces, retries and times of collection go by.
+        clock: clock of paces, retries and times of collection.
         headers: of each request.
-        secrets: further headers, or parameters where `secrets_in` is `query`; they are in no address that is kept, and
-            no message.
-        secrets_in: where the provider takes them.
+        secrets: further headers, or parameters if `secrets_in` is `query`; no stored address and no message contains
+            them.
+        secrets_in: where the provider expects them.
         timeout: seconds for a connection, and between two pieces of an answer.
         cap: most bytes of an answer.
-        attempts: requests at most for one answer, the first included.
-        retried: statuses that a retry can help with; a daily budget that is answered with 429 is none.
-        pause: seconds before the first retry where the provider asks for none; each further one waits twice as long.
-        session: sends the requests; one of httpx where None. For providers that demand a session of their own.
+        attempts: most requests for one answer, the first included.
+        retried: statuses that are retried; leave out 429 where it means a daily budget.
+        pause: seconds before the first retry if the provider asks for none; each further one waits twice as long.
+        session: sends the requests; httpx's own if None. For providers that require a special session.
 
     """
 
@@ -169,39 +169,39 @@ class Client:
         self._session.close()
 
     def count(self, earlier: Iterable[datetime]) -> None:
-        """Count requests of earlier collections, as far as the limits reach back."""
+        """Count requests of earlier collections within the limits' windows."""
         times, now = list(earlier), self.clock.now()
         for pace in self._paces:
             pace.count(times, now)
 
     @property
     def left(self) -> str:
-        """What is left of the limits that reach over an hour or more, in words; empty where there are none."""
+        """The rest of the limits with windows of an hour or more, in words; empty where there are none."""
         now = self.clock.now()
-        told = [(pace.left(now), pace.requests, pace.seconds / 3_600) for pace in self._paces if pace.seconds >= 3_600]
-        return ", ".join(f"{left:,} of {most:,} requests in {hours:g} h" for left, most, hours in told)
+        long = [(pace.left(now), pace.requests, pace.seconds / 3_600) for pace in self._paces if pace.seconds >= 3_600]
+        return ", ".join(f"{left:,} of {most:,} requests in {hours:g} h" for left, most, hours in long)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Received:
-        """Ask, wait and ask again where that can help, and return what came last.
+        """Send a request, retry where that can help, and return the last answer.
 
         Args:
-            path: below the base address.
-            parameters: of the query; those that are None are left out.
+            path: path below the base address.
+            parameters: of the query; None values are left out.
 
         """
         return self._asked("GET", path, {}, parameters)
 
     def post(self, path: str, form: Mapping[str, str], parameters: Mapping[str, Any] | None = None) -> Received:
-        """The same with a form, which is not kept."""
+        """The same with a form, which is not stored."""
         return self._asked("POST", path, form, parameters)
 
     def _asked(self, method: str, path: str, form: Mapping[str, str], parameters: Mapping[str, Any] | None) -> Received:
-        given = {name: value for name, value in (parameters or {}).items() if value is not None}
-        shown = str(httpx.URL(self._base + path, params=given) if given else httpx.URL(self._base + path))
+        query_of = {name: value for name, value in (parameters or {}).items() if value is not None}
+        shown = str(httpx.URL(self._base + path, params=query_of) if query_of else httpx.URL(self._base + path))
         hidden = {name: value.get_secret_value() for name, value in self._secrets.items()}
-        # A token is hidden without the word `bearer` before it as well.
+        # A token is also hidden without the word `bearer` before it.
         words = tuple(word for value in hidden.values() for word in {value, value.split(" ")[-1]} if word)
-        query, headers = dict(given), dict(self._headers)
+        query, headers = dict(query_of), dict(self._headers)
         (query if self._secrets_in == "query" else headers).update(hidden)
         request = self._session.build_request(
             method, self._base + path, params=query or None, headers=headers, data=form or None, timeout=self._timeout
@@ -223,8 +223,8 @@ class Client:
         def received(
             status: int, headers: Mapping[str, str], body: bytes, failure: str | None, *, too_long: bool = False
         ) -> Received:
-            # Pages of errors repeat the address that was asked, with the key where that is in the query. What is as
-            # short as a word is no key, and may stand in any answer.
+            # Error pages repeat the requested address, with the key if it is in the query. A value as short as a word
+            # is not a key, and may occur in any answer.
             for secret in hidden:
                 body = body.replace(secret.encode(), b"...") if len(secret) >= _SHORTEST_KEY else body
             return Received(shown, status, headers, body, self.clock.now(), failure, too_long)
@@ -257,19 +257,19 @@ class Client:
         return received.status in self._retried or (received.failure is not None and not received.too_long)
 
     def _pause(self, state: RetryCallState) -> float:
-        """What the provider asks for, at most five minutes, else 1, 2, 4, … times the first pause."""
+        """The wait that the provider asks for, at most five minutes; otherwise 1, 2, 4, … times the first pause."""
         received = state.outcome.result() if state.outcome else None
-        asked = None if received is None else retry_after(received.headers, self.clock.now())
-        return min(asked, 300.0) if asked is not None else self._first_pause * 2 ** (state.attempt_number - 1)
+        requested = None if received is None else retry_after(received.headers, self.clock.now())
+        return min(requested, 300.0) if requested is not None else self._first_pause * 2 ** (state.attempt_number - 1)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that `Retry-After` asks to wait, as seconds or as a date; None without one that can be read."""
-    given = headers.get("retry-after", "").strip()
-    if given.isdecimal():
-        return float(given)
+    """Seconds to wait by `Retry-After`, in seconds or as a date; None without a readable one."""
+    header = headers.get("retry-after", "").strip()
+    if header.isdecimal():
+        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(given) - now).total_seconds())
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
     except (TypeError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""Keys of the providers: from the environment and from nowhere else."""
+"""Keys of the providers, from environment variables only."""
 
 import os
 
@@ -8,11 +8,11 @@ from quant_assets.errors import SettingsError
 
 
 def key(variable: str, where: str) -> SecretStr:
-    """A key.
+    """A key from the environment.
 
     Args:
-        variable: of the environment.
-        where: who gives one, for the message.
+        variable: environment variable.
+        where: where to get a key, for the message.
 
     Raises:
         SettingsError: the variable is not set.

@@ -1,8 +1,8 @@
 """NewsAPI: articles by search and day, newest day first.
 
-A plan gives an article some hours after it was published, and only the first results of a search: hence day by day. A
-day that has been asked for up to its end is not asked for again. `publishedAt` is what the publisher claims; when an
-article was known is told by its first version's `fetched_at` (`sources.collected_news`).
+A plan gives an article some hours after its publication, and only the first results of a search; so searches go day by
+day. A day that was requested up to its end is not requested again. `publishedAt` is the publisher's claim; an article
+was known from the `fetched_at` of its first version on (`sources.collected_news`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from quant_assets.collectors.reading import WRONG, broken, decoded, field, momen
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_news import NewsApiSettings
 
-#: Articles; `item` is the address without what only marks a place in it. `text` is the description.
+#: Articles; `item` is the address without its fragment. `text` is the description.
 ARTICLES = Table(
     "articles",
     pl.Schema(
@@ -35,9 +35,9 @@ ARTICLES = Table(
     ),
     ("item",),
 )
-#: Which search found an article.
+#: Searches that returned an article.
 FOUND = Table("found", pl.Schema({"search": pl.String(), "item": pl.String()}), ("search", "item"))
-#: What has been asked: of `total` articles of a day up to `through` a page with `articles` came.
+#: Requests: of `total` articles of a day up to `through` a page with `articles` was returned.
 SEARCHES = Table(
     "searches",
     pl.Schema(
@@ -56,15 +56,15 @@ SEARCHES = Table(
 
 _PAGE = 100
 _LAST = time(23, 59, 59)
-#: What has been taken down keeps its place.
+#: Title of an article that was removed; it keeps its place in the results.
 _REMOVED = "[Removed]"
 
 
 class NewsApi:
-    """The collector.
+    """Collector of NewsAPI.
 
     Args:
-        settings: address, searches, what the plan gives.
+        settings: address, searches, limits of the plan.
 
     """
 
@@ -75,7 +75,7 @@ class NewsApi:
         self._settings = settings
 
     def client(self, clock: Clock) -> Client:
-        """A request a second; a 429 is the day's budget, which waiting a few seconds does not change.
+        """One request per second; a 429 is the daily budget, and is not retried.
 
         Raises:
             SettingsError: NEWSAPI_KEY is not set.
@@ -90,11 +90,11 @@ class NewsApi:
         )
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each search and day; further pages are not counted."""
+        """One question for each search and day; further pages are not counted."""
         return len(self._lacking(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
-        """The newest day of every search first: a budget that ends is not spent on what is old."""
+        """The newest day of every search first: a limited budget is not spent on old days."""
         for day, through, name in self._lacking(wanted):
             page, more = 0, True
             while more:
@@ -105,30 +105,30 @@ class NewsApi:
                 more = isinstance(answer, Rows) and page < self._pages(answer.payload[SEARCHES.name]["total"][0])
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """Articles, and what was asked; refusals by NewsAPI's codes."""
-        found = decoded(received)
-        if isinstance(found, Broken):
-            return found
+        """Articles and the request; refusals by NewsAPI's codes."""
+        body = decoded(received)
+        if isinstance(body, Broken):
+            return body
         try:
-            if received.status != 200 or field(found, "status") != "ok":
-                return _refusal(received, str(field(found, "code")), str(field(found, "message")))
-            frames = _articles(subject.split(" ")[0], field(found, "articles"))
-            frames[SEARCHES.name] = _search(subject.split(" ")[0], found, httpx.URL(received.url).params)
+            if received.status != 200 or field(body, "status") != "ok":
+                return _refusal(received, str(field(body, "code")), str(field(body, "message")))
+            frames = _articles(subject.split(" ")[0], field(body, "articles"))
+            frames[SEARCHES.name] = _search(subject.split(" ")[0], body, httpx.URL(received.url).params)
         except WRONG as error:
             return broken(error, received)
         return rows_of(frames, f"no article of {subject}")
 
     def _lacking(self, wanted: Wanted) -> list[tuple[date, datetime, str]]:
-        """Days with how far they can be asked for, by search, without those that have been asked for up to there."""
+        """Days to request and up to what time, by search, without those already requested up to there."""
         until = (wanted.now - timedelta(hours=self._settings.delay_hours)).replace(microsecond=0)
         first = max(wanted.since, wanted.now.date() - timedelta(days=self._settings.days_back))
-        asked = (
+        searches = (
             wanted.tables.newest(SEARCHES.name)
             .group_by("search", "day", "through")
             .agg(pl.col("page").max(), pl.col("total").max())
             .iter_rows()
         )
-        had = {(name, day, through) for name, day, through, page, total in asked if page >= self._pages(total)}
+        complete = {(name, day, through) for name, day, through, page, total in searches if page >= self._pages(total)}
         lacking = list[tuple[date, datetime, str]]()
         day = until.date()
         while day >= first:
@@ -136,13 +136,13 @@ class NewsApi:
             lacking += [
                 (day, through, name)
                 for name in self._settings.searches
-                if (name, day, through) not in had and not wanted.is_done("everything", f"{name} {day}")
+                if (name, day, through) not in complete and not wanted.is_done("everything", f"{name} {day}")
             ]
             day -= timedelta(days=1)
         return lacking
 
     def _pages(self, total: int) -> int:
-        """Pages that the plan gives of so many articles."""
+        """Pages of a number of articles that the plan gives."""
         return max(1, -(-min(total, self._settings.results) // _PAGE))
 
     def _question(self, name: str, day: date, through: datetime, page: int) -> Question:
@@ -159,45 +159,45 @@ class NewsApi:
         return Question("everything", subject, "/everything", parameters)
 
 
-def _articles(search: str, given: list[Mapping[str, Any]]) -> dict[str, pl.DataFrame]:
-    """Articles with an address, a date and a title, each once."""
-    if not isinstance(given, list):
+def _articles(search: str, articles: list[Mapping[str, Any]]) -> dict[str, pl.DataFrame]:
+    """Articles with an address, a date and a title, once each."""
+    if not isinstance(articles, list):
         raise TypeError("no list of articles")
-    told = [
+    rows = [
         (
-            str(field(each, "url") or "").partition("#")[0],
-            moment(field(each, "publishedAt")),
-            field(each, "title"),
-            field(each, "description"),
-            field(field(each, "source"), "name"),
+            str(field(article, "url") or "").partition("#")[0],
+            moment(field(article, "publishedAt")),
+            field(article, "title"),
+            field(article, "description"),
+            field(field(article, "source"), "name"),
         )
-        for each in given
+        for article in articles
     ]
-    there = pl.col("title").is_not_null() & (pl.col("title") != _REMOVED) & (pl.col("item") != "")
-    frame = pl.DataFrame(told, schema=ARTICLES.schema, orient="row").filter(there, pl.col("published").is_not_null())
+    usable = pl.col("title").is_not_null() & (pl.col("title") != _REMOVED) & (pl.col("item") != "")
+    frame = pl.DataFrame(rows, schema=ARTICLES.schema, orient="row").filter(usable, pl.col("published").is_not_null())
     frame = frame.unique("item", keep="first", maintain_order=True)
     return {ARTICLES.name: frame, FOUND.name: frame.select(search=pl.lit(search), item="item")}
 
 
-def _search(search: str, found: Mapping[str, Any], asked: Mapping[str, str]) -> pl.DataFrame:
-    """What was asked; nothing where the address does not tell a day."""
-    articles, total = len(found["articles"]), int(field(found, "totalResults"))
-    if "to" not in asked:
+def _search(search: str, body: Mapping[str, Any], parameters: Mapping[str, str]) -> pl.DataFrame:
+    """The request; no row where its address has no day."""
+    articles, total = len(body["articles"]), int(field(body, "totalResults"))
+    if "to" not in parameters:
         return SEARCHES.schema.to_frame()
-    through = datetime.fromisoformat(asked["to"]).replace(tzinfo=UTC)
-    row = (search, through.date(), through, int(asked.get("page", 1)), articles, total)
+    through = datetime.fromisoformat(parameters["to"]).replace(tzinfo=UTC)
+    row = (search, through.date(), through, int(parameters.get("page", 1)), articles, total)
     return pl.DataFrame([row], schema=SEARCHES.schema, orient="row")
 
 
-def _refusal(received: Received, code: str, said: str) -> Answer:
+def _refusal(received: Received, code: str, message: str) -> Answer:
     if code in ("rateLimited", "apiKeyExhausted") or received.status == 429:
-        return Exhausted(said, received.fetched_at + timedelta(hours=12))
+        return Exhausted(message, received.fetched_at + timedelta(hours=12))
     if code.startswith("apiKey") or received.status == 401:
-        return Refused(said, "set NEWSAPI_KEY to the key of https://newsapi.org/account", "provider")
+        return Refused(message, "set NEWSAPI_KEY to the key of https://newsapi.org/account", "provider")
     if code == "maximumResultsReached":
-        return Refused(said, f"set collecting.newsapi.results to {_PAGE}")
-    if "far in the past" in said:
-        return Refused(said, "lower collecting.newsapi.days_back to what the plan gives")
+        return Refused(message, f"set collecting.newsapi.results to {_PAGE}")
+    if "far in the past" in message:
+        return Refused(message, "lower collecting.newsapi.days_back to what the plan gives")
     if code.startswith("parameter") or received.status == 426:
-        return Refused(said, "correct the search in collecting.newsapi.searches, or take a larger plan")
-    return Broken(f"status {received.status}, {code}: {said[:160]}")
+        return Refused(message, "correct the search in collecting.newsapi.searches, or take a larger plan")
+    return Broken(f"status {received.status}, {code}: {message[:160]}")

@@ -1,9 +1,9 @@
-"""The raw store: every answer as it came, never overwritten, so that tables can be made from it again at will.
+"""The raw store: every answer unchanged and never overwritten, so that tables can be made from it again at any time.
 
-A body is kept once, compressed, under the SHA-256 of what came: `raw/<provider>/bodies/ab/ab12….gz`. The journal of a
-day, `raw/<provider>/journal/2026-11-30.jsonl`, has a line for each answer: what was asked, when, the status, and the
-body's hash. The body is there before its line is written, and a line counts only with the line feed at its end: after a
-crash at any moment an answer is in the store or it is not, and what is in it stays.
+A body is stored once, compressed, under its SHA-256: `raw/<provider>/bodies/ab/ab12….gz`. The journal of a day,
+`raw/<provider>/journal/2026-11-30.jsonl`, has a line for each answer: the request, its time, the status, and the body's
+hash. The body is written before its line, and a line counts only with the line feed at its end: after a crash at any
+moment an answer is either in the store or not, and stored answers stay.
 """
 
 import fcntl
@@ -21,11 +21,11 @@ from quant_assets.collectors.http import Received
 from quant_assets.errors import SourceError
 from quant_assets.io.whole_file import write_whole
 
-#: Headers that are kept: what says of what kind the body is, and what is left of a quota.
+#: Headers that are stored: the type of the body, and the rest of a quota.
 _KEPT = ("content-type", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "x-mbx-used-weight-1m", "date")
 
 
-#: How far the journal has been read: a day, and lines of that day.
+#: Position up to which the journal has been read: a day, and lines of that day.
 Position = tuple[str, int]
 
 
@@ -34,17 +34,17 @@ class Entry:
     """A line of the journal: one answer.
 
     Attributes:
-        endpoint: of the provider, in this project's words: `chart`, `income-statement`.
-        subject: what was asked about: a ticker, a series, a search.
-        url: without anything secret.
-        status: of HTTP; 0 where nothing came.
+        endpoint: kind of request, in this project's words: `chart`, `income-statement`.
+        subject: a ticker, a series, a search.
+        url: without secrets.
+        status: of HTTP; 0 without an answer.
         fetched_at: UTC, ISO 8601 with microseconds.
-        sha256: of the body; None where nothing came.
+        sha256: of the body; None without an answer.
         size: of the body in bytes.
-        headers: those that are kept.
-        outcome: what it amounts to: rows, nothing, refused, exhausted, broken.
-        why: what was said of it; empty for rows.
-        whole: whether all of it came; what did not says nothing, however it may look.
+        headers: the stored headers.
+        outcome: kind of answer: rows, nothing, refused, exhausted, broken.
+        why: the reason; empty for rows.
+        whole: whether the answer is complete; an incomplete one has no meaning.
 
     """
 
@@ -71,7 +71,7 @@ class RawStore:
 
     Args:
         root: folder of the profile's raw store.
-        provider: name, which is that of its folder.
+        provider: name of the provider and its folder.
 
     """
 
@@ -80,7 +80,7 @@ class RawStore:
         self.provider = provider
 
     def keep(self, endpoint: str, subject: str, received: Received, outcome: str, why: str = "") -> Entry:
-        """Keep an answer: the body, then its line.
+        """Store an answer: the body, then its line.
 
         Raises:
             SourceError: the folder cannot be written to.
@@ -116,7 +116,7 @@ class RawStore:
 
         Args:
             since: first day.
-            through: answers that were fetched later are left out.
+            through: leave out answers fetched later.
 
         Raises:
             SourceError: a line cannot be read; names file and line.
@@ -129,7 +129,7 @@ class RawStore:
                 yield entry
 
     def after(self, position: Position) -> Iterator[tuple[Position, Entry]]:
-        """The journal from a position on, each answer with its own.
+        """The journal after a position, each answer with its own position.
 
         Raises:
             SourceError: a line cannot be read; names file and line.
@@ -150,10 +150,10 @@ class RawStore:
                 yield (file.stem, number), entry
 
     def body(self, entry: Entry) -> bytes:
-        """The body of an answer, as it came.
+        """The body of an answer, unchanged.
 
         Raises:
-            SourceError: it is missing, or not what came; names the file.
+            SourceError: it is missing or changed; names the file.
 
         """
         if entry.sha256 is None:
@@ -164,7 +164,7 @@ class RawStore:
         except (OSError, EOFError, gzip.BadGzipFile) as error:
             raise SourceError(f"{path}: {_said(error)}; collect {entry.subject} again") from None
         if hashlib.sha256(body).hexdigest() != entry.sha256:
-            raise SourceError(f"{path} is not what came on {entry.fetched_at}; collect {entry.subject} again")
+            raise SourceError(f"{path} is not the answer of {entry.fetched_at}; collect {entry.subject} again")
         return body
 
     def _keep_body(self, sha256: str, body: bytes) -> None:
@@ -178,7 +178,7 @@ class RawStore:
         with _alone(path.parent), path.open("r+b" if path.exists() else "x+b") as file:
             end = file.seek(0, os.SEEK_END)
             if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-                file.seek(0)  # what a crash left of a line was never said to be kept
+                file.seek(0)  # a line that a crash cut off was never confirmed
                 file.truncate(file.read().rfind(b"\n") + 1)
                 file.seek(0, os.SEEK_END)
             file.write(line.encode() + b"\n")

@@ -1,4 +1,4 @@
-"""How answers in JSON are read: every field must be there and of its kind, or the answer counts as broken."""
+"""Reads answers in JSON: every field must be present and of its type, or the answer counts as broken."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from quant_assets.collectors.answers import Broken
 from quant_assets.collectors.http import Received
 from quant_assets.collectors.tables import Table
 
-#: What reading an answer of another shape raises.
+#: Exceptions from reading an answer of another shape.
 WRONG = (
     KeyError,
     TypeError,
@@ -23,12 +23,12 @@ WRONG = (
     pl.exceptions.PolarsError,
 )
 
-#: Ours to theirs, of which one must be there: providers rename their fields.
+#: Our columns to the possible field names, one of which must be present: providers rename their fields.
 Fields = Mapping[str, tuple[str, ...]]
 
 
 def decoded(received: Received) -> Any:
-    """The JSON of an answer, or `Broken` where it is none."""
+    """The JSON of an answer, or `Broken` if it is not JSON."""
     try:
         return json.loads(received.body)
     except (ValueError, RecursionError):
@@ -36,15 +36,15 @@ def decoded(received: Received) -> Any:
 
 
 def broken(error: Exception, received: Received) -> Broken:
-    """`Broken` for an answer of another shape, with what is wrong in it."""
+    """`Broken` for an answer of another shape, with the error."""
     return Broken(f"{str(error).strip(chr(39))}; it begins {received.shown}")
 
 
 def field(row: Mapping[str, Any], *names: str) -> Any:
-    """The field of a row under the first of the names that it has.
+    """The field of a row under the first of the names that is present.
 
     Raises:
-        KeyError: it has none of them; names what it has.
+        KeyError: it has none of them; names the present fields.
 
     """
     for name in names:
@@ -54,27 +54,27 @@ def field(row: Mapping[str, Any], *names: str) -> Any:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also one that is written as text; None for null.
+    """A finite number, also if written as text; None for null.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError, TypeError: it is not a number.
 
     """
     if value is None:
         return None
     if isinstance(value, bool):
         raise TypeError(f"{value} is no number")
-    found = float(value)
-    if not math.isfinite(found):
+    result = float(value)
+    if not math.isfinite(result):
         raise ValueError(f"{value} is no number")
-    return found
+    return result
 
 
 def day(value: Any) -> date | None:
     """A day; None for null and for an empty text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a day.
 
     """
     return date.fromisoformat(str(value)[:10]) if value else None
@@ -89,59 +89,59 @@ def moment(value: Any) -> datetime | None:
     """A time with its zone, in UTC; None for null.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time with a zone.
 
     """
     if not value:
         return None
-    found = datetime.fromisoformat(str(value))
-    if found.tzinfo is None:
+    result = datetime.fromisoformat(str(value))
+    if result.tzinfo is None:
         raise ValueError(f"{value} is a time without its zone")
-    return found.astimezone(UTC)
+    return result.astimezone(UTC)
 
 
 def seconds(value: Any) -> datetime:
-    """A time that is told as seconds since 1970, in UTC.
+    """A time given as seconds since 1970, in UTC.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError, TypeError: it is not a number.
 
     """
-    found = number(value)
-    if found is None:
+    count = number(value)
+    if count is None:
         raise ValueError("null is no time")
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=found)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=count)
 
 
 def rows(
     found: Sequence[Mapping[str, Any]], table: Table, fields: Fields, *, blank: Sequence[str] = (), **same: Any
 ) -> pl.DataFrame:
-    """Rows of a table. One that does not name its fact is left out, unless no other is there.
+    """Rows of a table. A row that does not name its fact is left out, unless there is no other row.
 
     Args:
         found: rows of an answer.
-        table: which.
-        fields: of the columns that an answer tells; each is read as its column's type.
-        blank: texts that may be missing, and are empty then.
-        same: value of the columns that are the same in every row.
+        table: the table.
+        fields: field names of the columns that an answer has; each is read as its column's type.
+        blank: text columns that may be missing, and are then empty.
+        same: values of the columns that are the same in every row.
 
     Returns:
-        The table's columns, those that neither tells null.
+        The table's columns; those in neither `fields` nor `same` are null.
 
     Raises:
-        KeyError, TypeError, ValueError: a field is missing, or not of its kind.
+        KeyError, TypeError, ValueError: a field is missing, or has another type.
 
     """
     if not isinstance(found, list):
         raise TypeError("no list of rows")
-    made = [
+    values = [
         {
             **same,
             **{ours: _READERS[table.schema[ours].base_type()](field(row, *theirs)) for ours, theirs in fields.items()},
         }
         for row in found
     ]
-    frame = pl.DataFrame(made, schema=table.schema, orient="row").with_columns(pl.col(blank).fill_null(""))
+    frame = pl.DataFrame(values, schema=table.schema, orient="row").with_columns(pl.col(blank).fill_null(""))
     named = frame.drop_nulls(table.key)
     if len(frame) and not len(named):
         raise ValueError(f"no row has {', '.join(table.key)}")

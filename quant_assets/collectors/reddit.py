@@ -1,8 +1,8 @@
-"""Reddit: the new posts of communities, and their scores as they were seen.
+"""Reddit: the new posts of communities, and their scores at the time of collection.
 
-A listing ends after about 1,000 posts: what is older cannot be collected any more. Each collection goes through all of
-it, so that one that broke off leaves no gap, and the scores of posts are seen again. A token of the client's name and
-secret lasts for an hour or a day; it is renewed before it ends, and once when it is refused earlier.
+A listing ends after about 1,000 posts: older posts can no longer be collected. Each collection goes through the whole
+listing, so that an interrupted one leaves no gap, and the scores of posts are collected again. An access token, from
+the client's ID and secret, lasts for an hour or a day; it is renewed before it ends, and once if it is refused earlier.
 """
 
 import base64
@@ -25,7 +25,7 @@ from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_news import RedditSettings
 
 _AT = pl.Datetime("us", "UTC")
-#: Posts; `item` is Reddit's own name. `edited` and `removed` (by whom) are null where that did not happen.
+#: Posts; `item` is Reddit's own name. `edited` and `removed` (by whom) are null where not applicable.
 POSTS = Table(
     "posts",
     pl.Schema(
@@ -42,7 +42,7 @@ POSTS = Table(
     ),
     ("item",),
 )
-#: Scores as they were at `seen_at`. Joined to the time of the post they would tell the future.
+#: Scores at `seen_at`. Joined to the time of the post they would leak the future.
 SCORES = Table(
     "scores",
     pl.Schema(
@@ -50,8 +50,8 @@ SCORES = Table(
     ),
     ("item", "seen_at"),
 )
-#: What has been asked: a page of `posts`, from `newest` to `oldest`, that begins after an item (empty for the first
-#: page), and the item after which the next one begins (null after the last).
+#: Requests: a page of `posts`, from `newest` to `oldest`, that begins after an item (empty for the first page), and
+#: the item after which the next page begins (null after the last).
 LISTINGS = Table(
     "listings",
     pl.Schema(
@@ -72,14 +72,14 @@ LISTINGS = Table(
 _PAGE = 100
 _PAGES = 10
 _LOGIN = "/api/v1/access_token"
-#: A token is renewed so long before it ends.
+#: How long before its end a token is renewed.
 _BEFORE = timedelta(minutes=1)
 #: Longest wait for the budget of a window of ten minutes.
 _LONGEST = 600.0
 
 
 class Reddit:
-    """The collector.
+    """Collector of Reddit.
 
     Args:
         settings: addresses, communities.
@@ -93,7 +93,7 @@ class Reddit:
         self._settings = settings
 
     def client(self, clock: Clock) -> Client:
-        """At most 100 requests a minute, and none while Reddit says that none are left.
+        """At most 100 requests per minute, and none while Reddit reports an empty budget.
 
         Raises:
             SettingsError: REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.
@@ -102,7 +102,7 @@ class Reddit:
         return _WithToken(self._settings, clock)
 
     def planned(self, wanted: Wanted) -> int:
-        """Ten pages, at most, of each community that was not read since the last close."""
+        """At most ten pages of each community that was not read since the last close."""
         return _PAGES * len(self._lacking(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
@@ -118,22 +118,22 @@ class Reddit:
                     break
 
     def _lacking(self, wanted: Wanted) -> list[str]:
-        """Communities whose every page was not read since the last close."""
+        """Communities without a complete read since the last close."""
         seen = wanted.tables.newest(LISTINGS.name).filter(pl.col("seen_at") >= wanted.closed)
         pages = {name: seen.filter(subreddit=name) for name in self._settings.subreddits}
-        read = {name for name, each in pages.items() if len(each) >= _PAGES or each["next"].null_count()}
+        read = {name for name, page in pages.items() if len(page) >= _PAGES or page["next"].null_count()}
         return [name for name in self._settings.subreddits if name not in read and not _is_empty(wanted, name)]
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """Posts, their scores, and what was asked."""
+        """Posts, their scores, and the request."""
         name = subject.split(" ")[0]
         if received.status != 200:
             return _refusal(received, name)
-        found = decoded(received)
-        if isinstance(found, Broken):
-            return found
+        body = decoded(received)
+        if isinstance(body, Broken):
+            return body
         try:
-            listing = field(found, "data")
+            listing = field(body, "data")
             after = httpx.URL(received.url).params.get("after", "")
             frames = _posts(name, after, listing, received.fetched_at)
         except WRONG as error:
@@ -142,11 +142,11 @@ class Reddit:
 
 
 class _WithToken(Client):
-    """Questions with a token, which is renewed in time and appears nowhere.
+    """Client with an access token, which is renewed in time and appears nowhere.
 
     Args:
         settings: addresses, name of the application.
-        clock: of the token's end, the pace and the waits.
+        clock: clock of the token's end, the pace and the waits.
 
     """
 
@@ -175,7 +175,7 @@ class _WithToken(Client):
         super().__exit__(kind, error, trace)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Received:
-        """Ask; once more after a token that was refused, and after a budget that was used up for some minutes."""
+        """Send a request; once more after a refused token, and after a budget that was used up for some minutes."""
         for last in (False, True):
             if self._wait:
                 self.clock.sleep(self._wait)
@@ -185,8 +185,8 @@ class _WithToken(Client):
                 if failed is not None:
                     return failed
             received = super().get(path, parameters)
-            left = _header(received, "x-ratelimit-remaining")
-            if left is not None and left < 1.0 and received.status != 429:
+            remaining = _header(received, "x-ratelimit-remaining")
+            if remaining is not None and remaining < 1.0 and received.status != 429:
                 self._wait = min(_reset(received) or 0.0, _LONGEST)
             wait = _reset(received) if received.status == 429 else None
             if last or (received.status != 401 and (wait is None or wait > _LONGEST)):
@@ -196,13 +196,13 @@ class _WithToken(Client):
         return received
 
     def _renewed(self) -> Received | None:
-        """Get a token; what came instead where none did, without its body, which may hold one under another name."""
+        """Get a token; otherwise return the answer without its body, which may hold a token under another name."""
         answer = self._login.post(_LOGIN, {"grant_type": "client_credentials"})
         failure = answer.failure
         if failure is None and answer.status == 200:
-            found = decoded(answer)
+            body = decoded(answer)
             try:
-                token, lasts = str(field(found, "access_token")), number(field(found, "expires_in")) or 0.0
+                token, lasts = str(field(body, "access_token")), number(field(body, "expires_in")) or 0.0
             except WRONG:
                 failure = "the answer to the request for a token has none"
             else:
@@ -266,9 +266,9 @@ def _is_empty(wanted: Wanted, name: str) -> bool:
 
 
 def _reset(received: Received) -> float | None:
-    """Seconds after which there is a budget again; None where that is not told."""
-    told = _header(received, "x-ratelimit-reset")
-    return told if told is not None else retry_after(received.headers, received.fetched_at)
+    """Seconds until there is a budget again; None where unknown."""
+    wait = _header(received, "x-ratelimit-reset")
+    return wait if wait is not None else retry_after(received.headers, received.fetched_at)
 
 
 def _header(received: Received, name: str) -> float | None:

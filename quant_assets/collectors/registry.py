@@ -1,4 +1,4 @@
-"""The collectors by name: how each is made from the settings, and whether these ask it for anything. A line each."""
+"""The collectors by name: how to make them from the settings, and whether the settings use them. A line each."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -15,12 +15,12 @@ from quant_assets.settings.collecting import CollectingSettings
 
 
 class Registered(NamedTuple):
-    """A provider.
+    """Entry of a provider.
 
     Attributes:
-        made: its collector, from the settings. A missing key is refused when it asks, not here.
-        wanted: whether the settings ask it for anything; `quant collect` leaves it out where not.
-        kind: of its data: prices, fundamentals, macro, news or crypto. Those of a kind are one asset, `raw_<kind>`.
+        made: makes its collector from the settings. A missing key is refused at the first request, not here.
+        wanted: whether the settings request anything from it; `quant collect` leaves it out otherwise.
+        kind: of its data: prices, fundamentals, macro, news or crypto. Providers of a kind are one asset, `raw_<kind>`.
 
     """
 

@@ -1,4 +1,4 @@
-"""What had been collected of companies beside their prices, as files: statements, delistings, members of indices."""
+"""Collected data of companies besides their prices, as files: statements, delistings, members of indices."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -19,50 +19,50 @@ _STATEMENT: dict[str, Any] = {
     "published": pl.Date,
     "currency": pl.String,
 }
-#: Each kind of statements: which table it is of, and its figures.
+#: Kinds of statements: the table and its figures.
 STATEMENTS: Mapping[str, tuple[Table, tuple[str, ...]]] = {
     "income": (INCOME, ("revenue", "gross_profit", "operating_income", "net_income", "shares")),
     "balance": (BALANCE, ("total_assets", "total_equity", "total_debt")),
     "cash_flow": (CASH_FLOW, ("operating_cash_flow", "capital_expenditure", "free_cash_flow")),
 }
-#: Of the file of delistings: `known_at` null where it counts as announced after the last session.
+#: Columns of the file of delistings: `known_at` null where it counts as announced after the last session.
 DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date})
-#: Of the file of members: from `start_date` (null: always) until the day before `end_date`.
+#: Columns of the file of members: from `start_date` (null: always) until the day before `end_date`.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
 
 def statements(tables: Tables, kind: str, tickers: Sequence[str], by: datetime) -> pl.DataFrame:
-    """Statements of a kind as each became known, a row for each version; `published` is that day.
+    """Statements of a kind, a row for each version; `published` is the day on which the version became known.
 
-    A version that replaces another was known when it was fetched, whatever day of filing FMP gives with it.
+    A version that replaces another was known when it was fetched, whatever day of filing FMP gives.
 
     Args:
         tables: of FMP.
         kind: one of `STATEMENTS`.
-        tickers: whose.
-        by: what was fetched then or later is left out.
+        tickers: tickers of the statements.
+        by: data fetched then or later is left out.
 
     """
     table, figures = STATEMENTS[kind]
     schema = pl.Schema({**_STATEMENT, **dict.fromkeys(figures, pl.Float64)})
     versions = tables.versions(table.name).filter(pl.col("ticker").is_in(list(tickers)))
     known = as_known(versions, table.key, [pl.col("ticker")], pl.col("published"), by)
-    # Of several versions of one day the last one counts.
+    # Of several versions of one day the last counts.
     newest = known.unique([*table.key, KNOWN_ON], keep="last", maintain_order=True)
     return newest.with_columns(published=KNOWN_ON).select(list(schema)).sort(*table.key, "published")
 
 
 def delistings(tables: Tables, bars: pl.DataFrame, tickers: Sequence[str], by: datetime) -> pl.DataFrame:
-    """Delistings of the tickers (`DELISTINGS`), without those that their own later bars contradict.
+    """Delistings of the tickers (`DELISTINGS`), without those that the tickers' later bars contradict.
 
-    FMP lists symbols that other companies have since taken, and companies that only changed their exchange. A day of
-    delisting after which there were bars when the list was fetched is of such a one.
+    FMP also lists symbols that other companies have since taken, and companies that only changed their exchange: there
+    are bars after the delisting when the list was fetched.
 
     Args:
         tables: of FMP.
         bars: `ticker` and `date` of the prices in the view.
-        tickers: whose.
-        by: what was fetched then or later is left out.
+        tickers: tickers of the delistings.
+        by: data fetched then or later is left out.
 
     """
     versions = tables.versions(DELISTED.name).filter(
@@ -76,25 +76,25 @@ def delistings(tables: Tables, bars: pl.DataFrame, tickers: Sequence[str], by: d
         (pl.col("date") > pl.col("delisted")) & (pl.col("date") <= pl.col("fetched_on"))
     )
     stands = dated.join(goes_on, on=["ticker", "delisted"], how="anti")
-    told = pl.when(pl.col(KNOWN_ON) > pl.col("delisted")).then(KNOWN_ON)
-    found = stands.select("ticker", last_session="delisted", known_at=told).cast(DELISTINGS)
-    return found.sort(list(DELISTINGS)).unique(["ticker", "last_session"], keep="first", maintain_order=True)
+    known_at = pl.when(pl.col(KNOWN_ON) > pl.col("delisted")).then(KNOWN_ON)
+    rows = stands.select("ticker", last_session="delisted", known_at=known_at).cast(DELISTINGS)
+    return rows.sort(list(DELISTINGS)).unique(["ticker", "last_session"], keep="first", maintain_order=True)
 
 
 def membership(
     tables: Tables, indices: Sequence[str], symbols: Mapping[str, str], tickers: Sequence[str], by: datetime
 ) -> pl.DataFrame:
-    """When the tickers were in one of the indices (`MEMBERSHIP`), by the lists of members and of their changes.
+    """Spans of the tickers in one of the indices (`MEMBERSHIP`), by the lists of members and of their changes.
 
-    Who is on a list without a change that says since when came with it; who is not on the next one left with that. A
-    change that was collected after its day counts from when it was collected, as everything else does.
+    A ticker on a list without an addition joined with that list; a ticker missing from the next list left with it. A
+    change that was collected after its day counts from its collection, like all other facts.
 
     Args:
         tables: of FMP.
-        indices: which.
-        symbols: tickers that FMP writes otherwise.
-        tickers: whose.
-        by: what was fetched then or later is left out.
+        indices: the indices.
+        symbols: FMP's spelling of tickers that differs.
+        tickers: tickers of the spans.
+        by: data fetched then or later is left out.
 
     """
     ours = {theirs: mine for mine, theirs in symbols.items()}
@@ -103,7 +103,7 @@ def membership(
     )
     lists = tables.versions(CONSTITUENTS.name)
     begun = lists.group_by("index").agg(begun=pl.col("on").min())
-    # The past that a first collection tells came with the first list, or it is no part of that.
+    # The past of a first collection came with the first list, or is not part of it.
     fetched_on = pl.col(FETCHED_AT).dt.convert_time_zone(EXCHANGE).dt.date()
     late = fetched_on > pl.col("begun") + INTERRUPTED
     counts = pl.when(late).then(pl.max_horizontal(KNOWN_ON, fetched_on)).otherwise(KNOWN_ON)
@@ -113,11 +113,11 @@ def membership(
     lists = lists.join(begun, on="index").filter((pl.col(FETCHED_AT) < by) | (pl.col("on") == pl.col("begun")))
     spans: dict[str, list[tuple[date, date | None]]] = {}
     for index in indices:
-        of_index, told = lists.filter(index=index), changes.filter(index=index)
+        of_index, moves = lists.filter(index=index), changes.filter(index=index)
         if of_index.is_empty():
             continue
-        for ticker, found in _spans(of_index, told).items():
-            spans.setdefault(ours.get(ticker, ticker), []).extend(found)
+        for ticker, listed in _spans(of_index, moves).items():
+            spans.setdefault(ours.get(ticker, ticker), []).extend(listed)
     rows = [
         (ticker, None if first == date.min else first, last)
         for ticker in sorted(set(tickers) & set(spans))
@@ -127,12 +127,12 @@ def membership(
 
 
 class _Event(NamedTuple):
-    """A ticker that comes into an index or leaves it.
+    """A ticker's addition to or removal from an index.
 
     Attributes:
-        day: of the change. Of two on one day a company leaves under a symbol before another comes under it.
-        comes: whether it comes.
-        known: from which day on the change counts, no earlier than it.
+        day: of the change. On the same day a company leaves under a symbol before another joins under it.
+        comes: whether it is an addition.
+        known: day from which on the change counts, not before `day`.
 
     """
 
@@ -144,49 +144,49 @@ class _Event(NamedTuple):
 def _spans(lists: pl.DataFrame, changes: pl.DataFrame) -> dict[str, list[tuple[date, date | None]]]:
     """Spans of each ticker in one index, by its lists and changes; `date.min` for the beginning.
 
-    A change counts from the day on which it was known, an addition also not before a list names the ticker: it may be
-    written otherwise there. What the first collection tells of the past counts in that past.
+    A change counts from the day on which it was known, an addition also not before a list names the ticker: the list
+    may spell it differently. The past in the first collection counts in that past.
     """
     days = lists["on"].unique().sort().to_list()
-    there: dict[str, set[date]] = {}
+    days_of: dict[str, set[date]] = {}
     since: dict[str, date | None] = {}
     for ticker, day, added in lists.sort("on").select("ticker", "on", "since").iter_rows():
-        there.setdefault(ticker, set()).add(day)
+        days_of.setdefault(ticker, set()).add(day)
         since.setdefault(ticker, added)
-    told: dict[str, list[_Event]] = {ticker: [] for ticker in there}
+    moves: dict[str, list[_Event]] = {ticker: [] for ticker in days_of}
     for column, comes in (("added", True), ("removed", False)):
         for ticker, day, known in changes.select(column, "date", KNOWN_ON).drop_nulls().iter_rows():
             if ticker and comes and known >= days[0]:
-                if ticker in there:
-                    told[ticker].append(_Event(day, comes, max(known, min(there[ticker]))))
+                if ticker in days_of:
+                    moves[ticker].append(_Event(day, comes, max(known, min(days_of[ticker]))))
             elif ticker:
-                told.setdefault(ticker, []).append(_Event(day, comes, known))
-    return {ticker: _of_ticker(told[ticker], days, there.get(ticker, set()), since.get(ticker)) for ticker in told}
+                moves.setdefault(ticker, []).append(_Event(day, comes, known))
+    return {ticker: _of_ticker(moves[ticker], days, days_of.get(ticker, set()), since.get(ticker)) for ticker in moves}
 
 
 def _of_ticker(
-    told: Sequence[_Event], days: Sequence[date], seen: AbstractSet[date], since: date | None
+    moves: Sequence[_Event], days: Sequence[date], seen: AbstractSet[date], since: date | None
 ) -> list[tuple[date, date | None]]:
     """Spans of a ticker in an index.
 
     Args:
-        told: its changes.
-        days: of the lists.
-        seen: those of them whose list has it.
-        since: the day of its addition, as the first list with it says.
+        moves: its changes.
+        days: days of the lists.
+        seen: days of the lists that have it.
+        since: the day of its addition, by the first list with it.
 
     """
-    past = sorted(each for each in told if each.known < days[0])
-    later = [each for each in told if each.known >= days[0]]
+    past = sorted(event for event in moves if event.known < days[0])
+    later = [event for event in moves if event.known >= days[0]]
     if days[0] not in seen:
-        while past and past[-1].comes:  # it left under another name, nobody tells when
+        while past and past[-1].comes:  # it left under another name on an unknown day
             past.pop()
     elif not past or not past[-1].comes:
-        left = past[-1].day if past else date.min
-        if since is not None and left <= since <= days[0]:
+        removed = past[-1].day if past else date.min
+        if since is not None and removed <= since <= days[0]:
             past.append(_Event(since, comes=True, known=since))
     member = not past[0].comes if past else days[0] in seen
-    # Nothing that is told later of days before the first list is newer than that.
+    # Later news about days before the first list is older than that list.
     events = [*past, _Event(days[0], days[0] in seen, days[0]), *later]
     for before, day in itertools.pairwise(days):
         on_it = day in seen
@@ -194,7 +194,7 @@ def _of_ticker(
             events.append(_Event(day, on_it, day))
     spans: list[tuple[date, date | None]] = []
     begin = date.min if member else None
-    for day in sorted({each.known for each in events}):
+    for day in sorted({event.known for event in events}):
         member = _is_member(events, day)
         if member and begin is None:
             begin = day
@@ -205,15 +205,15 @@ def _of_ticker(
 
 
 def _is_member(events: Sequence[_Event], on: date) -> bool:
-    """What the latest change says of those that count by a day."""
-    found = max((each for each in events if each.known <= on), default=None)
-    return found is not None and found.comes
+    """Whether the latest change among those known by a day is an addition."""
+    latest = max((event for event in events if event.known <= on), default=None)
+    return latest is not None and latest.comes
 
 
 def _together(spans: list[tuple[date, date | None]]) -> list[tuple[date, date | None]]:
-    """The spans in order, those that overlap or touch as one."""
+    """The spans in order, with overlapping or touching ones merged."""
     joined: list[tuple[date, date | None]] = []
-    for first, last in sorted(spans, key=lambda each: each[0]):
+    for first, last in sorted(spans, key=lambda span: span[0]):
         before = joined[-1] if joined else None
         if before is not None and (before[1] is None or first <= before[1]):
             end = None if before[1] is None or last is None else max(before[1], last)

@@ -1,8 +1,8 @@
-"""Yahoo Finance: daily bars, dividends and splits of a universe, as traded, without a key. Asked through yfinance.
+"""Yahoo Finance: daily bars, dividends and splits of a universe, as traded, without a key. Requested through yfinance.
 
-Of yfinance only the session is used (cookie, crumb, the fingerprint of a browser); its frames move dividends to the
-session before. Yahoo documents nothing: what is said here of its charts was seen, and an answer that is otherwise is
-said to be broken, and changes nothing.
+Only yfinance's session is used (cookie, crumb, browser fingerprint); its frames move dividends to the session before.
+Yahoo documents nothing: the rules about its charts here were observed, and an answer that deviates from them is
+reported as broken, and changes nothing.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from quant_assets.collectors.yahoo_session import charts_address, yahoo_session
 from quant_assets.market.calendar import session_number, sessions
 from quant_assets.settings.collecting import YahooSettings
 
-#: A ticker's newest days, its whole history, and sessions that both lack.
+#: Requests: a ticker's newest days, its whole history, and sessions that both lack.
 _TAIL, _WHOLE, _AGAIN = "chart", "history", "again"
-#: After which a ticker is asked again for the last session's bar that its answer did not have.
+#: Time after which a ticker is requested again if its answer lacked the last session's bar.
 _LATE = timedelta(hours=1)
 
 
 class Yahoo:
-    """The collector.
+    """Collector of Yahoo Finance.
 
     Args:
-        settings: address, currency, how often.
+        settings: address, currency, limits.
         tickers: the universe.
 
     """
@@ -44,10 +44,10 @@ class Yahoo:
         self._settings, self._tickers = settings, sorted(tickers)
 
     def client(self, clock: Clock) -> Client:
-        """Two requests a second, and what the settings say an hour; more and Yahoo answers 429 for hours."""
+        """Two requests per second, and the settings' limit per hour; with more, Yahoo answers 429 for hours."""
         paces = Pace(2, 1.0), Pace(self._settings.requests_an_hour, 3_600.0)
         address, cap = charts_address(self._settings.url), 64 << 20
-        retried = frozenset({500, 502, 503, 504})  # a 429 is none: each further request makes it longer
+        retried = frozenset({500, 502, 503, 504})  # without 429: each further request prolongs it
         return Client(
             address,
             clock=clock,
@@ -59,28 +59,28 @@ class Yahoo:
         )
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each ticker, without those that lack sessions."""
+        """One question for each ticker, without those for missing sessions."""
         return len(self._tickers) - len(self._done(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
-        """Each ticker up to now, since its newest bar or of its whole history; then those that lack sessions."""
+        """Each ticker up to now, from its newest bar on or its whole history; then tickers with missing sessions."""
         begun, done = self._begun(wanted), self._done(wanted)
-        told: dict[str, pl.DataFrame] = {}
+        bars_of: dict[str, pl.DataFrame] = {}
         for ticker in self._tickers:
             if ticker in done:
                 if any(wanted.is_done(endpoint, ticker, "rows") for endpoint in (_TAIL, _WHOLE)):
-                    told[ticker] = BARS.schema.to_frame()
+                    bars_of[ticker] = BARS.schema.to_frame()
                 continue
             tail = begun.get(ticker)
             answer = yield self._question(_WHOLE if tail is None else _TAIL, ticker, tail or wanted.since, wanted.now)
             if isinstance(answer, Rows):
-                told[ticker] = answer.payload.get(BARS.name, BARS.schema.to_frame())
-        for ticker, first in self._lacking(wanted, told).items():
+                bars_of[ticker] = answer.payload.get(BARS.name, BARS.schema.to_frame())
+        for ticker, first in self._lacking(wanted, bars_of).items():
             if not wanted.is_done(_AGAIN, ticker):
                 yield self._question(_AGAIN, ticker, first, wanted.now)
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
-        """Bars and events; of sessions that were asked for again and are not there what there is instead."""
+        """Bars and events; for sessions that were requested again and are still missing, the reason."""
         chart = read_chart(subject, received, self._settings.currency)
         if not isinstance(chart, Chart):
             return chart
@@ -90,15 +90,15 @@ class Yahoo:
             frames[GAPS.name] = chart.gaps(sessions(_asked_from(received.url), chart.last).tolist())
         if any(map(len, frames.values())):
             since = _asked_from(received.url) if endpoint == _WHOLE else None
-            asked = (subject, received.fetched_at.date(), since)
-            frames[ASKED.name] = pl.DataFrame([asked], ASKED.schema, orient="row")
+            row = (subject, received.fetched_at.date(), since)
+            frames[ASKED.name] = pl.DataFrame([row], ASKED.schema, orient="row")
         return rows_of(frames, f"no session of {subject} in that span")
 
     def _question(self, endpoint: str, ticker: str, first: date, now: datetime) -> Question:
         begin = int(datetime.combine(first, time(), UTC).timestamp())
         parameters = {
             "period1": begin,
-            "period2": int(now.timestamp()),  # never earlier: later splits would be in the prices, and not told
+            "period2": int(now.timestamp()),  # never earlier: later splits would be in the prices, but not listed
             "interval": "1d",
             "includePrePost": "false",
             "events": "div,splits,capitalGains",
@@ -106,16 +106,16 @@ class Yahoo:
         return Question(endpoint, ticker, f"/v8/finance/chart/{ticker}", parameters)
 
     def _done(self, wanted: Wanted) -> set[str]:
-        """Tickers that were answered since the last session closed, and not long ago where its bar is lacking still.
+        """Tickers answered since the last session closed; where its bar is still missing only if that was recent.
 
-        One without a bar for as long as a collection reaches back is halted, or trades no more: none is waited for.
+        A ticker without a bar for as long as a collection reaches back is halted or delisted: its bar is not expected.
         """
         at: dict[str, datetime] = {}
         for (endpoint, ticker), entry in wanted.answered.items():
             if endpoint in (_TAIL, _WHOLE):
                 at[ticker] = max(entry.at, at.get(ticker, entry.at))
-        done = {each for each in self._tickers if each in at and at[each] >= wanted.closed}
-        old = [each for each in done if wanted.now - at[each] >= _LATE]
+        done = {ticker for ticker in self._tickers if ticker in at and at[ticker] >= wanted.closed}
+        old = [ticker for ticker in done if wanted.now - at[ticker] >= _LATE]
         if not old:
             return done
         day = wanted.closed.date()
@@ -125,39 +125,39 @@ class Yahoo:
         return done - set(last.filter(pl.col("date").is_between(reach, day, closed="left"))["ticker"])
 
     def _begun(self, wanted: Wanted) -> dict[str, date]:
-        """Day from which each ticker's newest days are asked for; those whose whole history is due are not in it."""
+        """First day of the request for each ticker's newest days; without tickers whose whole history is due."""
         bars = (
             wanted.tables.newest(BARS.name).group_by("ticker").agg(pl.col("date").min().alias("first"), pl.max("date"))
         )
-        asked = wanted.tables.newest(ASKED.name).filter(pl.col("since") <= wanted.since)
-        whole = asked.group_by("ticker").agg(pl.col("on").max())
+        histories = wanted.tables.newest(ASKED.name).filter(pl.col("since") <= wanted.since)
+        complete = histories.group_by("ticker").agg(pl.col("on").max())
         overlap, most = _days_of(self._settings.overlap_sessions), _days_of(self._settings.whole_every_sessions)
         (session,) = session_number(np.array([wanted.closed.date()], "datetime64[D]"))
-        found: dict[str, date] = {}
-        for ticker, first, last, on in bars.join(whole, on="ticker").iter_rows():
+        begun: dict[str, date] = {}
+        for ticker, first, last, on in bars.join(complete, on="ticker").iter_rows():
             since = wanted.now.date() - on
             if since < most and (not since or not self._has_its_turn(ticker, int(session))):
-                found[ticker] = max(first, last - overlap)
-        return found
+                begun[ticker] = max(first, last - overlap)
+        return begun
 
     def _has_its_turn(self, ticker: str, session: int) -> bool:
-        """Whether a ticker's whole history is due: each on a session of its own, not a whole universe on one."""
+        """Whether a ticker's whole history is due: each on a session of its own, not the whole universe on one."""
         place = int(hashlib.sha256(ticker.encode()).hexdigest(), 16)
         return (session + place) % self._settings.whole_every_sessions == 0
 
-    def _lacking(self, wanted: Wanted, told: dict[str, pl.DataFrame]) -> dict[str, date]:
-        """First session of each ticker that has told something, which neither it nor a gap explains."""
-        known = pl.concat(
-            [wanted.tables.newest(BARS.name), *(each.with_columns(fetched_at=wanted.now) for each in told.values())],
+    def _lacking(self, wanted: Wanted, bars_of: dict[str, pl.DataFrame]) -> dict[str, date]:
+        """First session of each answered ticker that is neither in its bars nor explained by a gap."""
+        stored = pl.concat(
+            [wanted.tables.newest(BARS.name), *(bars.with_columns(fetched_at=wanted.now) for bars in bars_of.values())],
             how="diagonal_relaxed",
         ).select("ticker", "date")
         last = wanted.closed.date()
-        spans = known.filter(pl.col("ticker").is_in(list(told))).group_by("ticker").agg(first=pl.col("date").min())
+        spans = stored.filter(pl.col("ticker").is_in(list(bars_of))).group_by("ticker").agg(first=pl.col("date").min())
         if spans.is_empty():
             return {}
         every = pl.DataFrame({"date": sessions(spans["first"].min(), last)}).cast(pl.Date)  # type: ignore[arg-type]
         expected = spans.join(every, how="cross").filter(pl.col("date") >= pl.col("first"))
-        missing = expected.join(known, on=["ticker", "date"], how="anti").join(
+        missing = expected.join(stored, on=["ticker", "date"], how="anti").join(
             wanted.tables.newest(GAPS.name), on=["ticker", "date"], how="anti"
         )
         return dict(missing.group_by("ticker").agg(pl.col("date").min()).sort("ticker").iter_rows())
@@ -169,5 +169,5 @@ def _asked_from(url: str) -> date:
 
 
 def _days_of(number: int) -> timedelta:
-    """Days in which there are so many sessions, whatever holidays."""
+    """Days that contain a number of sessions, whatever the holidays."""
     return timedelta(days=-(-number * 7 // 5) + 4)

@@ -1,8 +1,8 @@
-"""How a chart of Yahoo's is read: bars, dividends and splits as they were when they traded. No question is asked here.
+"""Reads a chart of Yahoo's: bars, dividends and splits as they were when they traded. No question is asked here.
 
-Yahoo adjusts prices and volumes for every split up to the day on which it is asked, and tells of the splits in the span
-that it was asked for. Of a span that ends with that day every split is known, and is undone: price times ratio, volume
-and share by ratio. What was stored before a later split and what is read after it are the same.
+Yahoo adjusts prices and volumes for every split up to the day of the request, and lists the splits in the requested
+span. In a span that ends with that day every split is known, and is undone: price times ratio, volume and shares by
+ratio. Data stored before a later split and data read after it are therefore the same.
 """
 
 import json
@@ -21,8 +21,8 @@ from quant_assets.collectors.tables import Table
 
 _PRICES = ("open", "high", "low", "close")
 
-#: As traded, in the prices' currency. What Yahoo keeps has 24 bits, and volumes are whole numbers after the splits:
-#: `price_error` and `volume_error` say how far a value may be off for that.
+#: As traded, in the prices' currency. Yahoo's values have 24 bits, and its volumes are whole numbers after the splits:
+#: `price_error` and `volume_error` are the resulting largest errors.
 BARS = Table(
     "bars",
     pl.Schema(
@@ -32,8 +32,8 @@ BARS = Table(
     ("ticker", "date"),
     dict.fromkeys(_PRICES, "price_error") | {"volume": "volume_error"},
 )
-#: On the ex-date: `dividend` and `capital_gain` in money for a share of that day (`currency` null: that of the prices),
-#: `split` in new shares for an old one.
+#: On the ex-date: `dividend` and `capital_gain` in money per share of that day (`currency` null: that of the prices),
+#: `split` in new shares per old one.
 EVENTS = Table(
     "events",
     pl.Schema(
@@ -51,20 +51,20 @@ EVENTS = Table(
 )
 #: An event's name in `LISTED`.
 EVENT = pl.concat_str(pl.col("date").cast(pl.String), pl.lit(" "), "kind")
-#: Sessions without a bar, after they were asked for a second time, and what there is in its place.
+#: Sessions without a bar after a second request, and the reason.
 GAPS = Table(
     "gaps", pl.Schema({"ticker": pl.String, "date": pl.Date, "why": pl.String}), ("ticker", "date"), of="missing"
 )
-#: Days on which Yahoo told something of a ticker; where it was asked for the whole history, since when.
+#: Days with an answer of Yahoo on a ticker; for a request of the whole history, its first day.
 ASKED = Table(
     "asked",
     pl.Schema({"ticker": pl.String, "on": pl.Date, "since": pl.Date}),
     ("ticker", "on", "since"),
     of="asked",
 )
-#: The events (`2026-06-15 split, …`; empty for none) that an answer with bars or events had of its span: one that is
-#: stored and not among them was taken back, or moved. An answer without any may have left them out, with prices that
-#: are adjusted for splits that it does not tell: it counts once another one, on another day, has none either (`view`).
+#: The events (`2026-06-15 split, …`; empty for none) in the span of an answer with bars or events: a stored event that
+#: is not among them was withdrawn or moved. An answer without events may have left them out, with prices adjusted for
+#: unlisted splits: it counts once another answer, on another day, has none either (`view`).
 LISTED = Table(
     "listed",
     pl.Schema({"ticker": pl.String, "since": pl.Date, "through": pl.Date, "events": pl.String}),
@@ -72,24 +72,24 @@ LISTED = Table(
     of="asked",
 )
 
-#: After the end of a session until its bar is final.
+#: Time after the end of a session until its bar is final.
 SETTLED = timedelta(minutes=30)
-#: A split of less is too small to be told from a day's move: it is taken to be in the prices.
+#: A smaller split cannot be distinguished from a day's move: it is assumed to be in the prices.
 _TELLING = float(np.log(1.4))
-#: A split that is older is in the prices, whatever came after it.
+#: An older split is in the prices in any case.
 _NEW = timedelta(days=7)
 
 
 class Chart:
-    """An answer that is a chart.
+    """A chart in an answer.
 
     Args:
-        ticker: that it must be of.
+        ticker: expected ticker.
         result: `chart.result[0]`.
         fetched_at: UTC.
 
     Raises:
-        ValueError, KeyError, TypeError, IndexError: it is not as charts were so far.
+        ValueError, KeyError, TypeError, IndexError: it has another shape than known charts.
 
     """
 
@@ -104,33 +104,33 @@ class Chart:
         begun, ends = self._day(period["start"]), datetime.fromtimestamp(period["end"], self._zone)
         #: Last day whose session is over.
         self.last = begun if fetched_at >= ends + SETTLED else begun - timedelta(days=1)
-        given = self._given(result)
-        self._rows = given.filter(pl.col("date") <= self.last)
+        quotes = self._given(result)
+        self._rows = quotes.filter(pl.col("date") <= self.last)
         events = result.get("events") or {}
         self._splits = sorted(
-            (self._day(each["date"]), float(each["numerator"]) / float(each["denominator"]))
-            for each in (events.get("splits") or {}).values()
+            (self._day(split["date"]), float(split["numerator"]) / float(split["denominator"]))
+            for split in (events.get("splits") or {}).values()
         )
         if any(not 0 < ratio < np.inf for _, ratio in self._splits):
             raise ValueError("a split into no shares")
-        self._adjusted = [(day, ratio) for day, ratio in self._splits if self._is_in_prices(given, day, ratio)]
+        self._adjusted = [(day, ratio) for day, ratio in self._splits if self._is_in_prices(quotes, day, ratio)]
         self._paid = self._payments(events)
 
     def bars(self) -> pl.DataFrame:
         """Bars of sessions that are over, as traded (`BARS`). Rows without a price are left out."""
         rows = self._rows.filter(pl.all_horizontal(pl.col(_PRICES).is_not_null()))
         factor = self._undone(rows["date"])
-        units, made = [], {}
+        units, columns = [], {}
         for name in _PRICES:
-            made[name], unit = _to_precision(rows[name].to_numpy() * factor)
+            columns[name], unit = _to_precision(rows[name].to_numpy() * factor)
             units.append(unit)
-        shares = np.minimum(factor, 1.0)  # whole numbers after a reverse split stand for many before
+        shares = np.minimum(factor, 1.0)  # a whole number after a reverse split stands for many shares before
         error = np.where(shares < 1.0, 0.5 / shares + 0.5, 0.0)
         volume = pl.Series(np.rint(rows["volume"].to_numpy() / factor), dtype=pl.Float64).fill_nan(None)
         return rows.select("date").select(
             pl.lit(self.ticker).alias("ticker"),
             "date",
-            *(pl.Series(name, values) for name, values in made.items()),
+            *(pl.Series(name, values) for name, values in columns.items()),
             volume.alias("volume"),
             pl.Series("price_error", np.max(units, axis=0)),
             pl.Series("volume_error", error),
@@ -138,39 +138,39 @@ class Chart:
 
     def events(self) -> pl.DataFrame:
         """Dividends, capital gains and splits on their own days (`EVENTS`), up to the last session that is over."""
-        made: dict[tuple[date, str], tuple[float, str | None, float]] = {}
+        events: dict[tuple[date, str], tuple[float, str | None, float]] = {}
         for day, ratio in self._splits:
-            made[day, "split"] = made.get((day, "split"), (1.0,))[0] * ratio, None, 0.0
+            events[day, "split"] = events.get((day, "split"), (1.0,))[0] * ratio, None, 0.0
         factors = self._undone(pl.Series([day for day, _ in self._paid], dtype=pl.Date))
         for (key, (amounts, currency)), factor in zip(self._paid.items(), factors, strict=True):
-            # Six decimals are told after the splits; to fewer places the amount before them is certain.
+            # Yahoo's amounts after the splits have six decimals; the amount before them is exact to fewer places.
             unit = 10.0 ** np.ceil(np.log10(max(1.0, float(factor)))) * 1e-6
-            told = sum(float(np.rint(amount * factor / unit)) for amount in amounts)
-            made[key] = told / round(1 / unit), currency, unit * len(amounts)
-        rows = [(self.ticker, day, kind, *values) for (day, kind), values in sorted(made.items()) if day <= self.last]
+            units = sum(float(np.rint(amount * factor / unit)) for amount in amounts)
+            events[key] = units / round(1 / unit), currency, unit * len(amounts)
+        rows = [(self.ticker, day, kind, *values) for (day, kind), values in sorted(events.items()) if day <= self.last]
         return pl.DataFrame(rows, EVENTS.schema, orient="row")
 
     def listed(self, since: date) -> pl.DataFrame:
-        """Which events there are of the span since a day (`LISTED`); no row of a span without bars and events."""
+        """The events of the span since a day (`LISTED`); no row for a span without bars and events."""
         names = self.events().select(named=EVENT).to_series().to_list()
         rows = [(self.ticker, since, self.last, ", ".join(names))] if names or len(self._rows) else []
         return pl.DataFrame(rows, LISTED.schema, orient="row")
 
     def gaps(self, expected: Sequence[date]) -> pl.DataFrame:
-        """Which of the sessions have no bar, and what there is instead (`GAPS`)."""
-        there = self._rows.select("date", whole=pl.all_horizontal(pl.col(_PRICES).is_not_null()))
-        told = pl.when(pl.col("whole").is_null()).then(pl.lit("no row")).otherwise(pl.lit("a row without prices"))
+        """The sessions without a bar, and the reason (`GAPS`)."""
+        bars = self._rows.select("date", whole=pl.all_horizontal(pl.col(_PRICES).is_not_null()))
+        why = pl.when(pl.col("whole").is_null()).then(pl.lit("no row")).otherwise(pl.lit("a row without prices"))
         sessions = pl.DataFrame({"date": list(expected)}, {"date": pl.Date})
-        found = sessions.join(there, on="date", how="left").filter(~pl.col("whole").fill_null(value=False))
-        return found.select(pl.lit(self.ticker).alias("ticker"), "date", told.alias("why"))
+        missing = sessions.join(bars, on="date", how="left").filter(~pl.col("whole").fill_null(value=False))
+        return missing.select(pl.lit(self.ticker).alias("ticker"), "date", why.alias("why"))
 
     def _given(self, result: Mapping[str, Any]) -> pl.DataFrame:
-        """Rows as they were given, a running one too, the last one of each day; none of a span without any."""
+        """Rows as received, including a running session, the last row of each day; none for an empty span."""
         times = result.get("timestamp") or []
         quote = result["indicators"]["quote"][0]
-        given = {name: quote[name] if times else [] for name in (*_PRICES, "volume")}
-        columns = {name: pl.Series(name, each, pl.Float64, strict=True) for name, each in given.items()}
-        if any(len(each) != len(times) for each in columns.values()):
+        values = {name: quote[name] if times else [] for name in (*_PRICES, "volume")}
+        columns = {name: pl.Series(name, column, pl.Float64, strict=True) for name, column in values.items()}
+        if any(len(column) != len(times) for column in columns.values()):
             raise ValueError("columns of different lengths")
         days = pl.from_epoch(pl.Series("date", times, pl.Int64), "s").dt.replace_time_zone("UTC")
         rows = days.dt.convert_time_zone(str(self._zone)).dt.date().to_frame().with_columns(columns.values())
@@ -178,33 +178,33 @@ class Chart:
         return rows.with_columns(finite).unique("date", keep="last", maintain_order=True).sort("date")
 
     def _payments(self, events: Mapping[str, Any]) -> dict[tuple[date, str], tuple[list[float], str | None]]:
-        """Amounts as told and their currency (null: that of the prices), by ex-date and kind."""
-        found: dict[tuple[date, str], tuple[list[float], str | None]] = {}
+        """Amounts as received and their currency (null: that of the prices), by ex-date and kind."""
+        payments: dict[tuple[date, str], tuple[list[float], str | None]] = {}
         for kind, name in (("dividend", "dividends"), ("capital_gain", "capitalGains")):
-            for each in (events.get(name) or {}).values():
-                day, currency = self._day(each["date"]), each.get("currency")
+            for payment in (events.get(name) or {}).values():
+                day, currency = self._day(payment["date"]), payment.get("currency")
                 other = currency if currency != self.currency else None
-                amounts, before = found.setdefault((day, kind), ([], other))
+                amounts, before = payments.setdefault((day, kind), ([], other))
                 if other != before:
                     raise ValueError(f"payments of {day} in {before or self.currency} and {other or self.currency}")
-                amounts.append(float(each["amount"]))
-        return found
+                amounts.append(float(payment["amount"]))
+        return payments
 
     def _undone(self, days: pl.Series) -> NDArray[np.float64]:
-        """Product of the ratios of the splits after each day, of those that are in the prices."""
+        """Product of the ratios of the splits after each day that are in the prices."""
         factor = np.ones(len(days))
         for day, ratio in self._adjusted:
             factor *= np.where((days < day).to_numpy(), ratio, 1.0)
         return factor
 
     def _is_in_prices(self, given: pl.DataFrame, day: date, ratio: float) -> bool:
-        """Whether prices before a split were adjusted for it: a new one is listed before it is.
+        """Whether prices before a split were adjusted for it: a new split is listed before it is in the prices.
 
-        Prices that were not fall from its eve to its open by about its ratio. Of a new one without a price since
-        nobody can tell.
+        Unadjusted prices fall from the day before to the open by about the ratio. For a new split without a price
+        since, this cannot be determined.
 
         Raises:
-            ValueError: it is such a one.
+            ValueError: this cannot be determined.
 
         """
         rows = given.filter(pl.all_horizontal(pl.col("open", "close") > 0))
@@ -221,12 +221,12 @@ class Chart:
 
 
 def read_chart(ticker: str, received: Received, currency: str) -> Chart | Answer:
-    """The chart in an answer, or what it amounts to where there is none.
+    """The chart in an answer, or another kind of answer where there is none.
 
     Args:
-        ticker: that was asked for.
+        ticker: requested ticker.
         received: the answer.
-        currency: that its prices must be in.
+        currency: expected currency of its prices.
 
     """
     if received.status == 429:
@@ -235,13 +235,13 @@ def read_chart(ticker: str, received: Received, currency: str) -> Chart | Answer
         remedy = "take a newer yfinance (pip install -U yfinance), or wait: Yahoo accepts its session no more"
         return Refused(f"status {received.status}: {received.shown}", remedy, "provider")
     try:
-        found = json.loads(received.body)
-        error = found["chart"]["error"]
+        body = json.loads(received.body)
+        error = body["chart"]["error"]
         if error is not None:
             return _refusal(received, str(error["code"]), str(error["description"]))
         if received.status != 200:
             return Broken(f"status {received.status}: {received.shown}")
-        (result,) = found["chart"]["result"]
+        (result,) = body["chart"]["result"]
         chart = Chart(ticker, result, received.fetched_at)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, pl.exceptions.PolarsError) as fault:
         what = "not JSON" if isinstance(fault, json.JSONDecodeError) else f"no chart as it was ({_said(fault)})"
@@ -264,10 +264,10 @@ def _refusal(received: Received, code: str, description: str) -> Answer:
 
 
 def _to_precision(prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Prices to the last decimal that 24 bits tell for certain, and that decimal's unit.
+    """Prices to the last decimal that 24 bits determine, and that decimal's unit.
 
-    24 bits are off by 2**-24 of a price at most. A unit of four times that or more is told whichever splits are undone:
-    0.001 at 751.19, 0.01 up to 41,943.
+    24 bits are off by at most 2**-24 of a price. A unit of four times that or more is exact whichever splits are
+    undone: 0.001 at 751.19, 0.01 up to 41,943.
     """
     places = np.floor(-np.log10(np.maximum(np.abs(prices), 1e-9) * 2.0**-22))
     scale = 10.0 ** np.clip(places, 0, 9)

@@ -1,6 +1,6 @@
-"""yfinance's session as a transport of the HTTP layer: cookie, crumb and the fingerprint of a browser are its own.
+"""yfinance's session as a transport of the HTTP layer: cookie, crumb and browser fingerprint are yfinance's.
 
-Pace, retries, the size cap and what is kept stay with `http.Client`. The crumb is in no address that is kept.
+Pace, retries, the size cap and the stored data stay with `http.Client`. No stored address contains the crumb.
 """
 
 from typing import Any
@@ -10,23 +10,23 @@ import httpx
 
 from quant_assets.errors import SettingsError
 
-#: Host of the charts; yfinance asks others for cookie and crumb.
+#: Host of the charts; yfinance uses others for cookie and crumb.
 _CHARTS = "https://query2.finance.yahoo.com"
-#: What another cookie can help with.
+#: Statuses that another cookie may fix.
 _REFUSED = frozenset({401, 403})
 
 
 def charts_address(url: str) -> str:
-    """Base address of the charts: Yahoo's own, or under a stand-in's address that of the host."""
-    given = url.rstrip("/")
-    return given if _is_yahoo(given) else f"{given}/{urlsplit(_CHARTS).hostname}"
+    """Base address of the charts: Yahoo's own, or the host's path under the address of a stand-in."""
+    base = url.rstrip("/")
+    return base if _is_yahoo(base) else f"{base}/{urlsplit(_CHARTS).hostname}"
 
 
 def yahoo_session(url: str, cap: int) -> httpx.Client:
-    """What sends the requests.
+    """The client that sends the requests.
 
     Args:
-        url: of the settings; a stand-in's is asked in place of every host of Yahoo's, under `URL/HOST/…`.
+        url: of the settings; a stand-in replaces every host of Yahoo's, under `URL/HOST/…`.
         cap: most bytes of an answer.
 
     Raises:
@@ -56,7 +56,7 @@ class _Transport(httpx.BaseTransport):
         """Ask through yfinance.
 
         Raises:
-            httpx.TransportError: nothing came.
+            httpx.TransportError: there was no answer.
 
         """
         from yfinance.exceptions import YFRateLimitError
@@ -70,9 +70,9 @@ class _Transport(httpx.BaseTransport):
         except YFRateLimitError:
             return httpx.Response(429, content=b"Too Many Requests", request=request)
         except Exception as error:  # noqa: BLE001
-            # yfinance parses cookies and pages of consent on the way, and fails there with any error.
+            # yfinance parses cookies and consent pages on the way, which may raise any error.
             raise httpx.ReadError(f"{type(error).__name__}: {error}", request=request) from None
-        # The body is unpacked already, and its length is no longer that of the header.
+        # The body is already decompressed, so its length differs from the header's.
         headers = {
             name: value
             for name, value in answer.headers.items()
@@ -82,7 +82,7 @@ class _Transport(httpx.BaseTransport):
 
 
 class _ToldError(Exception):
-    """A chart's answer that yfinance is not to ask for again."""
+    """A chart's answer that yfinance must not request again."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__(f"status {answer.status_code}")
@@ -90,11 +90,11 @@ class _ToldError(Exception):
 
 
 def _ask_once(session: Any) -> None:
-    """Have charts asked for once: yfinance asks again at once with another cookie, whatever the status."""
-    asked = session.request
+    """Request charts once: yfinance otherwise requests again at once with another cookie, whatever the status."""
+    send = session.request
 
     def request(method: str, url: str, *args: Any, **options: Any) -> Any:
-        answer = asked(method, url, *args, **options)
+        answer = send(method, url, *args, **options)
         if "/finance/chart/" in url and answer.status_code >= 400 and answer.status_code not in _REFUSED:
             raise _ToldError(answer)
         return answer
@@ -103,7 +103,7 @@ def _ask_once(session: Any) -> None:
 
 
 def _limit(session: Any, cap: int) -> None:
-    """Have curl give up an answer that is longer; without curl the length is looked at once it is there."""
+    """Make curl abort a longer answer; without curl the length is checked afterwards."""
     if hasattr(session, "curl_options"):
         from curl_cffi import CurlOpt
 
@@ -111,14 +111,14 @@ def _limit(session: Any, cap: int) -> None:
 
 
 def _stand_in(session: Any, url: str) -> None:
-    """Have a session ask a stand-in for every host of Yahoo's."""
-    asked = session.request
+    """Make a session use a stand-in for every host of Yahoo's."""
+    send = session.request
 
     def request(method: str, url_: str = "", *args: Any, **options: Any) -> Any:
-        given = options.pop("url", url_)
-        split = urlsplit(given)
+        target = options.pop("url", url_)
+        split = urlsplit(target)
         rest = f"{split.path}?{split.query}" if split.query else split.path
-        return asked(method, f"{url}/{split.hostname}{rest}" if _is_yahoo(given) else given, *args, **options)
+        return send(method, f"{url}/{split.hostname}{rest}" if _is_yahoo(target) else target, *args, **options)
 
     session.request = request
 

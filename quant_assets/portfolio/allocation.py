@@ -28,19 +28,19 @@ def total_portfolio(
     its equal-weight return (a missing or zero volatility counts as the median of the others, all missing as equal
     shares).
 
-    The exposure is the regime's multiplier (`portfolio.exposure`): what it leaves is cash, and no sector takes it up.
+    The exposure is the regime's multiplier (`portfolio.exposure`): the rest is cash and is not given to another sector.
 
     Args:
         weights: dataset weights of all sectors, with column `sector`.
         regime_state: dataset regime_state of all sectors, with column `sector`; `volatility` is read for inverse
             volatility, `risk_multiplier` where the exposure is by sector.
         as_ofs: decision sessions, at most one for each month.
-        settings: how shares are allocated, and what the exposure is by.
+        settings: how shares are allocated, and which regime sets the exposure.
         market_regime: dataset market_regime, read where the exposure is the market's.
 
     Returns:
-        Dataset portfolio_weights, sorted by as_of, sector and ticker; weights of an as_of sum to what the sectors' own
-        do, 1 for fully invested ones, times the exposure, less what `max_sector_share` leaves in cash.
+        Dataset portfolio_weights, sorted by as_of, sector and ticker. The weights of an as_of sum to the sum of the
+        sectors' own (1 when fully invested) times the exposure, less the cash that `max_sector_share` leaves.
 
     Raises:
         HistoryError: a sector's weights of the month were decided at another session than the others', or the regime
@@ -51,11 +51,11 @@ def total_portfolio(
     parts = [pl.DataFrame(schema=schema)]
     for as_of in sorted(set(as_ofs)):
         month = weights.filter((pl.col("as_of").dt.year() == as_of.year) & (pl.col("as_of").dt.month() == as_of.month))
-        other = month.filter(pl.col("as_of") != as_of)
-        if len(other):
-            sector, found = other.sort("sector", "as_of").select("sector", "as_of").row(0)
+        others = month.filter(pl.col("as_of") != as_of)
+        if len(others):
+            sector, session = others.sort("sector", "as_of").select("sector", "as_of").row(0)
             raise HistoryError(
-                f"weights of sector '{sector}' were decided at {found}, the portfolio's session is {as_of}; "
+                f"weights of sector '{sector}' were decided at {session}, the portfolio's session is {as_of}; "
                 "materialise them again"
             )
         present = set(month["sector"])
@@ -96,22 +96,22 @@ def exposures(
         HistoryError: the regime has no row at as_of.
 
     """
-    known: dict[str, float | None]
+    multiplier_of: dict[str, float | None]
     if settings.regime == "sector":
         rows = regime_state.filter(pl.col("as_of") == as_of)
-        known = dict(rows.select("sector", "risk_multiplier").iter_rows())
+        multiplier_of = dict(rows.select("sector", "risk_multiplier").iter_rows())
     else:
-        found = (
+        market = (
             [] if market_regime is None else market_regime.filter(pl.col("as_of") == as_of)["risk_multiplier"].to_list()
         )
-        known = dict.fromkeys(sectors, found[0]) if found else {}
-    absent = [sector for sector in sectors if sector not in known]
+        multiplier_of = dict.fromkeys(sectors, market[0]) if market else {}
+    absent = [sector for sector in sectors if sector not in multiplier_of]
     if absent:
         name = "regime_state" if settings.regime == "sector" else "market_regime"
         raise HistoryError(
             f"the exposure of sector '{absent[0]}' at {as_of} follows {name}, which has no row there; materialise it"
         )
-    multipliers = {sector: known[sector] for sector in sectors}
+    multipliers = {sector: multiplier_of[sector] for sector in sectors}
     return {
         sector: min(settings.unknown if multiplier is None else multiplier, settings.most)
         for sector, multiplier in multipliers.items()

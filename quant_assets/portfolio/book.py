@@ -1,6 +1,6 @@
-"""The limits of a sector's book: what the settings ask of long-only, neutral and 130/30 weights.
+"""Limits of a sector's book: the constraints of long-only, neutral and 130/30 weights that the settings define.
 
-How far a book moves where turnover is limited is in turnover.py.
+Turnover limits are in turnover.py.
 """
 
 from dataclasses import replace
@@ -14,8 +14,8 @@ from quant_assets.portfolio.constraints import LONGS, SHORTS, TOLERANCE, TURNOVE
 from quant_assets.portfolio.history import History, needs_betas
 from quant_assets.settings.weights import Book, WeightSettings
 
-#: Totals of the longs and of the shorts, least and most, as shares of the sector's capital. What is not bought with the
-#: shorts' proceeds or one's own money is cash.
+#: Minimum and maximum total of the longs and of the shorts, as shares of the sector's capital. Cash is what is not
+#: bought with the shorts' proceeds or own capital.
 TOTALS: dict[Book, tuple[tuple[float, float], tuple[float, float]]] = {
     "long_only": ((1.0, 1.0), (0.0, 0.0)),
     "dollar_neutral": ((1.0, 1.0), (1.0, 1.0)),
@@ -30,33 +30,33 @@ def short_side(settings: WeightSettings) -> bool:
 
 
 def book_limits(chosen: pl.DataFrame, settings: WeightSettings, betas: FloatArray | None) -> Constraints:
-    """The limits of the names that are held.
+    """Limits of the selected names.
 
     Args:
         chosen: `ticker, candidate_type, dollar_volume` (null where it is not known).
         settings: of the weights.
-        betas: to the sector, of shape (n_names,), where they matter.
+        betas: to the sector, of shape (n_names,), where the limits use them.
 
     """
     limits = settings.constraints
     short = (chosen["candidate_type"] == "short").to_numpy()
     least, most = np.full(len(chosen), limits.min_weight), np.full(len(chosen), settings.max_weight)
     lower, upper = np.where(short, -most, least), np.where(short, -least, most)
-    found = _totals(short, settings)
+    rules = _totals(short, settings)
     sign = np.where(short, -1.0, 1.0)
     if limits.max_gross is not None:
-        found.append(Limit("weights.constraints.max_gross", sign, -np.inf, limits.max_gross))
+        rules.append(Limit("weights.constraints.max_gross", sign, -np.inf, limits.max_gross))
     for name, row in (("net", np.ones(len(chosen))), ("beta", betas)):
         low, high = getattr(limits, f"min_{name}"), getattr(limits, f"max_{name}")
         if row is not None and (low is not None or high is not None):
             both = f"weights.constraints.min_{name} and max_{name}"
-            found.append(Limit(both, row, -np.inf if low is None else low, np.inf if high is None else high))
+            rules.append(Limit(both, row, -np.inf if low is None else low, np.inf if high is None else high))
     if settings.book == "beta_neutral" and betas is not None:
-        found.append(Limit("beta of the book beta_neutral", betas, 0.0, 0.0))
+        rules.append(Limit("beta of the book beta_neutral", betas, 0.0, 0.0))
     return Constraints(
         lower,
         upper,
-        tuple(found),
+        tuple(rules),
         liquid=volume_limits(chosen["dollar_volume"], settings),
         infeasible=limits.infeasible,
         names=tuple(chosen["ticker"].to_list()),
@@ -64,12 +64,12 @@ def book_limits(chosen: pl.DataFrame, settings: WeightSettings, betas: FloatArra
 
 
 def _totals(short: FloatArray, settings: WeightSettings) -> list[Limit]:
-    """The totals of the book's sides; of a side without names, too, so that it cannot be met."""
+    """The totals of both sides. A side without names has one too: it cannot be met."""
     longs, shorts = TOTALS[settings.book]
-    found = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)]
+    totals = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)]
     if shorts[1] > 0.0:
-        found.append(Limit(SHORTS, np.where(short, -1.0, 0.0), *shorts, target=True))
-    return found
+        totals.append(Limit(SHORTS, np.where(short, -1.0, 0.0), *shorts, target=True))
+    return totals
 
 
 def volume_limits(volume: pl.Series, settings: WeightSettings) -> FloatArray | None:
@@ -77,8 +77,8 @@ def volume_limits(volume: pl.Series, settings: WeightSettings) -> FloatArray | N
     share = settings.constraints.max_volume_share
     if share is None:
         return None
-    known = volume.cast(pl.Float64).fill_null(np.inf).to_numpy()
-    return np.asarray(known * (share / settings.constraints.capital))
+    dollars = volume.cast(pl.Float64).fill_null(np.inf).to_numpy()
+    return np.asarray(dollars * (share / settings.constraints.capital))
 
 
 def broken_limits(
@@ -89,27 +89,27 @@ def broken_limits(
     previous: pl.DataFrame | None = None,
     entry_lag: int = 1,
 ) -> list[str]:
-    """Which limits of the settings stored weights break: a line for each decision and limit.
+    """Limits of the settings that stored weights break: one line per decision and limit.
 
-    A book that was not reached in full is none, where `infeasible` lets it be or turnover was limited. Where turnover
-    is limited, names that are on their way out may be below `min_weight`, and a neutral book is as far from neutral as
-    prices have moved what is held. More than `max_turnover` is a breach also where the other limits ask for it; the
-    check that reads these lines only warns of it.
+    A book that is not fully invested is no breach where `infeasible` allows it or turnover is limited. With limited
+    turnover, names that are being sold may be below `min_weight`, and a neutral book may be as far from neutral as
+    prices have moved the holdings. More than `max_turnover` is a breach even where another limit requires it; the
+    check that reads these lines only warns.
 
     Args:
         weights: dataset weights of one sector.
         indicators: dataset indicators; only rows dated as_of are read, for their volumes.
         settings: of the weights.
-        history: the sessions before, by which betas and turnover are held against their limits; not without it.
+        history: the sessions before; without it the limits of betas and turnover are not checked.
         previous: dataset weights with the decision before the first.
         entry_lag: sessions from decision to execution.
 
     """
-    limits, found = settings.constraints, []
+    limits, lines = settings.constraints, []
     moving = limits.max_turnover is not None
     loose = limits.model_copy(update={"min_weight": 0.0}) if moving else limits
     judged = settings.model_copy(update={"constraints": loose})
-    held = None if previous is None or previous.is_empty() else previous
+    last = None if previous is None or previous.is_empty() else previous
     for (as_of,), rows in weights.sort("as_of", "ticker").group_by("as_of", maintain_order=True):
         assert isinstance(as_of, date)  # noqa: S101 - the column has that type
         side = pl.when(pl.col("weight") < 0.0).then(pl.lit("short")).otherwise(pl.lit("long"))
@@ -119,27 +119,27 @@ def broken_limits(
         if history is not None and needs_betas(settings):
             window = history.window(named["ticker"].to_list(), as_of, settings.covariance.sessions)
             betas = history.betas(window, settings.covariance.min_observations)
-        asked = book_limits(named, judged, betas)
+        required = book_limits(named, judged, betas)
         if moving or limits.infeasible == "cash":
-            fewer = [replace(each, low=0.0) if each.target else each for each in asked.limits]
-            totals = [each.high for each in asked.limits if each.target]
+            fewer = [replace(limit, low=0.0) if limit.target else limit for limit in required.limits]
+            totals = [limit.high for limit in required.limits if limit.target]
             if not moving and settings.book in ("dollar_neutral", "130_30"):
-                ratio = np.where(asked.short, 1.0 / totals[1], 1.0 / totals[0])
+                ratio = np.where(required.short, 1.0 / totals[1], 1.0 / totals[0])
                 fewer.append(Limit(f"balance of the sides of the book {settings.book}", ratio, 0.0, 0.0))
             if moving:
-                fewer = [each for each in fewer if not each.name.startswith("beta of the book")]
-            asked = replace(asked, limits=tuple(fewer))
+                fewer = [limit for limit in fewer if not limit.name.startswith("beta of the book")]
+            required = replace(required, limits=tuple(fewer))
         weight = named["weight"].to_numpy()
         if not short_side(settings) and (weight < 0.0).any():
-            found.append(f"{as_of}: {named['ticker'][int(weight.argmin())]} is short in the book {settings.book}")
-        found += [f"{as_of}: {each}" for each in asked.violations(weight, 2.0 * TOLERANCE)]
-        if limits.max_turnover is not None and history is not None and held is not None:
-            newest = held.filter(pl.col("as_of") == pl.col("as_of").max()).sort("ticker")
+            lines.append(f"{as_of}: {named['ticker'][int(weight.argmin())]} is short in the book {settings.book}")
+        lines += [f"{as_of}: {line}" for line in required.violations(weight, 2.0 * TOLERANCE)]
+        if limits.max_turnover is not None and history is not None and last is not None:
+            newest = last.filter(pl.col("as_of") == pl.col("as_of").max()).sort("ticker")
             before = dict(newest.select("ticker", "weight").iter_rows())
             drifted = history.drifted(before, newest["as_of"][0], as_of, entry_lag)
             now = dict(rows.select("ticker", "weight").iter_rows())
             traded = sum(abs(now.get(name, 0.0) - drifted.get(name, 0.0)) for name in sorted({*now, *drifted}))
             if drifted and traded > limits.max_turnover + 10.0 * TOLERANCE:
-                found.append(f"{as_of}: {TURNOVER} of {limits.max_turnover:g}: {traded:.6g} is traded")
-        held = rows
-    return found
+                lines.append(f"{as_of}: {TURNOVER} of {limits.max_turnover:g}: {traded:.6g} is traded")
+        last = rows
+    return lines

@@ -1,7 +1,7 @@
-"""Limits of a portfolio: what they are, whether they can hold together, and whether weights respect them.
+"""Limits of a portfolio: their definition, whether they can hold together, and whether weights respect them.
 
-How weights are moved until they do is in fitting.py. Every name has one side: what it may weigh is never both above and
-below 0, so that gross exposure and the sides' totals are linear.
+Moving weights inside their limits is in fitting.py. Every name has one side: its bounds are never both above and below
+0, so that gross exposure and the sides' totals are linear.
 """
 
 import math
@@ -15,10 +15,10 @@ import numpy as np
 from quant_assets.errors import InfeasibleError
 from quant_assets.market.panel import BoolArray, FloatArray
 
-#: How far weights may be beyond a limit, in shares of capital: what a solver leaves.
+#: How far weights may exceed a limit, in shares of capital: the solver's error.
 TOLERANCE = 1e-6
 
-#: What a limit of the book's own total is called.
+#: Names of the limits on the sides' totals.
 LONGS, SHORTS = "exposure of the longs", "exposure of the shorts"
 
 BOUNDS, LIQUIDITY, TURNOVER = "weights.max_weight", "weights.constraints.max_volume_share", "max_turnover"
@@ -29,12 +29,12 @@ class Limit:
     """A linear limit: low <= coefficients @ weights <= high.
 
     Attributes:
-        name: how an error names it.
+        name: name in error messages.
         coefficients: float64 of shape (n_names,).
         low: -inf where there is none.
         high: inf where there is none.
-        target: whether it is a total of the book that is meant to be reached, and to which there is less where the
-            other limits do not let it be.
+        target: whether it is a total of the book to be reached, which is lowered where the other limits do not allow
+            it.
 
     """
 
@@ -59,10 +59,10 @@ class Constraints:
     """Limits of the weights of n names, as shares of capital; shorts are negative.
 
     Attributes:
-        lower: least weight of each name, float64 of shape (n_names,).
-        upper: most, of that shape.
-        limits: linear ones: totals of the sides, gross and net exposure, sectors, beta.
-        liquid: most that each name may weigh by its traded volume, inf where there is no limit; None where none has.
+        lower: lowest weight of each name, float64 of shape (n_names,).
+        upper: highest, of that shape.
+        limits: linear limits: totals of the sides, gross and net exposure, sectors, beta.
+        liquid: highest size of each name by its traded volume, inf where unlimited; None where no name has a limit.
         previous: weights held before, of that shape; None where nothing was held.
         turnover: most that may be traded against `previous`, buys plus sells.
         infeasible: see `ConstraintSettings`.
@@ -81,8 +81,8 @@ class Constraints:
 
     def __post_init__(self) -> None:
         n = len(self.lower)
-        shapes = {np.shape(each) for each in (self.upper, self.liquid, self.previous) if each is not None}
-        shapes |= {np.shape(each.coefficients) for each in self.limits}
+        shapes = {np.shape(array) for array in (self.upper, self.liquid, self.previous) if array is not None}
+        shapes |= {np.shape(limit.coefficients) for limit in self.limits}
         if n == 0 or shapes != {(n,)}:
             raise InfeasibleError(f"limits of {n} names need arrays of shape ({n},), not {sorted(shapes)}")
         if not (np.isfinite(self.lower).all() and np.isfinite(self.upper).all()):
@@ -96,7 +96,7 @@ class Constraints:
         if ((self.lower < 0.0) & (self.upper > 0.0)).any():
             at = int(np.argmax((self.lower < 0.0) & (self.upper > 0.0)))
             raise InfeasibleError(f"bounds of {self.name_of(at)} let it be long and short; a name has one side")
-        wrong = [each.name for each in self.limits if not np.isfinite(each.coefficients).all()]
+        wrong = [limit.name for limit in self.limits if not np.isfinite(limit.coefficients).all()]
         if wrong:
             raise InfeasibleError(f"{wrong[0]}: its coefficients are not finite numbers")
 
@@ -104,7 +104,7 @@ class Constraints:
         return len(self.lower)
 
     def name_of(self, at: int) -> str:
-        """What a name is called in messages."""
+        """The name in messages."""
         return self.names[at] if self.names else f"name {at}"
 
     @cached_property
@@ -119,9 +119,9 @@ class Constraints:
 
     @cached_property
     def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Least and most weight of each name, what its volume lets included.
+        """Lowest and highest weight of each name, including the limit by volume.
 
-        A name of which the volume does not even let the least weight is bounded by its volume alone.
+        A name whose volume does not allow the lowest weight is bounded by its volume alone.
         """
         if self.liquid is None:
             return self.lower, self.upper
@@ -134,25 +134,25 @@ class Constraints:
 
     @property
     def simple(self) -> bool:
-        """Whether nothing but bounds and the sides' totals matters."""
-        return self.turnover is None and all(each.target for each in self.limits)
+        """Whether there are only bounds and totals of the sides."""
+        return self.turnover is None and all(limit.target for limit in self.limits)
 
     def total(self, short: bool) -> tuple[float, float]:
-        """Least and most that one side sums to, as a positive number."""
-        found = [each for each in self.limits if each.name == (SHORTS if short else LONGS)]
-        return (found[0].low, found[0].high) if found else (0.0, np.inf)
+        """Lowest and highest sum of one side, as positive numbers."""
+        totals = [limit for limit in self.limits if limit.name == (SHORTS if short else LONGS)]
+        return (totals[0].low, totals[0].high) if totals else (0.0, np.inf)
 
     def violations(self, weights: FloatArray, tolerance: float = TOLERANCE) -> list[str]:
-        """Which limits weights break, each with the figure; none where they respect all."""
+        """Limits that the weights break, with the figures; empty where they respect all limits."""
         if np.shape(weights) != (len(self),) or not np.isfinite(weights).all():
             return ["weights that are not finite numbers"]
         lower, upper = self.bounds
-        found = []
+        broken = []
         for at in np.flatnonzero((weights < lower - tolerance) | (weights > upper + tolerance))[:3].tolist():
             which = (
                 BOUNDS if self.lower[at] - tolerance > weights[at] or weights[at] > self.upper[at] + tolerance else ""
             )
-            found.append(
+            broken.append(
                 f"{which or LIQUIDITY}: {self.name_of(at)} weighs {weights[at]:.6g}, "
                 f"not {lower[at]:.6g} to {upper[at]:.6g}"
             )
@@ -160,18 +160,18 @@ class Constraints:
             value = float(limit.coefficients @ weights)
             scale = max(1.0, float(np.abs(limit.coefficients).max()))
             if not limit.low - tolerance * scale <= value <= limit.high + tolerance * scale:
-                found.append(f"{limit.said}: it is {value:.6g}")
+                broken.append(f"{limit.said}: it is {value:.6g}")
         if self.turnover is not None and self.previous is not None:
             traded = float(np.abs(weights - self.previous).sum())
             if traded > self.turnover + tolerance:
-                found.append(f"{TURNOVER} of {self.turnover:g}: {traded:.6g} would be traded")
-        return found
+                broken.append(f"{TURNOVER} of {self.turnover:g}: {traded:.6g} would be traded")
+        return broken
 
     def feasible(self) -> "Constraints":
-        """Limits that can hold together: these, or with `cash` those of as large a share of the book as they let.
+        """Limits that can hold together: these, or with `infeasible: cash` those of the largest feasible share.
 
         Raises:
-            InfeasibleError: they cannot hold together; names the ones that cannot.
+            InfeasibleError: they cannot hold together; names the conflicting ones.
 
         """
         if self._possible(frozenset(self._kinds)):
@@ -180,19 +180,19 @@ class Constraints:
             share = self._share()
             if share is not None:
                 shrunk = tuple(
-                    replace(each, low=each.low * share, high=each.high if each.low == 0.0 else each.high * share)
-                    if each.target
-                    else each
-                    for each in self.limits
+                    replace(limit, low=limit.low * share, high=limit.high if limit.low == 0.0 else limit.high * share)
+                    if limit.target
+                    else limit
+                    for limit in self.limits
                 )
                 return replace(self, limits=shrunk)
         raise InfeasibleError(self._conflict())
 
     def _share(self) -> float | None:
-        """The largest share of the book that the limits let; None where they do not let any."""
+        """The largest share of the book within the limits; None where there is none."""
         if not self.simple:
             share = _solve(self, frozenset(self._kinds), scaled=True)
-            return share if share is None else max(min(share, 1.0) - 1e-9, 0.0)  # what a solver is off by
+            return share if share is None else max(min(share, 1.0) - 1e-9, 0.0)  # the solver's error
         share, (lower, upper) = 1.0, self.bounds
         for limit in self.limits:
             ends = np.stack([limit.coefficients * lower, limit.coefficients * upper])
@@ -205,7 +205,7 @@ class Constraints:
 
     @cached_property
     def _kinds(self) -> tuple[str, ...]:
-        """The limits that can be left out one by one to see whether the others can hold."""
+        """The limits that can be left out one by one to find a conflict."""
         kinds = ["bounds", *(f"limit {number}" for number in range(len(self.limits)))]
         kinds += ["liquidity"] if self.liquid is not None else []
         return (*kinds, *(["turnover"] if self.turnover is not None and self.previous is not None else []))
@@ -227,16 +227,16 @@ class Constraints:
         return True
 
     def _conflict(self) -> str:
-        """The limits of a smallest set that cannot hold together: leaving out any one of them would do."""
+        """The limits of a minimal conflicting set: without any one of them the others can hold."""
         needed = set(self._kinds)
         for kind in reversed(self._kinds):
             if not self._possible(frozenset(needed - {kind})):
                 needed.discard(kind)
-        said = [self._said(kind) for kind in self._kinds if kind in needed]
+        listing = [self._said(kind) for kind in self._kinds if kind in needed]
         listed = ", ".join(self.names[:5]) + (" …" if len(self.names) > 5 else "")
         return (
             f"the limits of {len(self)} names{f' ({listed})' if listed else ''} cannot hold together: "
-            f"{'; '.join(said)}. Loosen one of them, or set weights.constraints.infeasible: cash"
+            f"{'; '.join(listing)}. Loosen one of them, or set weights.constraints.infeasible: cash"
         )
 
     def _said(self, kind: str) -> str:
@@ -255,9 +255,9 @@ def side_limits(short: BoolArray, longs: tuple[float, float], shorts: tuple[floa
     """The totals of the book's sides; a side without names has none.
 
     Args:
-        short: which names are short, bool of shape (n_names,).
-        longs: least and most of the longs' sum.
-        shorts: least and most of the shorts' sum, as positive numbers.
+        short: whether a name is short, bool of shape (n_names,).
+        longs: lowest and highest sum of the longs.
+        shorts: lowest and highest sum of the shorts, as positive numbers.
 
     """
     found = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)] if not short.all() else []

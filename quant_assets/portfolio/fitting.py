@@ -1,6 +1,6 @@
-"""How weights are moved until they respect their limits, by as little as that takes.
+"""Moves weights the least distance that puts them within their limits.
 
-What the limits are is in constraints.py. Bounds and the sides' totals are met in closed form, everything else by a
+The limits are defined in constraints.py. Bounds and the sides' totals are met in closed form, all other limits by a
 quadratic program, which needs the extra `portfolio`.
 """
 
@@ -12,21 +12,21 @@ from quant_assets.errors import InfeasibleError
 from quant_assets.market.panel import FloatArray
 from quant_assets.portfolio.constraints import Constraints
 
-#: Weights below it are a solver's noise.
+#: Weights below this are a solver's noise.
 DUST = 1e-6
 
 
 def filled(weights: FloatArray, lower: FloatArray, upper: FloatArray, total: float) -> FloatArray:
-    """The multiple of weights that sums to a total once each is cut to its bounds.
+    """The multiple of weights that sums to a total once the weights are cut to their bounds.
 
     Without lower bounds: names above their cap are capped, and the excess goes to the names below in proportion to
     their weights, until none is above it. The sums are exactly rounded, so the order of the names does not matter.
 
     Args:
-        weights: not negative, float64 of shape (n_names,); a name of weight 0 gets more than its least only where all
-            others are at their most.
-        lower: least, not negative, of that shape.
-        upper: most, of that shape.
+        weights: not negative, float64 of shape (n_names,); a name of weight 0 gets more than its lower bound only
+            where all others are at their upper bound.
+        lower: lower bounds, not negative, of that shape.
+        upper: upper bounds, of that shape.
         total: between the sums of `lower` and `upper`.
 
     Returns:
@@ -41,7 +41,7 @@ def filled(weights: FloatArray, lower: FloatArray, upper: FloatArray, total: flo
     if largest < 1e-200:
         weights = weights / largest if largest > 0.0 else np.ones(len(weights))
         largest = 1.0
-    # A name without a weight takes what the others cannot.
+    # A name of weight 0 takes the rest that the others cannot.
     weights = np.maximum(weights, 1e-12 * largest)
     if (lower > 0.0).any():
         weights = _raised(weights, lower, upper, total)
@@ -67,21 +67,21 @@ def _raised(weights: FloatArray, lower: FloatArray, upper: FloatArray, total: fl
 
 
 def fitted(weights: FloatArray, constraints: Constraints) -> FloatArray:
-    """Weights that respect their limits, as near as may be to those given.
+    """The nearest weights that respect the limits.
 
-    Each side is first scaled to its total within the bounds. Where more limits than these are broken then, the nearest
-    weights that respect all are found, by squared distance relative to a name's weight.
+    Each side is first scaled to its total within the bounds. If that breaks other limits, the result is the nearest
+    weights that respect all of them, by squared distance relative to a name's weight.
 
     Args:
-        weights: sizes, not negative, float64 of shape (n_names,); a side's are relative to each other.
+        weights: sizes, not negative, float64 of shape (n_names,); only their ratios within a side matter.
         constraints: feasible ones (`Constraints.feasible`).
 
     Returns:
         float64 of shape (n_names,), shorts negative.
 
     Raises:
-        InfeasibleError: no weights respect the limits; names those that are broken.
-        MissingPackageError: more than bounds and totals have to be met, and the extra `portfolio` is missing.
+        InfeasibleError: no weights respect the limits; names the broken ones.
+        MissingPackageError: there are limits besides bounds and totals, and the extra `portfolio` is missing.
 
     """
     lower, upper = constraints.bounds
@@ -103,7 +103,7 @@ def fitted(weights: FloatArray, constraints: Constraints) -> FloatArray:
 
 
 def _neutral(result: FloatArray, weights: FloatArray, constraints: Constraints, side: FloatArray) -> float:
-    """The total of a side with which the first limit that asks for 0 is met; 1 where none does."""
+    """The total of a side that meets the first limit whose target is 0; 1 where there is none."""
     for limit in constraints.limits:
         if limit.low == limit.high == 0.0:
             shape = np.where(side, weights * constraints.sign, 0.0)
@@ -114,10 +114,10 @@ def _neutral(result: FloatArray, weights: FloatArray, constraints: Constraints, 
 
 
 def settled(weights: FloatArray, constraints: Constraints) -> FloatArray:
-    """A solver's weights without its noise: within their bounds, no dust, and the fixed totals met exactly.
+    """A solver's weights without its noise: within the bounds, without dust, with exact fixed totals.
 
     Raises:
-        InfeasibleError: what results breaks a limit; names it.
+        InfeasibleError: the result breaks a limit; names it.
 
     """
     lower, upper = constraints.bounds
@@ -133,7 +133,7 @@ def settled(weights: FloatArray, constraints: Constraints) -> FloatArray:
                 result[side] = -exact if short else exact
     broken = constraints.violations(result)
     if broken:
-        # Without the tidying, which matters where the room that the limits leave is as narrow as the dust.
+        # Unrounded: this matters where the room that the limits leave is as narrow as the dust.
         result = np.clip(weights, lower, upper)
         broken = constraints.violations(result)
     if broken:

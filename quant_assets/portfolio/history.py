@@ -1,4 +1,4 @@
-"""What the sessions before a decision say of the names that are weighed: returns, betas, and how holdings drifted."""
+"""Returns and betas of the selected names and the drift of holdings, from the sessions before a decision."""
 
 import math
 from collections.abc import Sequence
@@ -16,46 +16,46 @@ from quant_assets.portfolio.covariances import Window
 from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.settings.weights import WeightSettings
 
-#: Sessions before the first return of a window that it depends on.
+#: Sessions before the first return of a window that this return depends on.
 _BASE = 2 + STALE_SESSIONS + REVERSAL_SESSIONS
 
 
 def needs_previous(settings: WeightSettings) -> bool:
-    """Whether a decision depends on the one before."""
+    """Whether a decision depends on the decision before."""
     penalised = settings.method == "mean_variance" and settings.turnover_penalty > 0.0
     return penalised or settings.constraints.max_turnover is not None
 
 
 def needs_betas(settings: WeightSettings) -> bool:
-    """Whether the names' betas matter."""
+    """Whether the names' betas are used."""
     limits = settings.constraints
     return settings.book == "beta_neutral" or limits.min_beta is not None or limits.max_beta is not None
 
 
 def needs_history(settings: WeightSettings) -> bool:
-    """Whether a decision depends on more than its own session."""
+    """Whether a decision depends on sessions before its own."""
     return optimiser(settings).needs_covariance or needs_betas(settings) or needs_previous(settings)
 
 
 def lookback_sessions(settings: WeightSettings) -> int:
-    """Sessions before a month's first one that its decision may depend on; 0 where it depends on none."""
+    """Sessions before a month's first session that its decision may depend on; 0 without such a dependence."""
     if not needs_history(settings):
         return 0
     windowed = optimiser(settings).needs_covariance or needs_betas(settings)
-    # A decision of the month before may lie at its first session, where the calendar of the exchange has a hole.
+    # A decision of the month before may lie at its first session, where the exchange's calendar has a gap.
     return _BASE + (settings.covariance.sessions if windowed else 45)
 
 
 class History:
     """The sessions before some decisions.
 
-    Every figure follows from the window that ends with its decision, so one of several decisions is what it would be
-    alone.
+    Every figure depends only on the window that ends with its decision, so several decisions at once get the same
+    figures as one alone.
 
     Args:
         prices: dataset prices of the sector.
         universe: dataset universe of the sector.
-        indicators: dataset indicators; where the covariance asks for volatilities, of the whole window.
+        indicators: dataset indicators; of the whole window where the covariance needs volatilities.
         sessions: datetime64[D], without a gap, from `lookback_sessions` before the first decision's month on.
 
     """
@@ -84,19 +84,19 @@ class History:
         return end
 
     def _rows(self, tickers: Sequence[str], day: date) -> IntArray:
-        asked = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(date=pl.lit(day))
-        return self._panel.rows(asked)
+        bars = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(date=pl.lit(day))
+        return self._panel.rows(bars)
 
     def window(self, tickers: Sequence[str], as_of: date, sessions: int, *, volatility: bool = False) -> Window:
         """The returns of some names over the sessions up to a decision, as they were known then.
 
-        A bar that a ticker brought along counts from the day on which it moved into the sector.
+        A bar from before a ticker moved into the sector counts from that move on.
 
         Args:
             tickers: the names.
             as_of: the decision.
-            sessions: length of the window; less where history begins later.
-            volatility: whether the volatilities of the window are wanted.
+            sessions: length of the window; shorter where history begins later.
+            volatility: whether the window includes volatilities.
 
         """
         end = self._end(as_of)
@@ -107,8 +107,8 @@ class History:
                 "those before; load the declared lookback"
             )
         rows = self._rows(tickers, as_of)
-        known = self._panel["seen"][rows, start:end] <= float(np.datetime64(as_of).astype(np.int64))
-        returns = np.where((rows >= 0)[:, None] & known, self._returns[rows, start:end], np.nan)
+        observed = self._panel["seen"][rows, start:end] <= float(np.datetime64(as_of).astype(np.int64))
+        returns = np.where((rows >= 0)[:, None] & observed, self._returns[rows, start:end], np.nan)
         forecast = self._forecast(tickers, start, end) if volatility else None
         ahead = self._forecast(tickers, end, end + 1)[:, 0]
         return Window(
@@ -119,7 +119,7 @@ class History:
         )
 
     def _forecast(self, tickers: Sequence[str], start: int, end: int) -> FloatArray:
-        """Volatilities that were forecast for some sessions at the close of the one before each: (n_names, n)."""
+        """Volatilities forecast for some sessions, at the close before each: (n_names, n)."""
         order = {name: at for at, name in enumerate(self._volatility.tickers)}
         result = np.full((len(tickers), end - start), np.nan)
         for at, name in enumerate(tickers):
@@ -129,7 +129,7 @@ class History:
         return result
 
     def betas(self, window: Window, min_observations: int) -> FloatArray:
-        """Of each name to the sector's equal-weight return over a window; 1, the sector's own, of names with too few.
+        """Beta of each name to the sector's equal-weight return over a window; 1, the sector's, with too few returns.
 
         Returns:
             float64 of shape (n_names,).
@@ -144,15 +144,15 @@ class History:
         return result
 
     def drifted(self, held: dict[str, float], decided: date, as_of: date, entry_lag: int) -> dict[str, float]:
-        """Weights decided at one session as prices have moved them up to another, in shares of what all is worth then.
+        """Weights decided at one session, moved by prices up to another, as shares of the portfolio's value then.
 
-        As in the simulation: bought at the close of the session `entry_lag` after the decision, what has no bar there
-        is not; a name without a bar among the last sessions has become cash.
+        As in the simulation, names are bought at the close `entry_lag` sessions after the decision. A name without a
+        bar there is not bought; a name without a bar in the last sessions has become cash.
 
         Args:
             held: weights by ticker.
             decided: their decision session.
-            as_of: until when.
+            as_of: session to which the weights drift.
             entry_lag: sessions from decision to execution.
 
         """
@@ -168,10 +168,10 @@ class History:
             if not np.isfinite(price):
                 continue
             path = self._panel["close"][row, entry:end]
-            there = np.flatnonzero(np.isfinite(path))
+            traded = np.flatnonzero(np.isfinite(path))
             rest.append(-weight)
-            value = weight * float(path[there[-1]] / price)
-            if len(path) - 1 - there[-1] <= STALE_SESSIONS:
+            value = weight * float(path[traded[-1]] / price)
+            if len(path) - 1 - traded[-1] <= STALE_SESSIONS:
                 worth[name] = value
             else:
                 rest.append(value)
@@ -180,7 +180,7 @@ class History:
 
 
 def _returns(panel: Panel) -> FloatArray:
-    """Return of each bar from the last one of the `STALE_SESSIONS` sessions before the one before, as it counts."""
+    """Counted return of each bar, from the last bar of the `STALE_SESSIONS` sessions up to the session before."""
     close = panel["close"]
     result = np.full(close.shape, np.nan)
     if close.shape[1] > 1:

@@ -1,4 +1,4 @@
-"""A file of what an account holds: shares by ticker."""
+"""Reads the holdings of an account from a file: shares by ticker."""
 
 import csv
 from pathlib import Path
@@ -10,10 +10,10 @@ def read_holdings(path: Path) -> dict[str, float]:
     """Shares by ticker from a CSV with columns `ticker` and `quantity`; shorts are negative.
 
     Raises:
-        SourceError: names the file, the line and what is wrong.
+        SourceError: names the file, the line and the error.
 
     """
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
@@ -30,16 +30,16 @@ def read_holdings(path: Path) -> dict[str, float]:
                     continue
                 if not ticker:
                     raise SourceError(f"{where}: no ticker; name whose {quantity} shares are held")
-                if ticker in found:
-                    raise SourceError(f"{where}: {ticker} stands there twice; add its quantities up")
+                if ticker in shares:
+                    raise SourceError(f"{where}: {ticker} is listed twice; add up its quantities")
                 try:
-                    found[ticker] = float(quantity)
+                    shares[ticker] = float(quantity)
                 except ValueError:
                     raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number") from None
-                if not abs(found[ticker]) < float("inf"):
+                if not abs(shares[ticker]) < float("inf"):
                     raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number of shares")
     except FileNotFoundError:
         raise SourceError(f"{path} does not exist; write holdings as a CSV with ticker and quantity") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} is no CSV in UTF-8 ({error}); save it as one") from None
-    return found
+    return shares

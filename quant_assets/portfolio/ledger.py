@@ -1,4 +1,4 @@
-"""What is said of a session: the rows of the ledger, from the session's forecasts, candidates and weights."""
+"""Rows of the ledger of a session, from its forecasts, candidates and weights."""
 
 from datetime import date
 
@@ -9,10 +9,10 @@ from quant_assets.settings.domain import CandidateSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 
-#: In place of a model where a composite score is said.
+#: In place of a model, for a composite score.
 COMPOSITE = "composite_score"
 
-#: Columns of `said`, those of dataset decisions that tell what was said.
+#: Columns of `said`: those of dataset decisions that hold the statement.
 SAID = pl.Schema(
     {
         "ticker": pl.String(),
@@ -41,27 +41,27 @@ def said(
     weighing: WeightSettings,
     held: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """What is said at the close of a session, as if it were the decision of its month.
+    """Forecasts, candidates and weights at the close of a session, as if it were the decision of its month.
 
-    Everything follows from the session's own rows, which were known at its close. So the same is said whether the month
-    is over or not, and for the session at which the month ended it is what datasets candidates and weights hold.
+    Everything depends on the session's own rows, known at its close. The result is therefore the same before and after
+    the month ends; for the session at which the month ended it equals datasets candidates and weights.
 
     Args:
         day: session.
-        indicators: dataset indicators of the sector; only rows of `day` are read, and so of the others.
+        indicators: dataset indicators of the sector; only rows of `day` are read, here and in the others.
         universe: dataset universe.
         predictions: dataset predictions.
-        selecting: of candidates.
-        weighing: of weights.
-        held: dataset weights, where the settings let weights follow from more than the session's own rows
-            (`history.needs_history`): those decided at it are said, and none where none were.
+        selecting: settings of candidates.
+        weighing: settings of weights.
+        held: dataset weights, required where weights depend on more than the session's own rows
+            (`history.needs_history`): those decided at the session are used, none where there are none.
 
     Returns:
         Columns `SAID`, sorted by ticker, item, model and horizon: a row for each forecast, candidate and weight.
 
     """
     of_day = pl.col("date") == day
-    indicators, universe, predictions = (each.filter(of_day) for each in (indicators, universe, predictions))
+    indicators, universe, predictions = (frame.filter(of_day) for frame in (indicators, universe, predictions))
     chosen = candidates(indicators, universe, [day], selecting)
     if held is None:
         held = sector_weights(chosen, predictions, indicators, [day], weighing)

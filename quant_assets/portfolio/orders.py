@@ -1,4 +1,4 @@
-"""Orders that lead from what is held to target weights. Where holdings come from and files are written is elsewhere."""
+"""Orders that trade holdings into target weights. Reading holdings and writing files is elsewhere."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ ORDERS = pl.Schema(
     }
 )
 
-#: Sessions up to the decision in which a holding's last close is looked for: a symbol that is silent for longer is
-#: another company's when it trades again.
+#: Sessions up to the decision in which a holding's last close is looked up: after a longer gap the symbol may belong
+#: to another company.
 QUOTE_SESSIONS = 252
 
-#: Times that buys are cut to what can be paid; each cut lowers the costs too, so that few are needed.
+#: How often buys are cut to the affordable amount; each cut also lowers the costs, so that few are needed.
 _CUTS = 20
 
-#: What holdings told twice may differ by, as a share of equity.
+#: Tolerance between two sources of the same holdings, as a share of equity.
 _SAME = 1e-6
 
 
@@ -51,13 +51,13 @@ def orders(
     costs: BacktestSettings,
     unquoted: Mapping[str, float] | None = None,
 ) -> pl.DataFrame:
-    """What to trade so that holdings become the targets, in whole lots.
+    """Trades in whole lots that turn the holdings into the targets.
 
-    - The quantity aimed at is the weight's share of `capital` at the price as traded, rounded towards zero to lots. A
-      name that is to leave is sold as a whole, odd lots included.
+    - The target quantity is the weight's share of `capital` at the price as traded, rounded towards zero to lots. A
+      name to be closed is sold completely, odd lots included.
     - A trade below `min_trade` of the capital is not made, unless it closes a position.
-    - Where nothing is sold short, holdings and estimated costs never need more than `capital`: what cannot be traded
-      keeps its part of it, at its last price, and buys are cut in proportion to what is left.
+    - Without short positions, holdings and estimated costs never need more than `capital`: names that cannot be traded
+      keep their value at the last price, and buys are cut in proportion to the remaining capital.
     - A name without a price is not traded: the row says so, with action `hold`.
 
     Args:
@@ -69,17 +69,17 @@ def orders(
         capital: USD, holdings included.
         settings: lots and the smallest trade.
         costs: rates of the backtest.
-        unquoted: value in USD by ticker of holdings whose number of shares is not known, as no close as traded is.
+        unquoted: value in USD by ticker of holdings whose number of shares is unknown for want of a close as traded.
             They are kept, and their value is not available for buying.
 
     Returns:
-        Rows of `ORDERS`, sorted by ticker: an order for each name that is traded, and `hold` for each other name that
-        is held or aimed at, with the reason: new position, increase, decrease, exit, reversal; or unchanged, below
+        Rows of `ORDERS`, sorted by ticker: an order for each traded name, and `hold` for every other name that is held
+        or has a target, with the reason: new position, increase, decrease, exit, reversal; or unchanged, below
         min_trade, not affordable, no price.
 
     Raises:
-        DatasetError: `capital` is not positive, what is held and cannot be sold is worth more, or what is held was
-            never quoted.
+        DatasetError: `capital` is not positive, holdings that cannot be sold are worth more, or a holding was never
+            quoted.
 
     """
     if not capital > 0.0:
@@ -88,9 +88,9 @@ def orders(
     names = sorted({name for of in (targets, holdings, unquoted) for name, size in of.items() if size})
     frame = pl.DataFrame({"ticker": names}, {"ticker": pl.String}).join(market, on="ticker", how="left")
     rows = [_Order(row, targets, holdings, unquoted, capital, settings, costs) for row in frame.iter_rows(named=True)]
-    if strange := [row.ticker for row in rows if row.held and row.last is None]:
+    if unvalued := [row.ticker for row in rows if row.held and row.last is None]:
         raise DatasetError(
-            f"what is held of {', '.join(strange)} cannot be valued: there is no close as traded in the "
+            f"what is held of {', '.join(unvalued)} cannot be valued: there is no close as traded in the "
             f"{QUOTE_SESSIONS} sessions up to the decision; take it out of the holdings and of the capital, or "
             "materialise the prices with it"
         )
@@ -117,9 +117,9 @@ def decided_orders(
     Args:
         weights: dataset weights or portfolio_weights; those of `as_of` are the targets.
         positions: dataset positions: what is held at `as_of` where `holdings` is None.
-        backtest: dataset backtest, of the same run: whether they are all that is held; not used with `holdings`.
-        prices: dataset prices, of the sessions given; those after `as_of`, and those of a panel that a name joined
-            after it, count as not known.
+        backtest: dataset backtest, of the same run: whether the positions are complete; not used with `holdings`.
+        prices: dataset prices of the sessions; bars after `as_of`, and bars of a panel that a name joined after it, are
+            ignored.
         sessions: datetime64[D], from `quoted_sessions` before `as_of` on.
         as_of: session of the decision, at whose close, as traded, shares are counted.
         capital: USD.
@@ -131,7 +131,7 @@ def decided_orders(
         Rows of `ORDERS`.
 
     Raises:
-        DatasetError: as `orders` and `held_at` say.
+        DatasetError: see `orders` and `held_at`.
 
     """
     rows = weights.filter(pl.col("as_of") == as_of).select("ticker", "weight")
@@ -141,14 +141,14 @@ def decided_orders(
     market = _market(_known(prices, {*targets, *shares, *(holdings or {})}, days), days, costs)
     if holdings is None:
         last = dict(market.drop_nulls("last_price").select("ticker", "last_price").iter_rows())
-        # Not more shares than the weight is worth.
+        # No more shares than the weight's value.
         holdings = {name: _towards_zero(share * capital / last[name]) for name, share in shares.items() if name in last}
     unquoted = {name: share * capital for name, share in shares.items() if name not in holdings}
     return orders(targets, holdings, market, capital, settings, costs, unquoted)
 
 
 def quoted_sessions(costs: BacktestSettings) -> int:
-    """Sessions up to a decision, itself included, that its orders follow from."""
+    """Sessions up to a decision, itself included, that its orders depend on."""
     return max(QUOTE_SESSIONS, 2 * costs.estimate_sessions + 1)
 
 
@@ -158,7 +158,7 @@ def _known(prices: pl.DataFrame, names: Iterable[str], sessions: NDArray[np.date
     rows = prices.filter(pl.col("ticker").is_in(sorted(names)), pl.col("date").is_between(sessions[0].item(), as_of))
     if "panel_from" in rows.columns:
         rows = rows.filter(pl.col("panel_from") <= as_of)
-    if "listed" in rows.columns:  # the newest company of a symbol is the one that is traded
+    if "listed" in rows.columns:  # the newest company of a symbol is the traded one
         rows = rows.filter(pl.col("listed") == pl.col("listed").max().over("ticker"))
     return rows
 
@@ -187,7 +187,7 @@ def _market(bars: pl.DataFrame, sessions: NDArray[np.datetime64], costs: Backtes
 
 
 class _Order:
-    """One name on its way from what is held to what is aimed at, in shares."""
+    """One name's way from holding to target, in shares."""
 
     def __init__(
         self,
@@ -219,16 +219,16 @@ class _Order:
 
     @property
     def worth(self) -> float:
-        """What is aimed at is worth, at the last price."""
+        """Value of the target at the last price."""
         return self.goal * (self.last or 0.0) + (self.unquoted or 0.0)
 
     @property
     def buys(self) -> float:
-        """What is bought is worth."""
+        """Value of the shares to buy."""
         return max(0.0, self.goal - self.held) * (self.price or 0.0)
 
     def cost(self) -> float | None:
-        """Estimated cost of the trade in USD; None where a part of it cannot be estimated."""
+        """Estimated cost of the trade in USD; None where a part cannot be estimated."""
         size = abs(self.goal - self.held) * (self.price or 0.0)
         if size == 0.0 or self.costs.costs == "flat":
             return size * self.costs.cost_bps / 1e4
@@ -263,7 +263,7 @@ class _Order:
         )
 
     def reason(self, change: float) -> str:
-        """Why there is an order, or none."""
+        """Reason for the order, or for its absence."""
         if not change:
             return self.why or "unchanged"
         if not self.held:
@@ -276,12 +276,12 @@ class _Order:
 
 
 def _towards_zero(shares: float) -> float:
-    """Whole ones; a billionth of one is rounding."""
+    """Whole shares; a billionth of a share is rounding."""
     return float(int(shares + (1e-9 if shares > 0 else -1e-9)))
 
 
 def _afford(rows: list[_Order], capital: float) -> None:
-    """Cut buys until what is held afterwards and the costs need no more than the capital."""
+    """Cut buys until the remaining holdings and the costs need no more than the capital."""
     for _ in range(_CUTS):
         buys = sum(row.buys for row in rows)
         over = sum(row.worth for row in rows) + sum(row.cost() or 0.0 for row in rows) - capital
@@ -289,10 +289,10 @@ def _afford(rows: list[_Order], capital: float) -> None:
             return
         if buys == 0.0:
             break
-        kept = max(0.0, 1.0 - over / buys)
+        affordable = max(0.0, 1.0 - over / buys)
         for row in rows:
             if row.buys and row.price:
-                row.goal = max(row.held, row.rounded(row.held + (row.goal - row.held) * kept))
+                row.goal = max(row.held, row.rounded(row.held + (row.goal - row.held) * affordable))
                 if row.goal == row.held:
                     row.why = "not affordable"
                 elif (row.goal - row.held) * row.price < row.least:
@@ -316,17 +316,17 @@ def held_at(positions: pl.DataFrame, backtest: pl.DataFrame, as_of: date) -> dic
         By ticker; empty where nothing is held.
 
     Raises:
-        DatasetError: the positions are not what the backtest holds; without this, what is held would be bought again.
+        DatasetError: the positions are not those of the backtest; without this error holdings would be bought again.
 
     """
     rows = positions.filter(pl.col("date") == as_of, pl.col("weight") != 0.0).sort("ticker")
-    told = backtest.filter(pl.col("date") == as_of)
-    if told.is_empty():
+    day = backtest.filter(pl.col("date") == as_of)
+    if day.is_empty():
         raise DatasetError(f"dataset backtest has no row of {as_of}; materialise it and positions again")
-    row, found = told.row(0, named=True), math.fsum(rows["weight"].to_list())
-    if bool(row["positions"]) != bool(len(rows)) or abs(found - (1.0 - row["cash"])) > _SAME:
+    row, total = day.row(0, named=True), math.fsum(rows["weight"].to_list())
+    if bool(row["positions"]) != bool(len(rows)) or abs(total - (1.0 - row["cash"])) > _SAME:
         raise DatasetError(
             f"at {as_of} the backtest holds {row['positions']} names with {1.0 - row['cash']:.6f} of its equity, but "
-            f"dataset positions tells {len(rows)} with {found:.6f}; materialise backtest and positions again"
+            f"dataset positions has {len(rows)} with {total:.6f}; materialise backtest and positions again"
         )
     return dict(rows.select("ticker", "weight").iter_rows())

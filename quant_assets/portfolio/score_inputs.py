@@ -1,7 +1,7 @@
-"""What the decision engine scores by: its inputs, of which factor each is, and how each is computed at the decisions.
+"""Inputs of the decision engine's scores: their factors, and how they are computed at the decisions.
 
-How inputs become scores is in `scores`. Inputs are the declared features of prices and of statements, whatever features
-the profile's models see, and the forecasts of the models.
+`scores` turns inputs into scores. Inputs are the declared features of prices and of statements, independent of the
+features that the profile's models use, and the forecasts of the models.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ from quant_assets.features.valuation import VALUATION
 from quant_assets.settings.domain import ENSEMBLE, FundamentalSettings
 from quant_assets.windows.declarations import Declared, Feature
 
-#: The forecasts' part of momentum, among the names of what is missing.
+#: The forecasts' part of momentum, as listed among missing inputs.
 ML = "ml"
 
 
 @dataclass(frozen=True)
 class Input:
-    """One figure that a factor is scored by.
+    """One input of a factor.
 
     Attributes:
         name: column of dataset scores.
@@ -39,7 +39,7 @@ class Input:
     best: str = "high"
 
 
-#: In the order of what is listed as missing. Multiples are ranked by their inverse, which orders losses too.
+#: In the order of the list of missing inputs. Multiples are ranked by their inverse, which orders losses too.
 INPUTS = (
     Input("earnings_yield", "valuation"),
     Input("book_to_market", "valuation"),
@@ -71,12 +71,12 @@ DRAWDOWN = Feature(
     le=1,
 )
 
-_OF_PRICES = tuple(each.name for each in INPUTS if each.factor in ("technical", "risk"))
+_OF_PRICES = tuple(item.name for item in INPUTS if item.factor in ("technical", "risk"))
 
 
 def _declared() -> tuple[Declared[object], ...]:
-    """The features of `_OF_PRICES` and those that they read, in the order in which they are declared."""
-    every = {each.name: each for each in (*core.FEATURES, DRAWDOWN) if isinstance(each, Feature)}
+    """The features of `_OF_PRICES` and their own inputs, in the order of declaration."""
+    every = {item.name: item for item in (*core.FEATURES, DRAWDOWN) if isinstance(item, Feature)}
     needed: set[str] = set()
 
     def need(names: Iterable[str]) -> None:
@@ -89,12 +89,12 @@ def _declared() -> tuple[Declared[object], ...]:
     return tuple(feature for name, feature in every.items() if name in needed)
 
 
-#: Features of prices that are computed for scores.
+#: Features of prices for the scores.
 LIBRARY = FeatureLibrary({"core": _declared()})
 
 
 def price_lookback(settings: FundamentalSettings) -> int:
-    """Sessions before a month's first one whose prices a score may depend on."""
+    """Sessions before a month's first session whose prices a score may depend on."""
     return max(LIBRARY.price_lookback(settings), fundamental.price_sessions(settings))
 
 
@@ -109,7 +109,7 @@ def inputs(
     first_day: date,
     last_day: date,
 ) -> pl.DataFrame:
-    """Everything that is known of each member at each decision.
+    """Known figures of each member at each decision.
 
     Args:
         prices: dataset prices, `price_lookback` sessions before the month of `first_day`.
@@ -124,7 +124,7 @@ def inputs(
 
     Returns:
         A row for each `ticker` and `as_of`, sorted by them: `close_unadjusted`, the features of prices and of
-        `valuation.VALUATION`, and what `forecasts` gives. Null is what is not known.
+        `valuation.VALUATION`, and the columns of `forecasts`. Unknown values are null.
 
     """
     decided = pl.Series(decisions, dtype=pl.Date)
@@ -151,8 +151,8 @@ def forecasts(predictions: pl.DataFrame, decisions: Sequence[date]) -> pl.DataFr
 
     .. math:: \text{signal} = \overline{m_i / s_i} \cdot \overline{c_i}
 
-    Each forecast counts in its own deviations, so that 60 sessions do not outweigh one. The ensemble, which is made of
-    the models, is not counted beside them.
+    Each forecast is counted in units of its own deviation, so that 60 sessions do not outweigh one. The ensemble is
+    left out, because it is made of the models.
 
     Returns:
         `ticker`, `date`, `ml_signal`, `ml_confidence` (the mean of the confidences) and `ml_forecasts` (how many).
@@ -160,13 +160,13 @@ def forecasts(predictions: pl.DataFrame, decisions: Sequence[date]) -> pl.DataFr
     """
     decided = pl.Series(decisions, dtype=pl.Date)
     of_models = predictions.filter(pl.col("date").is_in(decided.implode()), pl.col("model") != ENSEMBLE)
-    # As lists: the mean of one depends on its own values alone, whatever else is computed.
-    found = (
+    # As lists: the mean of a list depends on its own values alone, whatever else is computed.
+    forecast = (
         of_models.sort("ticker", "date", "horizon", "model")
         .group_by("ticker", "date", maintain_order=True)
         .agg(score=pl.col("prediction") / pl.col("prediction_std"), confidence=pl.col("confidence"))
     )
-    return found.select(
+    return forecast.select(
         "ticker",
         "date",
         ml_signal=pl.col("score").list.mean() * pl.col("confidence").list.mean(),

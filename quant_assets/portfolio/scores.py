@@ -1,14 +1,14 @@
-"""Dataset `scores`: four factors and their composite for every member of a sector at a decision, and what to do.
+"""Dataset `scores`: four factors and their composite for every member of a sector at a decision, and the action.
 
-How the inputs are computed is in `score_inputs`, values of shares in `valuation`. Nothing is chosen or weighted here.
+`score_inputs` computes the inputs, `valuation` the values of shares. Nothing is selected or weighted here.
 
 - An input's score is its percentile among the members of the sector that have it at the decision:
-  :math:`100 (r - 1/2) / n` with the average rank :math:`r` of :math:`n`, so that the middle is 50, and the only name
-  that has it is at 50 too.
-- A factor's score is the mean of the scores of its inputs that are known. Momentum is the weighted mean of its
+  :math:`100 (r - 1/2) / n` with the average rank :math:`r` of :math:`n`, so that the middle is 50, and so is a single
+  name.
+- A factor's score is the mean of its known inputs' scores. Momentum is the weighted mean of its
   technical part and of the percentile of the forecasts' signal.
-- The composite is the weighted mean of the factors that are known. What is not known takes no part in a mean, and is
-  listed; it never counts as 0 or as 50.
+- The composite is the weighted mean of the known factors. Unknown values are left out of means and listed; they never
+  count as 0 or as 50.
 """
 
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ def scores(known: pl.DataFrame, settings: ScoreSettings, sector: str) -> pl.Data
 
     """
     rows = valued(known, settings.dcf, settings.dcf.rate_of(sector))
-    ranked = rows.select("as_of", *(each.name for each in INPUTS), "ml_signal").with_columns(
-        *(percentile(each.name, best=each.best) for each in INPUTS), percentile("ml_signal")
+    ranked = rows.select("as_of", *(item.name for item in INPUTS), "ml_signal").with_columns(
+        *(percentile(item.name, best=item.best) for item in INPUTS), percentile("ml_signal")
     )
 
     def factor(name: str) -> pl.Series:
-        return ranked.select(pl.mean_horizontal(each.name for each in INPUTS if each.factor == name)).to_series()
+        return ranked.select(pl.mean_horizontal(item.name for item in INPUTS if item.factor == name)).to_series()
 
     rows = rows.with_columns(
         valuation=factor("valuation"),
@@ -67,7 +67,7 @@ def scores(known: pl.DataFrame, settings: ScoreSettings, sector: str) -> pl.Data
         .when(rated & pl.col("composite").is_not_null())
         .then(pl.lit("hold")),
         missing=pl.concat_str(
-            *(pl.when(pl.col(name).is_null()).then(pl.lit(name)) for name in (*(each.name for each in INPUTS), ML)),
+            *(pl.when(pl.col(name).is_null()).then(pl.lit(name)) for name in (*(item.name for item in INPUTS), ML)),
             separator=", ",
             ignore_nulls=True,
         ),
@@ -79,8 +79,8 @@ def percentile(name: str, *, best: str = "high") -> pl.Expr:
     """Percentile, 0 to 100, of a column among the rows of the same `as_of` that have it; null where it is null.
 
     Args:
-        name: of the column.
-        best: `high` where high values are near 100, else `low`.
+        name: name of the column.
+        best: `high` where high values score near 100, else `low`.
 
     """
     value = pl.col(name) if best == "high" else -pl.col(name)
@@ -89,12 +89,12 @@ def percentile(name: str, *, best: str = "high") -> pl.Expr:
 
 
 def valued(rows: pl.DataFrame, settings: DcfSettings, rate: float) -> pl.DataFrame:
-    """The rows with `fair_value`, `upside`, `no_fair_value` and `graham_value` of a share.
+    """The rows with `fair_value`, `upside`, `no_fair_value` and `graham_value` per share.
 
     Args:
         rows: `close_unadjusted` and the figures of `features.valuation`.
         settings: assumptions.
-        rate: that the flow is discounted at.
+        rate: discount rate of the flow.
 
     """
 
@@ -103,7 +103,7 @@ def valued(rows: pl.DataFrame, settings: DcfSettings, rate: float) -> pl.DataFra
 
     debt = values("net_debt")
     growth = np.clip(values("revenue_growth"), settings.least_growth, settings.most_growth)
-    found = two_stage(
+    value = two_stage(
         values("free_cash_flow"),
         growth,
         np.zeros(len(debt)) if settings.flow_to == "equity" else debt,
@@ -114,8 +114,8 @@ def valued(rows: pl.DataFrame, settings: DcfSettings, rate: float) -> pl.DataFra
     )
     graham = graham_number(values("earnings_per_share"), values("book_per_share"))
     rows = rows.with_columns(
-        fair_value=pl.Series(found.per_share, nan_to_null=True, dtype=pl.Float64),
-        no_fair_value=pl.Series(found.reason.tolist(), dtype=pl.String),
+        fair_value=pl.Series(value.per_share, nan_to_null=True, dtype=pl.Float64),
+        no_fair_value=pl.Series(value.reason.tolist(), dtype=pl.String),
         graham_value=pl.Series(graham, nan_to_null=True, dtype=pl.Float64),
     )
     return rows.with_columns(
@@ -131,7 +131,7 @@ def _known_weight(weights: Mapping[str, float]) -> pl.Expr:
 
 
 def _weighted(weights: Mapping[str, float]) -> pl.Expr:
-    """Weighted mean of the columns that are known; null where the known ones have no weight."""
+    """Weighted mean of the known columns; null where these have no weight."""
     total = pl.sum_horizontal(pl.col(name).fill_null(0.0) * weight for name, weight in weights.items())
-    known = _known_weight(weights)
-    return pl.when(known > 0.0).then(total / known)
+    weight = _known_weight(weights)
+    return pl.when(weight > 0.0).then(total / weight)

@@ -1,7 +1,7 @@
-"""What trading a name costs, as far as its bars tell: spread, volatility and dollar volume of the sessions before.
+"""Trading costs of a name, estimated from its bars: spread, volatility and dollar volume of the sessions before.
 
-A value at a session follows from the sessions up to the one before it: what is traded there knows nothing of the
-session's own bar, nor of later ones.
+A value at a session depends on the sessions up to the session before: a trade knows neither the session's own bar nor
+later ones.
 
 References:
     Corwin, S. and Schultz, P. (2012). A simple way to estimate bid-ask spreads from daily high and low prices. Journal
@@ -33,7 +33,7 @@ def corwin_schultz(high: FloatArray, low: FloatArray, close: FloatArray) -> Floa
     """
     spread = np.full(close.shape, np.nan)
     before = close[:, :-1]
-    # A gap overnight widens the range of two days, and is no spread: the later day is moved to where the earlier ended.
+    # A gap overnight widens the range of two days and is no spread: the later day is shifted to the end of the earlier.
     gap = np.maximum(before - high[:, 1:], 0.0) + np.minimum(before - low[:, 1:], 0.0)
     later_high, later_low = high[:, 1:] + gap, low[:, 1:] + gap
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -55,31 +55,31 @@ def abdi_ranaldo(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatA
     return np.where(np.isfinite(close) & np.isfinite(spread), spread, np.nan)
 
 
-#: By setting.
+#: Estimators by their setting.
 SPREADS = {"corwin_schultz": corwin_schultz, "abdi_ranaldo": abdi_ranaldo}
 
 
 def half_spread(
     spread: str, high: FloatArray, low: FloatArray, close: FloatArray, windows: Windows, sessions: int
 ) -> FloatArray:
-    """Half the mean spread of the `sessions` sessions up to the one before, NaN where too few are known.
+    """Half the mean spread of the `sessions` sessions up to the session before, NaN where too few are known.
 
-    Where that one has no bar, the newest such mean of the `sessions` sessions before stands; so for the others below.
+    If that session has no bar, the newest mean of the `sessions` sessions before is used, also in the functions below.
 
     Args:
         spread: of `SPREADS`.
         high: float64 of shape (n_names, n_sessions).
         low: of that shape.
         close: of that shape.
-        windows: over those sessions.
-        sessions: of an estimate.
+        windows: windows over those sessions.
+        sessions: sessions of an estimate.
 
     """
     return known_before(windows.mean(SPREADS[spread](high, low, close), sessions), sessions) / 2.0
 
 
 def daily_returns(close: FloatArray, unexplained: FloatArray) -> FloatArray:
-    """Returns from session to session, NaN where either has no bar or the step is marked (1) as unexplained."""
+    """Returns from session to session, NaN without two bars or where the step is marked (1) as unexplained."""
     returns = np.full(close.shape, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         returns[:, 1:] = close[:, 1:] / close[:, :-1] - 1.0
@@ -87,12 +87,12 @@ def daily_returns(close: FloatArray, unexplained: FloatArray) -> FloatArray:
 
 
 def daily_volatility(close: FloatArray, unexplained: FloatArray, windows: Windows, sessions: int) -> FloatArray:
-    """Deviation of the `daily_returns` of the `sessions` sessions up to the one before."""
+    """Deviation of the `daily_returns` of the `sessions` sessions up to the session before."""
     return known_before(windows.std(daily_returns(close, unexplained), sessions), sessions)
 
 
 def median_dollar_volume(dollar_volume: FloatArray, windows: Windows, sessions: int) -> FloatArray:
-    """Median dollar volume of the `sessions` sessions up to the one before."""
+    """Median dollar volume of the `sessions` sessions up to the session before."""
     return known_before(windows.median(dollar_volume, sessions), sessions)
 
 
@@ -101,5 +101,5 @@ def known_before(values: FloatArray, sessions: int) -> FloatArray:
     numbers = np.arange(values.shape[1])
     place = np.maximum.accumulate(np.where(np.isfinite(values), numbers, -1), axis=1)
     place = np.concatenate([np.full((values.shape[0], 1), -1), place[:, :-1]], axis=1)
-    found = np.take_along_axis(values, np.maximum(place, 0), axis=1)
-    return np.where((place >= 0) & (place >= numbers - sessions), found, np.nan)
+    newest = np.take_along_axis(values, np.maximum(place, 0), axis=1)
+    return np.where((place >= 0) & (place >= numbers - sessions), newest, np.nan)

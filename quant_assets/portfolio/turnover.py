@@ -1,7 +1,7 @@
-"""How far a book moves from what is held to its target within `max_turnover`, and within all other limits on the way.
+"""Moves a book from its holdings towards its target within `max_turnover` and all other limits.
 
-What the limits are is in book.py. Held names may be on their way out, and one may be held long and be wanted short, so
-that a limit is of the longs and of the shorts here, each side a share of its own.
+The limits are defined in book.py. A holding may be about to be closed, or reversed from long to short, so that a limit
+here has separate coefficients for longs and shorts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from quant_assets.portfolio.fitting import DUST
 from quant_assets.portfolio.history import History, needs_betas
 from quant_assets.settings.weights import WeightSettings
 
-#: How far holdings may be beyond a limit, by rounding, before something is sold for it.
+#: How far rounding may push holdings beyond a limit before something is sold for it.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class _Total:
-    """A limit: low <= longs @ weights above 0 + shorts @ sizes of those below 0 <= high."""
+    """A limit: low <= longs @ positive weights + shorts @ sizes of negative weights <= high."""
 
     name: str
     longs: FloatArray
@@ -43,13 +43,13 @@ class _Total:
 
 @dataclass(frozen=True)
 class _Room:
-    """Limits of a book on its way, of n names.
+    """Limits of a book between holdings and target, of n names.
 
     Attributes:
         names: tickers.
-        size: most that each may weigh, float64 of shape (n_names,).
-        liquid: most by its volume; None where there is no such limit.
-        totals: of the longs and shorts together.
+        size: highest size of a name.
+        liquid: highest size by volume, float64 of shape (n_names,); None where there is no such limit.
+        totals: limits of longs and shorts together.
         short_side: whether there may be shorts.
 
     """
@@ -67,26 +67,26 @@ class _Room:
         return size if self.liquid is None else np.minimum(size, self.liquid)
 
     def cut(self, weights: FloatArray) -> FloatArray:
-        """Weights cut to what each name may weigh: by no less can the bounds be met."""
+        """Weights cut to the bounds, which is the smallest change that meets them."""
         return np.clip(weights, -self.most(True), self.most(False))
 
     def broken(self, weights: FloatArray, tolerance: float) -> list[str]:
-        """Limits that weights break, each with its figure."""
-        found = []
+        """Limits that the weights break, with their figures."""
+        lines = []
         over = np.abs(weights - self.cut(weights))
         for at in np.flatnonzero(over > tolerance)[:3].tolist():
-            what = BOUNDS if abs(weights[at]) > self.size + tolerance else LIQUIDITY
+            rule = BOUNDS if abs(weights[at]) > self.size + tolerance else LIQUIDITY
             if weights[at] < 0.0 and not self.short_side:
-                what = "weights.book without shorts"
-            found.append(f"{what}: {self.names[at]} weighs {weights[at]:.4g}")
-        for each in self.totals:
-            value = each.value(weights)
-            if not each.low - tolerance <= value <= each.high + tolerance:
-                bounds = ([] if np.isinf(each.low) else [f"at least {each.low:g}"]) + (
-                    [] if np.isinf(each.high) else [f"at most {each.high:g}"]
+                rule = "weights.book without shorts"
+            lines.append(f"{rule}: {self.names[at]} weighs {weights[at]:.4g}")
+        for total in self.totals:
+            value = total.value(weights)
+            if not total.low - tolerance <= value <= total.high + tolerance:
+                bounds = ([] if np.isinf(total.low) else [f"at least {total.low:g}"]) + (
+                    [] if np.isinf(total.high) else [f"at most {total.high:g}"]
                 )
-                found.append(f"{each.name} of {' and '.join(bounds)}: it is {value:.4g}")
-        return found
+                lines.append(f"{total.name} of {' and '.join(bounds)}: it is {value:.4g}")
+        return lines
 
 
 def moved_within(
@@ -97,58 +97,58 @@ def moved_within(
     settings: WeightSettings,
     history: History | None = None,
 ) -> pl.DataFrame:
-    """As much of the way from the holdings to the target as `max_turnover` lets, within the other limits.
+    """Weights as far on the way from the holdings to the target as `max_turnover` allows, within the other limits.
 
-    With holdings h and target w the weights are h + t (w - h), t at most 1. Names that are no candidates any more are
-    kept in part then, without a score. A name that has left the sector, or has no bar at the decision, must be sold;
-    what that takes of the turnover is gone for the others. Where prices have moved the holdings beyond a limit, the
-    least that it asks for is traded first, and the way to the target begins there.
+    With holdings h and target w the weights are h + t (w - h), t at most 1. Former candidates are then kept in part,
+    without a score. A name that has left the sector, or has no bar at the decision, must be sold, which uses up
+    turnover. Where prices have moved the holdings beyond a limit, the smallest trade that meets it comes first, and the
+    way to the target begins there.
 
     Args:
         target: rows of the decision with `weight`.
-        before: holdings, as prices have moved them, by ticker.
+        before: holdings after their drift, by ticker.
         today: rows of dataset indicators at the decision.
         as_of: the decision.
         settings: of the weights.
-        history: the sessions before, where betas are limited.
+        history: the sessions before, needed where betas are limited.
 
     Returns:
-        Rows like `target`, in its order, then the names that are kept by ticker; weights may be 0. With `infeasible:
-        cash` the other limits hold where more must be traded for them than may be, and nothing else is traded then.
+        Rows like `target`, in its order, then the remaining holdings by ticker; weights may be 0. With `infeasible:
+        cash` the other limits hold even if that takes more than `max_turnover`, and nothing else is traded then.
 
     Raises:
-        InfeasibleError: with `infeasible: error`, more must be sold than may be traded; with both, the limits cannot be
-            met from what is held and wanted. It names them.
+        InfeasibleError: with `infeasible: error`, more must be sold than may be traded; with either setting, the limits
+            cannot be met between holdings and target. It names them.
 
     """
     limits = settings.constraints
     cap = limits.max_turnover or 0.0
-    wanted = dict(target.select("ticker", "weight").iter_rows())
+    goals = dict(target.select("ticker", "weight").iter_rows())
     present = set(today["ticker"])
-    kept = sorted(name for name in before if name in present and name not in wanted)
+    leaving = sorted(name for name in before if name in present and name not in goals)
     forced = sum(abs(weight) for name, weight in before.items() if name not in present)
     if forced > cap + TOLERANCE and limits.infeasible == "error":
         raise InfeasibleError(
             f"weights.constraints.max_turnover {cap:g}: names that have left the sector and must be sold weigh "
             f"{forced:.4g}; raise it, or set weights.constraints.infeasible: cash"
         )
-    names = [*wanted, *kept]
-    goal = np.array([wanted.get(name, 0.0) for name in names])
+    names = [*goals, *leaving]
+    goal = np.array([goals.get(name, 0.0) for name in names])
     held = np.array([before.get(name, 0.0) if name in present else 0.0 for name in names])
     budget = max(cap - forced, 0.0)
     moved = np.where(np.abs(goal) < DUST, 0.0, goal)
     if float(np.abs(goal - held).sum()) > budget:
         room = _room(names, today, as_of, settings, history)
-        found = _on_the_way(held, goal, budget, room, settings)
-        moved = np.where(np.abs(found) < DUST, 0.0, found)
+        exact = _on_the_way(held, goal, budget, room, settings)
+        moved = np.where(np.abs(exact) < DUST, 0.0, exact)
         if room.broken(moved, TOLERANCE):  # where a limit is met by the dust
-            moved = found
+            moved = exact
         broken = room.broken(moved, 2.0 * TOLERANCE)
         if broken:
             raise InfeasibleError(f"no weights within {cap:g} of turnover were found that respect {'; '.join(broken)}")
     source = target["score_source"][0] if len(target) else "composite_score"
     figures = today.select("ticker", volatility=pl.col("garch_volatility").cast(pl.Float64))
-    rest = pl.DataFrame({"ticker": kept}, {"ticker": pl.String}).join(figures, on="ticker", how="left")
+    rest = pl.DataFrame({"ticker": leaving}, {"ticker": pl.String}).join(figures, on="ticker", how="left")
     rest = rest.with_columns(
         as_of=pl.lit(as_of), score=pl.lit(None, pl.Float64), score_source=pl.lit(source), weight=pl.lit(0.0)
     ).with_columns(pl.when(pl.col("volatility") > 0.0).then("volatility"))
@@ -159,17 +159,17 @@ def moved_within(
 def _room(
     names: Sequence[str], today: pl.DataFrame, as_of: date, settings: WeightSettings, history: History | None
 ) -> _Room:
-    """The limits on the way: without `min_weight` and without totals that have to be reached."""
-    limits, one = settings.constraints, np.ones(len(names))
+    """The limits on the way: without `min_weight` and without totals to be reached."""
+    limits, ones = settings.constraints, np.ones(len(names))
     (_, longs), (_, shorts) = TOTALS[settings.book]
-    totals = [_Total(LONGS, one, 0.0 * one, -np.inf, longs), _Total(SHORTS, 0.0 * one, one, -np.inf, shorts)]
+    totals = [_Total(LONGS, ones, 0.0 * ones, -np.inf, longs), _Total(SHORTS, 0.0 * ones, ones, -np.inf, shorts)]
     if limits.max_gross is not None:
-        totals.append(_Total("weights.constraints.max_gross", one, one, -np.inf, limits.max_gross))
+        totals.append(_Total("weights.constraints.max_gross", ones, ones, -np.inf, limits.max_gross))
     betas = None
     if history is not None and needs_betas(settings) and names:
         window = history.window(names, as_of, settings.covariance.sessions)
         betas = history.betas(window, settings.covariance.min_observations)
-    for name, row in (("net", one), ("beta", betas)):
+    for name, row in (("net", ones), ("beta", betas)):
         low, high = getattr(limits, f"min_{name}"), getattr(limits, f"max_{name}")
         if row is not None and (low is not None or high is not None):
             both = f"weights.constraints.min_{name} and max_{name}"
@@ -177,14 +177,14 @@ def _room(
             totals.append(_Total(both, row, -row, least, most))
     liquid = None
     if limits.max_volume_share is not None:
-        asked = pl.DataFrame({"ticker": list(names)}, {"ticker": pl.String})
-        known = asked.join(today.select("ticker", "dollar_volume"), on="ticker", how="left", maintain_order="left")
-        liquid = volume_limits(known["dollar_volume"], settings)
+        table = pl.DataFrame({"ticker": list(names)}, {"ticker": pl.String})
+        volumes = table.join(today.select("ticker", "dollar_volume"), on="ticker", how="left", maintain_order="left")
+        liquid = volume_limits(volumes["dollar_volume"], settings)
     return _Room(names, settings.max_weight, liquid, tuple(totals), TOTALS[settings.book][1][1] > 0.0)
 
 
 def _on_the_way(held: FloatArray, goal: FloatArray, budget: float, room: _Room, settings: WeightSettings) -> FloatArray:
-    """The weights between holdings and goal, which is farther away than the budget."""
+    """The weights between holdings and goal; the goal needs more trading than the budget."""
     broken, start = room.broken(held, _ROUNDING), held
     if broken:
         start = room.cut(held)
@@ -199,14 +199,14 @@ def _on_the_way(held: FloatArray, goal: FloatArray, budget: float, room: _Room, 
             )
         if needed >= budget:
             return start
-    share = min(_share(held, start, goal, budget), *(_reach(each, start, goal) for each in room.totals))
+    share = min(_share(held, start, goal, budget), *(_reach(total, start, goal) for total in room.totals))
     return start + share * (goal - start)
 
 
 def _share(held: FloatArray, start: FloatArray, goal: FloatArray, budget: float) -> float:
-    """The largest share of the way from start to goal with which no more than the budget is traded from the holdings.
+    """The largest share of the way from start to goal that trades no more than the budget from the holdings.
 
-    What is traded is a convex, piecewise linear function of the share; it bends where a name crosses its holding.
+    The traded amount is a convex, piecewise linear function of the share; it bends where a name crosses its holding.
     """
     step = goal - start
     if start is held:
@@ -214,7 +214,7 @@ def _share(held: FloatArray, start: FloatArray, goal: FloatArray, budget: float)
     with np.errstate(divide="ignore", invalid="ignore"):
         bends = (held - start) / step
     shares = np.unique(np.concatenate([[0.0, 1.0], bends[(bends > 0.0) & (bends < 1.0)]]))
-    traded = np.array([float(np.abs(start + each * step - held).sum()) for each in shares.tolist()])
+    traded = np.array([float(np.abs(start + share * step - held).sum()) for share in shares.tolist()])
     if traded[-1] <= budget:
         return 1.0
     at = int(np.argmax(traded > budget))
@@ -224,7 +224,7 @@ def _share(held: FloatArray, start: FloatArray, goal: FloatArray, budget: float)
 
 
 def _reach(total: _Total, start: FloatArray, goal: FloatArray) -> float:
-    """The share of the way up to which a limit holds: 1 but for a goal that breaks it, such as one without names."""
+    """The share of the way up to which a limit holds: 1 unless the goal breaks it, as a goal without names does."""
     first, last = total.value(start), total.value(goal)
     if not total.linear or total.low - TOLERANCE <= last <= total.high + TOLERANCE:
         return 1.0
@@ -233,27 +233,27 @@ def _reach(total: _Total, start: FloatArray, goal: FloatArray) -> float:
 
 
 def _nearest(held: FloatArray, goal: FloatArray, budget: float, room: _Room, broken: Sequence[str]) -> FloatArray:
-    """Weights within the limits for which the least is traded; of several, those nearer to the goal.
+    """Weights within the limits that need the least trading; among several, the nearest to the goal.
 
-    No name goes beyond what is held, wanted or 0: nothing is bought only to make up for something else.
+    No name goes beyond its holding, its goal or 0: nothing is bought only to offset something else.
 
     Raises:
         InfeasibleError: there are none.
 
     """
-    found = _solved(held, goal, room, 1e-3)
-    if found is not None and float(np.abs(found - held).sum()) > budget:
-        found = _solved(held, goal, room, 0.0)  # the budget may be so narrow that only the least will do
-    if found is None:
+    solution = _solved(held, goal, room, 1e-3)
+    if solution is not None and float(np.abs(solution - held).sum()) > budget:
+        solution = _solved(held, goal, room, 0.0)  # a narrow budget may allow only the least trading
+    if solution is None:
         raise InfeasibleError(
             f"what prices and sales have made of the holdings breaks {'; '.join(broken)}, and no weights between "
             "them and those wanted respect all limits (weights.max_weight, weights.constraints); loosen one of them"
         )
-    return found
+    return solution
 
 
 def _solved(held: FloatArray, goal: FloatArray, room: _Room, nearer: float) -> FloatArray | None:
-    """The linear program: longs, shorts, and the distances from holdings and goal, of each name."""
+    """The linear program over each name's long, short, and distances from holding and goal."""
     from scipy.optimize import linprog
 
     n = len(held)
@@ -265,9 +265,9 @@ def _solved(held: FloatArray, goal: FloatArray, room: _Room, nearer: float) -> F
     ]
     right = [held, -held, goal, -goal]
     rows, most = [], []
-    for each in room.totals:
-        row = np.concatenate([each.longs, each.shorts, np.zeros(2 * n)])
-        for bound, sign in ((each.high, 1.0), (each.low, -1.0)):
+    for total in room.totals:
+        row = np.concatenate([total.longs, total.shorts, np.zeros(2 * n)])
+        for bound, sign in ((total.high, 1.0), (total.low, -1.0)):
             if np.isfinite(bound):
                 rows.append(sign * row)
                 most.append(sign * bound)
@@ -275,11 +275,11 @@ def _solved(held: FloatArray, goal: FloatArray, room: _Room, nearer: float) -> F
         np.minimum(room.most(short), np.maximum(np.maximum(sign * held, sign * goal), 0.0))
         for short, sign in ((False, 1.0), (True, -1.0))
     ]
-    bounds = [(0.0, each) for each in np.concatenate(sides).tolist()] + [(0.0, None)] * (2 * n)
-    found = linprog(
+    bounds = [(0.0, size) for size in np.concatenate(sides).tolist()] + [(0.0, None)] * (2 * n)
+    result = linprog(
         np.concatenate([np.zeros(2 * n), np.ones(n), np.full(n, nearer)]),
         A_ub=np.vstack([*away, *rows]),
         b_ub=np.concatenate([*right, most]),
         bounds=bounds,
     )
-    return np.asarray(found.x[:n] - found.x[n : 2 * n]) if found.status == 0 else None
+    return np.asarray(result.x[:n] - result.x[n : 2 * n]) if result.status == 0 else None

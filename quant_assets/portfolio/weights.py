@@ -1,7 +1,6 @@
-"""Weights of one sector: which candidates are held, long and short, and what every optimiser is given.
+"""Weights of one sector: the choice of candidates, long and short, and the inputs of the optimisers.
 
-How the names held are weighed is in optimisers/, within which limits in book.py, shares between sectors in
-allocation.py.
+The optimisers are in optimisers/, their limits in book.py, shares between sectors in allocation.py.
 """
 
 import math
@@ -43,7 +42,7 @@ def usable_volatility(volatility: FloatArray) -> FloatArray:
 
 
 def cap_weights(weights: FloatArray, max_weight: float) -> FloatArray:
-    """Cap weights and hand the excess to the names below in proportion to their weights, until none is above the cap.
+    """Cap weights; names below the cap share the excess in proportion to their weights, until none is above the cap.
 
     Args:
         weights: positive weights of shape (n_names,) that sum to 1.
@@ -69,30 +68,30 @@ def sector_weights(
 ) -> pl.DataFrame:
     """Weights decided at each as_of among that month's candidates.
 
-    Of the long candidates the best `top_n` by the prediction of `horizon` at as_of are held, and of the short ones the
-    worst, where the book has shorts. Where no candidate has a prediction (no model yet) they are ranked by composite
-    score, and `score_source` says so; where only some have one, the others are left out: the two scores have different
-    units and cannot be ranked together. Equal scores are ordered by ticker.
+    Long holdings are the best `top_n` long candidates by the prediction of `horizon` at as_of; short holdings, if the
+    book has shorts, the worst short candidates. If no candidate has a prediction (no model yet), the composite score
+    ranks them, and `score_source` says so; if only some have one, the others are left out, because the two scores have
+    different units. Equal scores are ordered by ticker.
 
-    Weights are those of the optimiser `method` within the limits of the settings (`book.book_limits`). A missing GARCH
+    Weights come from the optimiser `method` within the limits of the settings (`book.book_limits`). A missing GARCH
     volatility at as_of counts as the median of the chosen names, and is null where all are missing. A decision without
-    a name, or for which the limits let nothing, has no rows.
+    names, or without feasible weights, has no rows.
 
     Args:
         candidates: dataset candidates.
         predictions: dataset predictions; only rows dated as_of are read.
         indicators: dataset indicators; only rows dated as_of are read.
-        as_ofs: decision sessions, the months' in a row where a decision depends on the one before.
-        settings: number of names, model (any, where there is but one and none is named), horizon, optimiser, limits.
-        history: the sessions before, where the settings need them (`history.needs_history`).
-        previous: dataset weights with the decision of the month before the first as_of, none where nothing was held.
+        as_ofs: decision sessions, of consecutive months where a decision depends on the decision before.
+        settings: number of names, model (may be omitted where there is only one), horizon, optimiser, limits.
+        history: the sessions before, required by some settings (`history.needs_history`).
+        previous: dataset weights with the decision of the month before the first as_of, None without holdings.
         entry_lag: sessions from decision to execution.
 
     Returns:
         Dataset weights, sorted by ticker and as_of.
 
     Raises:
-        HistoryError: the settings need the sessions before, which are not given.
+        HistoryError: the settings need the sessions before, and `history` is None.
         InfeasibleError: the limits cannot hold together; names them and the decision.
 
     """
@@ -121,7 +120,7 @@ def sector_weights(
 
 
 def _one_thread() -> AbstractContextManager[object]:
-    """A product's rounding depends on how many threads share it, so there is one."""
+    """One thread: the rounding of a product depends on the number of threads."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="blas")  # type: ignore[no-any-return]
@@ -147,7 +146,7 @@ def _chosen(
     """The names of one decision in order of their rank.
 
     Columns: `ticker, as_of, candidate_type, score, score_source, rank, volatility`, `confidence` in the score and the
-    names' `dollar_volume`, both null where they are not known.
+    names' `dollar_volume`, both null where unknown.
     """
     of_model = pl.lit(True) if settings.model is None else pl.col("model") == settings.model
     confidence = pl.col("confidence") if "confidence" in predictions.columns else pl.lit(None, pl.Float64)
@@ -171,8 +170,8 @@ def _chosen(
     shorts = scored.filter(pl.col("candidate_type") == "short").sort("score", "ticker")
     chosen = pl.concat([longs.head(settings.top_n), shorts.head(settings.top_n)])
     volatility = usable_volatility(chosen["garch_volatility"].cast(pl.Float64).fill_null(np.nan).to_numpy())
-    known = pl.Series(volatility, dtype=pl.Float64, nan_to_null=True)
-    return chosen.with_columns(rank=pl.int_range(1, pl.len() + 1), volatility=known)
+    forecast = pl.Series(volatility, dtype=pl.Float64, nan_to_null=True)
+    return chosen.with_columns(rank=pl.int_range(1, pl.len() + 1), volatility=forecast)
 
 
 def _decide(
@@ -183,7 +182,7 @@ def _decide(
     history: History | None,
     before: dict[str, float],
 ) -> pl.DataFrame:
-    """Weights of one decision; `before` are the holdings that it finds."""
+    """Weights of one decision; `before` are the holdings before it."""
     if chosen.is_empty() and not before:
         return chosen.with_columns(weight=pl.lit(None, pl.Float64))
     tickers = chosen["ticker"].to_list()
@@ -192,13 +191,13 @@ def _decide(
         volatility = chosen["volatility"].fill_null(np.nan).to_numpy()
         matrix, window, betas = _estimated(tickers, as_of, volatility, settings, history)
         limits = book_limits(chosen, settings, betas)
-        found = optimiser(settings).weights(
+        solution = optimiser(settings).weights(
             matrix,
             _outlook(chosen, matrix, window, settings),
             limits,
             np.array([before.get(name, 0.0) for name in tickers]),
         )
-        weights = found + 0.0  # minus zero becomes zero
+        weights = solution + 0.0  # minus zero becomes zero
     result = chosen.with_columns(weight=pl.Series(weights, dtype=pl.Float64))
     if before and settings.constraints.max_turnover is not None:
         today = indicators.filter(pl.col("date") == as_of)
@@ -209,15 +208,15 @@ def _decide(
 def _estimated(
     tickers: list[str], as_of: date, volatility: FloatArray, settings: WeightSettings, history: History | None
 ) -> tuple[FloatArray, Window | None, FloatArray | None]:
-    """Covariance per year, the window that it is from, and betas; the last two None where they do not matter."""
-    own = np.where(np.isfinite(volatility), volatility, 1.0)  # none is known: all alike
+    """Covariance per year, its window, and betas; the last two None where they are not used."""
+    deviation = np.where(np.isfinite(volatility), volatility, 1.0)  # none is known: all equal
     of_window = optimiser(settings).needs_covariance
     if history is None or not (of_window or needs_betas(settings)):
-        return np.diag(own * own), None, None
+        return np.diag(deviation * deviation), None, None
     estimate = settings.covariance
     window = history.window(tickers, as_of, estimate.sessions, volatility=of_window and estimate.of_garch)
     betas = history.betas(window, estimate.min_observations) if needs_betas(settings) else None
-    return covariance(window, estimate) if of_window else np.diag(own * own), window, betas
+    return covariance(window, estimate) if of_window else np.diag(deviation * deviation), window, betas
 
 
 def _outlook(chosen: pl.DataFrame, matrix: FloatArray, window: Window | None, settings: WeightSettings) -> Outlook:
@@ -234,5 +233,5 @@ def _outlook(chosen: pl.DataFrame, matrix: FloatArray, window: Window | None, se
     expected = score * periods if predicted else settings.skill * deviation * score * math.sqrt(periods)
     sure = chosen["confidence"].cast(pl.Float64)
     confidence = sure.to_numpy() if predicted and not sure.null_count() else None
-    drawn = None if window is None else scenarios(window, settings.covariance.min_observations)
-    return Outlook(expected, confidence, drawn)
+    sessions = None if window is None else scenarios(window, settings.covariance.min_observations)
+    return Outlook(expected, confidence, sessions)

@@ -735,7 +735,7 @@ def test_errors_name_what_is_missing() -> None:
             entry_lag=1,
             settings=BacktestSettings(cost_bps=0),
         )
-    with pytest.raises(HistoryError, match="2015-08-31 stands before the first session"):
+    with pytest.raises(HistoryError, match="2015-08-31 is before the first session"):
         run({date(2015, 8, 31): held, date(2015, 9, 30): held, ENDS[0]: held}, prices, date(2015, 11, 1), ENDS[1])
     with pytest.raises(DatasetError, match="2016-01-30 is not among the sessions"):
         run({date(2016, 1, 30): held}, prices, date(2016, 2, 1), FEB)

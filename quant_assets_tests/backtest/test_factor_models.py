@@ -103,7 +103,7 @@ def test_too_few_periods_and_factors_that_follow_from_others_are_refused() -> No
     values, given = autocorrelated(6)
     with pytest.raises(SettingsError, match="20 periods are too few"):
         regress(values[:20], given[:20])
-    with pytest.raises(SettingsError, match="follows from the others"):
+    with pytest.raises(SettingsError, match="combination of the others"):
         regress(values, np.column_stack([given, given.sum(axis=1)]))
     short = FactorReturns("daily", factors_of(("mkt_rf",)).rows.head(10), "made up")
     with pytest.raises(SettingsError, match="10 periods have both"):

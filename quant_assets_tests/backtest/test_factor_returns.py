@@ -61,12 +61,12 @@ def test_daily_factors_with_momentum_of_another_file() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("date,close\n2020-01-02,1.0\n", "x.csv: no line of names such as"),
+        ("date,close\n2020-01-02,1.0\n", "x.csv: it has no header line such as"),
         (",Mkt-RF,SMB\n\nnothing\n", "x.csv: no row of a day"),
         (",Mkt-RF,SMB\n19630701,1.0\n", "x.csv, line 2: 1 figures for 2 names"),
-        (",Mkt-RF\n19630701,one\n", "x.csv, line 2: 'one' is no number"),
-        (",Mkt-RF\n19630701,1.0\n19630701,1.0\n", "x.csv: 1963-07-01 stands twice"),
-        (",Mkt-RF\n19631401,1.0\n", "x.csv: a period is no day or month"),
+        (",Mkt-RF\n19630701,one\n", "x.csv, line 2: 'one' is not a number"),
+        (",Mkt-RF\n19630701,1.0\n19630701,1.0\n", "x.csv: 1963-07-01 is listed twice"),
+        (",Mkt-RF\n19631401,1.0\n", "x.csv: a period is not a day or month"),
         (",Mkt-RF\n19630705,1.0\n19630712,1.0\n19630719,1.0\n", "its rows are 7 days apart"),
     ],
 )

@@ -134,7 +134,7 @@ def test_from_a_file_into_a_folder(orders: Quant, tmp_path: Path) -> None:
     [
         ("ticker,shares\nAAA,1\n", "line 1: no column 'quantity'"),
         ("ticker,quantity\nAAA,1\nBBB,many\n", "line 3: quantity 'many' of BBB is no number"),
-        ("ticker,quantity\nAAA,1\nAAA,2\n", "line 3: AAA stands there twice"),
+        ("ticker,quantity\nAAA,1\nAAA,2\n", "line 3: AAA is listed twice"),
         ("ticker,quantity\n,5\n", "line 2: no ticker"),
         ("ticker,quantity\nAAA,inf\n", "line 2: quantity 'inf' of AAA"),
         (None, "does not exist"),

@@ -165,7 +165,7 @@ def test_a_replay_reads_what_a_mended_reader_understands_and_says_what_it_does_n
     assert change.new == 29
     assert told == [
         "binance: 1 kept answer had rows and cannot be read any more, first klines of ETH-USDT on 2026-11-30 "
-        "(no field x); mend the reader, then quant collect replay"
+        "(no field x); fix the reader, then quant collect replay"
     ]
 
 

@@ -1,16 +1,16 @@
-"""Covariance of the returns of the names that are weighed, per year.
+"""Covariance of the returns of the selected names, per year.
 
-One way to estimate it in each file, `moments` what all of them share; `covariance` chooses by the settings.
+Each file has one estimator; `moments` has what they share. `covariance` chooses by the settings.
 
-Missing returns. A name with at least `min_observations` returns in the window takes part with those that it has: each
-mean is over a name's own returns, each covariance over the sessions that both names have. What comes out need not be
-positive semidefinite then, and eigenvalues of its correlations below `moments.FLOOR` are raised to it; so they are of
-names that move exactly alike. A name with fewer returns (a new listing) has no covariance of its own: its correlation
-with every other is the mean of those that are known, at least 0, and its variance that of its GARCH volatility, or the
-median of the others. A name whose price never moved counts as one with too few. Where no name has enough, the names
-are unrelated.
+Missing returns. A name with at least `min_observations` returns in the window is estimated from its own returns: means
+over its sessions, covariances over the sessions of both names. The result need not be positive semidefinite, so
+eigenvalues of its correlations below `moments.FLOOR` are raised to it; the same applies to names that move exactly
+alike. A name with fewer returns (a new listing) has no covariance of its own: its correlation with every other name is
+the mean of the known ones, at least 0, and its variance comes from its GARCH volatility, or is the median of the
+others. A name whose price never moved counts as one with too few returns. Where no name has enough returns, all are
+uncorrelated.
 
-Too few sessions. `sample` needs more sessions than names; else the factor model stands in for it.
+Too few sessions. `sample` needs more sessions than names; otherwise the factor model replaces it.
 """
 
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class Window:
         returns: daily returns, float64 of shape (n_sessions, n_names), NaN where missing; the last row is the
             decision's session.
         sector: equal-weight return of the sector, of shape (n_sessions,), NaN where missing.
-        volatility: GARCH volatility per year that was forecast for each session at the close of the one before, of the
-            shape of `returns`; None where no estimator asks for it.
-        ahead: that of the session after the decision, of shape (n_names,), NaN where missing.
+        volatility: GARCH volatility per year that was forecast for each session at the close before, of the shape of
+            `returns`; None where no estimator needs it.
+        ahead: the same for the session after the decision, of shape (n_names,), NaN where missing.
 
     """
 
@@ -56,7 +56,7 @@ class Window:
 def covariance(window: Window, settings: CovarianceSettings) -> FloatArray:
     """The covariance per year, symmetric and positive definite: float64 of shape (n_names, n_names).
 
-    The rules for missing returns and for few sessions are the package's.
+    The module's docstring has the rules for missing returns and too few sessions.
     """
     returns = window.returns
     seen = np.isfinite(returns).sum(axis=0)
@@ -86,26 +86,26 @@ def covariance(window: Window, settings: CovarianceSettings) -> FloatArray:
 
 
 def scenarios(window: Window, min_observations: int) -> FloatArray:
-    """The window's returns without holes, for optimisers that weigh sessions: float64 of the shape of `returns`.
+    """The window's returns without gaps, for optimisers that use single sessions: float64 of the shape of `returns`.
 
-    A missing return is the mean of that session's returns, in proportion to the name's deviation over theirs; 0 where
-    the session has none. A name with too few returns has that mean throughout.
+    A missing return is the session's mean return, scaled by the name's deviation over that of the others; 0 where the
+    session has no return. A name with too few returns has that mean throughout.
     """
     returns = window.returns
-    known = np.isfinite(returns)
-    enough = known.sum(axis=0) >= min_observations
-    known &= enough
+    observed = np.isfinite(returns)
+    enough = observed.sum(axis=0) >= min_observations
+    observed &= enough
     deviation = np.ones(returns.shape[1])
     for at in np.flatnonzero(enough):
-        deviation[at] = returns[known[:, at], at].std()
+        deviation[at] = returns[observed[:, at], at].std()
     usual = np.median(deviation[enough & (deviation > 0.0)]) if (enough & (deviation > 0.0)).any() else 1.0
     deviation = np.where(enough & (deviation > 0.0), deviation, usual)
-    scaled = np.where(known, returns, 0.0) / deviation
-    count = known.sum(axis=1)
+    scaled = np.where(observed, returns, 0.0) / deviation
+    count = observed.sum(axis=1)
     mean = np.divide(scaled.sum(axis=1), count, out=np.zeros(len(returns)), where=count > 0)
-    return np.where(known, returns, mean[:, None] * deviation)
+    return np.where(observed, returns, mean[:, None] * deviation)
 
 
 def risk_contributions(weights: FloatArray, matrix: FloatArray) -> FloatArray:
-    """What each name adds to the variance, w_i (C w)_i: sums to w' C w."""
+    """Each name's contribution to the variance, w_i (C w)_i: sums to w' C w."""
     return np.asarray(weights * (matrix @ weights))

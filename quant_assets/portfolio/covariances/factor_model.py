@@ -1,20 +1,20 @@
-"""Covariances of few factors and unrelated rests: for more names than sessions."""
+"""Covariances from a few factors and uncorrelated residuals: for more names than sessions."""
 
 import numpy as np
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.portfolio.covariances.moments import pairwise
 
-#: Least share of a name's variance that is its own.
+#: Lowest share of a name's variance that is specific to it.
 _OWN = 0.01
 
 
 def statistical_factors(returns: FloatArray, factors: int) -> FloatArray:
-    """Factors that are the first principal components of the correlations.
+    """Covariance from the first principal components of the correlations.
 
     Args:
         returns: float64 of shape (n_sessions, n_names), NaN where missing.
-        factors: how many; at most one less than names and sessions.
+        factors: their number; at most one less than names and sessions.
 
     Returns:
         float64 of shape (n_names, n_names), with the names' sample variances.
@@ -32,7 +32,7 @@ def statistical_factors(returns: FloatArray, factors: int) -> FloatArray:
 
 
 def declared_factors(returns: FloatArray, factors: FloatArray) -> FloatArray:
-    """Factors that are given, by a regression of each name over the sessions that it has.
+    """Covariance from given factors, by a regression of each name over its own sessions.
 
     Args:
         returns: float64 of shape (n_sessions, n_names), NaN where missing.
@@ -43,14 +43,14 @@ def declared_factors(returns: FloatArray, factors: FloatArray) -> FloatArray:
 
     """
     sample = pairwise(returns, np.ones(len(returns)))
-    there = np.isfinite(factors).all(axis=1)
+    complete = np.isfinite(factors).all(axis=1)
     spread = pairwise(factors, np.ones(len(factors)))
     deviations = np.sqrt(np.diag(sample))
     loadings = np.zeros((len(sample), factors.shape[1]))
     values, vectors = np.linalg.eigh(spread)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     for at in range(len(sample)):
-        rows = there & np.isfinite(returns[:, at])
+        rows = complete & np.isfinite(returns[:, at])
         if rows.sum() > factors.shape[1] + 1:
             away = factors[rows] - factors[rows].mean(axis=0)
             betas = np.linalg.lstsq(away, returns[rows, at] - returns[rows, at].mean(), rcond=None)[0]

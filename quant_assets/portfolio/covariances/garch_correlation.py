@@ -1,8 +1,7 @@
-"""Covariances from the names' GARCH volatilities and the correlations of what they leave over.
+"""Covariances from the names' GARCH volatilities and the correlations of their standardised residuals.
 
-A session's return over the volatility that was forecast for it at the close before is its standardised residual. Where
-no volatility was forecast (a name that was no member yet), the deviation of the name's returns in the window stands in
-for it.
+A standardised residual is a session's return over the volatility that was forecast for it at the close before. Where
+no volatility was forecast (the name was no member yet), the deviation of the name's returns in the window is used.
 
 References:
     Bollerslev (1990), Modelling the coherence in short-run nominal exchange rates: constant correlations.
@@ -20,7 +19,7 @@ from quant_assets.windows.compiled import kernel
 
 _SESSIONS_PER_YEAR = 252
 
-#: a and a + b of DCC that are tried first, and how often the grid is made finer around the best.
+#: Starting grid of DCC's a and a + b, and how often it is refined around the best point.
 _NEWS = np.array([0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12])
 _PERSISTENCE = np.array([0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.985, 0.995])
 _REFINED = 4
@@ -47,7 +46,7 @@ def dynamic_correlation(returns: FloatArray, volatility: FloatArray, ahead: Floa
 
     With residuals z, Q_{t+1} = (1 - a - b) S + a z_t z_t' + b Q_t from Q = S, the residuals' correlation over the
     window; a missing residual leaves the name's entries as they would be on average. a and b maximise the composite
-    likelihood of neighbouring pairs, over a grid that is made finer around its best: what starts the search is the same
+    likelihood of neighbouring pairs, over a grid that is refined around its best point; the starting grid is the same
     for every window.
 
     Args and return as of `constant_correlation`.
@@ -57,8 +56,8 @@ def dynamic_correlation(returns: FloatArray, volatility: FloatArray, ahead: Floa
     if len(target) == 1:
         return np.asarray(deviations[:, None] ** 2)
     news, persistence = fitted_dynamics(residuals, target)
-    there = np.isfinite(residuals)
-    last = filtered(np.where(there, residuals, 0.0), there, target, news, max(persistence - news, 0.0))
+    observed = np.isfinite(residuals)
+    last = filtered(np.where(observed, residuals, 0.0), observed, target, news, max(persistence - news, 0.0))
     scale = np.sqrt(np.diag(last))
     return np.asarray(last / np.outer(scale, scale) * np.outer(deviations, deviations))
 
@@ -71,20 +70,20 @@ def fitted_dynamics(residuals: FloatArray, target: FloatArray) -> tuple[float, f
         target: their correlation, of shape (n_names, n_names).
 
     """
-    there = np.isfinite(residuals)
-    values = np.where(there, residuals, 0.0)
+    observed = np.isfinite(residuals)
+    values = np.where(observed, residuals, 0.0)
     news, persistence = _NEWS, _PERSISTENCE
     best = (0.0, 0.0)
     for _ in range(_REFINED + 1):
-        found = likelihoods(values, there, target, news, persistence)
-        at = np.unravel_index(int(np.argmax(found)), found.shape)
+        surface = likelihoods(values, observed, target, news, persistence)
+        at = np.unravel_index(int(np.argmax(surface)), surface.shape)
         best = float(news[at[0]]), float(persistence[at[1]])
         news, persistence = _around(news, int(at[0])), _around(persistence, int(at[1]))
     return best
 
 
 def _around(values: FloatArray, at: int) -> FloatArray:
-    """Five values between the neighbours of one, itself in the middle or at the end."""
+    """Five values between the neighbours of a value, which is in the middle or at the end."""
     low, high = values[max(at - 1, 0)], values[min(at + 1, len(values) - 1)]
     return np.unique(np.array([low, (low + values[at]) / 2.0, values[at], (values[at] + high) / 2.0, high]))
 
@@ -109,20 +108,20 @@ def _correlations(residuals: FloatArray) -> FloatArray:
 
 @kernel
 def likelihoods(
-    residuals: FloatArray, there: FloatArray, target: FloatArray, news: FloatArray, persistence: FloatArray
+    residuals: FloatArray, observed: FloatArray, target: FloatArray, news: FloatArray, persistence: FloatArray
 ) -> FloatArray:
-    """Composite log-likelihood of the pairs of neighbours at each a and a + b; -inf where a is more than that.
+    """Composite log-likelihood of the pairs of neighbours at each a and a + b; -inf where a is above a + b.
 
     Args:
         residuals: float64 of shape (n_sessions, n_names), 0 where missing.
-        there: bool of that shape.
+        observed: bool of that shape.
         target: correlation, of shape (n_names, n_names).
         news: a, of shape (n_a,).
         persistence: a + b, of shape (n_b,).
 
     """
     sessions, n = residuals.shape
-    found = np.full((len(news), len(persistence)), -np.inf)
+    total_of = np.full((len(news), len(persistence)), -np.inf)
     for i in range(len(news)):
         for j in range(len(persistence)):
             a, b = news[i], persistence[j] - news[i]
@@ -135,22 +134,22 @@ def likelihoods(
                 for t in range(sessions):
                     x, y = residuals[t, pair], residuals[t, pair + 1]
                     rest = 1.0 - a - b
-                    if there[t, pair] and there[t, pair + 1]:
+                    if observed[t, pair] and observed[t, pair + 1]:
                         rho = both / np.sqrt(first * second)
                         rho = min(max(rho, -0.9999), 0.9999)
-                        left = 1.0 - rho * rho
-                        total -= 0.5 * (np.log(left) + (x * x - 2.0 * rho * x * y + y * y) / left - x * x - y * y)
+                        free = 1.0 - rho * rho
+                        total -= 0.5 * (np.log(free) + (x * x - 2.0 * rho * x * y + y * y) / free - x * x - y * y)
                         both = rest * level + a * x * y + b * both
                     else:
                         both = rest * level + a * both / np.sqrt(first * second) + b * both
-                    first = rest + a * (x * x if there[t, pair] else 1.0) + b * first
-                    second = rest + a * (y * y if there[t, pair + 1] else 1.0) + b * second
-            found[i, j] = total
-    return found
+                    first = rest + a * (x * x if observed[t, pair] else 1.0) + b * first
+                    second = rest + a * (y * y if observed[t, pair + 1] else 1.0) + b * second
+            total_of[i, j] = total
+    return total_of
 
 
 @kernel
-def filtered(residuals: FloatArray, there: FloatArray, target: FloatArray, a: float, b: float) -> FloatArray:
+def filtered(residuals: FloatArray, observed: FloatArray, target: FloatArray, a: float, b: float) -> FloatArray:
     """Q of the session after the last, float64 of shape (n_names, n_names); arguments as of `likelihoods`."""
     sessions, n = residuals.shape
     q = target.copy()
@@ -158,8 +157,8 @@ def filtered(residuals: FloatArray, there: FloatArray, target: FloatArray, a: fl
         for i in range(n):
             for j in range(i + 1):
                 if i == j:
-                    shock = residuals[t, i] * residuals[t, i] if there[t, i] else 1.0
-                elif there[t, i] and there[t, j]:
+                    shock = residuals[t, i] * residuals[t, i] if observed[t, i] else 1.0
+                elif observed[t, i] and observed[t, j]:
                     shock = residuals[t, i] * residuals[t, j]
                 else:
                     shock = q[i, j]

@@ -1,11 +1,11 @@
-"""Moments over the returns that are there, and what makes a covariance of them."""
+"""Moments over the observed returns, and the repair of a covariance from them."""
 
 import numpy as np
 
 from quant_assets.market.panel import BoolArray, FloatArray
 from quant_assets.windows.compiled import kernel
 
-#: Least eigenvalue of a correlation matrix: below it, a solver's errors would be taken for a combination without risk.
+#: Lowest eigenvalue of a correlation matrix: with a lower one a solver's errors would look like a risk-free portfolio.
 FLOOR = 1e-6
 
 
@@ -15,10 +15,10 @@ def exponential_weights(sessions: int, half_life: float) -> FloatArray:
 
 
 def pairwise(returns: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted covariance, each pair over the sessions that both names have.
+    """Weighted covariance, each pair over the sessions of both names.
 
-    With equal weights it is the usual estimate, divided by the count less 1; with others by the sum of the weights less
-    that of their squares over it, which is the same for equal ones.
+    With equal weights it is the usual estimate, divided by the count less 1. With others the divisor is the sum of the
+    weights less the sum of their squares over it, which is the same for equal weights.
 
     Args:
         returns: float64 of shape (n_sessions, n_names), NaN where missing.
@@ -62,30 +62,30 @@ def cross_products(
     """
     sessions, n = away.shape
     sums, totals, squares = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
-    whole, whole_squares, complete = 0.0, 0.0, True
+    total, whole_squares, complete = 0.0, 0.0, True
     for t in range(sessions):
-        whole += weights[t]
+        total += weights[t]
         whole_squares += weights[t] * weights[t]
-        row, there = away[t], known[t]
+        row, present = away[t], known[t]
         for i in range(n):
             value, line = row[i] * weights[t], sums[i]
             for j in range(i + 1):
                 line[j] += value * row[j]
-            if there[i] == 0.0:
+            if present[i] == 0.0:
                 complete = False
     if complete:
-        totals[:] = whole
+        totals[:] = total
         squares[:] = whole_squares
     else:
         for t in range(sessions):
-            there = known[t]
+            present = known[t]
             for i in range(n):
-                if there[i] == 0.0:
+                if present[i] == 0.0:
                     continue
                 weight, line, line_of_squares = weights[t], totals[i], squares[i]
                 for j in range(i + 1):
-                    line[j] += weight * there[j]
-                    line_of_squares[j] += weight * weight * there[j]
+                    line[j] += weight * present[j]
+                    line_of_squares[j] += weight * weight * present[j]
     for i in range(n):
         for j in range(i):
             sums[j, i], totals[j, i], squares[j, i] = sums[i, j], totals[i, j], squares[i, j]
@@ -93,7 +93,7 @@ def cross_products(
 
 
 def repaired(covariance: FloatArray) -> FloatArray:
-    """The covariance with eigenvalues of its correlations of at least `FLOOR`; itself where they are.
+    """The covariance with eigenvalues of its correlations raised to `FLOOR`; unchanged where none is below.
 
     Names keep their variances: the raised correlations are scaled back to a diagonal of 1.
     """
@@ -108,11 +108,11 @@ def repaired(covariance: FloatArray) -> FloatArray:
 
 
 def with_young(covariance: FloatArray, old: BoolArray, ahead: FloatArray) -> FloatArray:
-    """The covariance of all names, from that of those with enough returns; the rule is the package's.
+    """The covariance of all names, from that of the names with enough returns; the package's docstring has the rule.
 
     Args:
-        covariance: of the names that have one, per year.
-        old: which these are, bool of shape (n_names,).
+        covariance: of the names with enough returns, per year.
+        old: whether a name has enough returns, bool of shape (n_names,).
         ahead: GARCH volatilities per year, of that shape, NaN where missing.
 
     """
@@ -123,8 +123,8 @@ def with_young(covariance: FloatArray, old: BoolArray, ahead: FloatArray) -> Flo
     variances[old] = np.diag(covariance)
     usable = ~old & np.isfinite(ahead) & (ahead > 0.0)
     variances[usable] = ahead[usable] ** 2
-    known = np.isfinite(variances)
-    variances[~known] = np.median(variances[known]) if known.any() else 1.0
+    finite = np.isfinite(variances)
+    variances[~finite] = np.median(variances[finite]) if finite.any() else 1.0
     correlation = 0.0
     if old.sum() > 1:
         deviations = np.sqrt(np.diag(covariance))

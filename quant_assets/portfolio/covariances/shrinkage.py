@@ -15,8 +15,8 @@ from quant_assets.portfolio.covariances.moments import cross_products
 def ledoit_wolf(away: FloatArray) -> FloatArray:
     """The shrunk covariance.
 
-    A missing return stands there as the name's mean; each name's variance is then scaled to what its own returns say
-    before the shrinkage, by the share of the sessions that it has.
+    A missing return is replaced by the name's mean. Before the shrinkage each name's variance is scaled by the share of
+    its sessions, back to the variance of its own returns.
 
     Args:
         away: returns less their mean, float64 of shape (n_sessions, n_names), 0 where missing.
@@ -26,9 +26,9 @@ def ledoit_wolf(away: FloatArray) -> FloatArray:
 
     """
     sessions, n = away.shape
-    seen = (away != 0.0).sum(axis=0)
-    # A return that is the mean itself is one in thousands, and counts as missing only here.
-    away = away * np.sqrt(sessions / np.maximum(seen, 1)) if (seen < 0.98 * sessions).any() else away
+    observed = (away != 0.0).sum(axis=0)
+    # A return that equals the mean is one in thousands, and counts as missing only here.
+    away = away * np.sqrt(sessions / np.maximum(observed, 1)) if (observed < 0.98 * sessions).any() else away
     ones, equal = np.ones((sessions, n)), np.ones(sessions)
     sample = cross_products(away, ones, equal)[0] / sessions
     mean_variance = float(np.trace(sample)) / n

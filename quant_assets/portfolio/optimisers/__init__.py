@@ -1,4 +1,4 @@
-"""The ways to weigh the names that are held, one file each, and how `weights.method` finds one."""
+"""Optimisers, one file each, and the choice of one by `weights.method`."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ from quant_assets.settings.weights import WeightSettings
 
 __all__ = ["OPTIMISERS", "Optimiser", "Outlook", "optimiser"]
 
-#: Names that `weights.method` may have, and how each is made from the settings.
+#: Optimisers by their name in `weights.method`; each function builds one from the settings.
 OPTIMISERS: dict[str, Callable[[WeightSettings], Optimiser]] = {
     "equal": lambda _: Equal(),
     "inverse_volatility": lambda _: InverseVolatility(),
@@ -35,7 +35,7 @@ def optimiser(settings: WeightSettings) -> Optimiser:
     """The optimiser of the settings.
 
     Raises:
-        SettingsError: there is none of that name; names those there are.
+        SettingsError: there is no such optimiser; names the available ones.
 
     """
     if settings.method not in OPTIMISERS:

@@ -1,4 +1,4 @@
-"""What an optimiser is: the Protocol, and what is thought of the names' returns."""
+"""The protocol of an optimiser, and its inputs about the names' returns."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,17 +9,17 @@ from quant_assets.errors import DatasetError
 from quant_assets.market.panel import FloatArray
 from quant_assets.portfolio.constraints import Constraints
 
-#: How far below 0 an eigenvalue of a correlation matrix may lie by rounding.
+#: How far rounding may push an eigenvalue of a correlation matrix below 0.
 _NEGATIVE = 1e-7
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is thought of the names' returns.
+    """Expectations about the names' returns.
 
     Attributes:
         expected: expected returns per year, float64 of shape (n_names,).
-        confidence: in each of them, above 0 and below 1, of that shape; None where nothing is known of it.
+        confidence: in each expected return, above 0 and below 1, of that shape; None where unknown.
         scenarios: daily returns, float64 of shape (n_sessions, n_names), none missing; None where none are needed.
 
     """
@@ -30,11 +30,11 @@ class Outlook:
 
 
 class Optimiser(Protocol):
-    """Weighs the names that are held."""
+    """Computes the weights of the selected names."""
 
     @property
     def needs_covariance(self) -> bool:
-        """Whether more than the volatilities matters, for which the window of returns is read."""
+        """Whether the window of returns is read, because volatilities alone do not suffice."""
         ...
 
     def weights(
@@ -51,13 +51,13 @@ class Optimiser(Protocol):
                 semidefinite with a positive diagonal.
             outlook: expected returns, confidence in them, scenarios.
             constraints: limits; a name's bounds say whether it is long or short.
-            previous: weights held before, as prices have moved them, 0 where none: float64 of shape (n_names,).
+            previous: holdings before, after their drift by prices, 0 where none: float64 of shape (n_names,).
 
         Returns:
-            float64 of shape (n_names,), shorts negative; permuted names have permuted weights.
+            float64 of shape (n_names,), shorts negative; permuting the names permutes the weights.
 
         Raises:
-            InfeasibleError: the limits cannot hold together, or there is no solution; names what is in the way.
+            InfeasibleError: the limits cannot hold together, or there is no solution; names the cause.
             MissingPackageError: the extra `portfolio` is needed and not installed.
 
         """
@@ -65,7 +65,7 @@ class Optimiser(Protocol):
 
 
 def sound(covariance: FloatArray) -> FloatArray:
-    """The covariance, once it is one.
+    """The covariance, after validation.
 
     Raises:
         DatasetError: it is not a symmetric matrix of finite numbers with positive variances, or some combination of the
@@ -100,9 +100,9 @@ def side_by_side(constraints: Constraints, covariance: FloatArray, weigh: "Weigh
     """Sizes of the longs by themselves and of the shorts by themselves, each summing to 1.
 
     Args:
-        constraints: which names are short.
+        constraints: their bounds say which names are short.
         covariance: of all.
-        weigh: gives positive weights that sum to 1 from the covariance of some names.
+        weigh: function from the covariance of some names to positive weights that sum to 1.
 
     """
     result = np.zeros(len(constraints))

@@ -1,6 +1,6 @@
 """Black-Litterman with the predictions as views, then mean and variance.
 
-The prior means are those with which equal weights of the candidates are optimal, pi = risk_aversion C w, since the
+The prior means are those for which equal weights of the candidates are optimal, pi = risk_aversion C w, since the
 graph's datasets have no market weights. The view on each name is its prediction q, with the error variance
 tau C_ii (1 - c) / c of a confidence c: at c = 1/2 it is that of He and Litterman, at 1 the view holds, at 0 the prior.
 The posterior means are pi + tau C (tau C + Omega)^-1 (q - pi), and their own error adds to the covariance:
@@ -26,7 +26,7 @@ from quant_assets.portfolio.optimisers.mean_variance import MeanVariance
 
 @dataclass(frozen=True)
 class BlackLitterman:
-    """The optimiser: mean and variance under the posterior, without a charge for turnover."""
+    """Mean and variance under the posterior, without a charge for turnover."""
 
     risk_aversion: float = 5.0
     prior_uncertainty: float = 0.05
@@ -35,17 +35,17 @@ class BlackLitterman:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; the expected returns are the views, a confidence that is not known is 1/2."""
+        """See `Optimiser`; the expected returns are the views, an unknown confidence is 1/2."""
         constraints, matrix = constraints.feasible(), sound(covariance)
         confidence = np.full(len(matrix), 0.5) if outlook.confidence is None else outlook.confidence
         prior = equilibrium(matrix, np.full(len(matrix), 1.0 / len(matrix)), self.risk_aversion)
         means, spread = posterior(matrix, prior, outlook.expected, confidence, self.prior_uncertainty)
-        found = MeanVariance(self.risk_aversion, 0.0).best(spread, means, constraints, previous)
-        return settled(found, constraints)
+        best = MeanVariance(self.risk_aversion, 0.0).best(spread, means, constraints, previous)
+        return settled(best, constraints)
 
 
 def equilibrium(covariance: FloatArray, weights: FloatArray, risk_aversion: float) -> FloatArray:
-    """The means with which weights are optimal without limits: risk_aversion C w, shape (n_names,)."""
+    """The means for which the weights are optimal without limits: risk_aversion C w, shape (n_names,)."""
     return np.asarray(risk_aversion * (covariance @ weights))
 
 

@@ -1,4 +1,4 @@
-"""Equal weights: what is left when no estimate is believed."""
+"""Equal weights: they need no estimate."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,6 @@ class Equal:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; neither covariance nor outlook matters."""
+        """See `Optimiser`; covariance and outlook are not used."""
         constraints = constraints.feasible()
         return fitted(np.full(len(constraints), 1.0 / len(constraints)), constraints)

@@ -1,8 +1,8 @@
-"""Equal risk contribution: every name of a side adds the same to the side's variance.
+"""Equal risk contribution: every name of a side contributes the same to the side's variance.
 
 With x = w times any number, the weights minimise x' C x / 2 - sum(log x) / n, whose solution is unique for a positive
-definite C. It is found by coordinate descent, each coordinate in closed form, and where that is slow (nearly singular
-matrices) by Newton's method with steps that are damped as a self-concordant function asks.
+definite C. Coordinate descent solves it, each coordinate in closed form; where that is slow (nearly singular matrices),
+Newton's method with the damped steps of a self-concordant function.
 
 References:
     Maillard, Roncalli, Teïletche (2010), The properties of equally weighted risk contribution portfolios.
@@ -22,24 +22,24 @@ from quant_assets.portfolio.fitting import fitted
 from quant_assets.portfolio.optimisers.base import Outlook, side_by_side, sound
 from quant_assets.windows.compiled import kernel
 
-#: Of the names' variances, added to them: two names that move exactly against each other have no other solution.
+#: Added to the variances, as a share of them: two names that move exactly against each other have no other solution.
 _RIDGE = 1e-9
 
-#: Largest difference of a contribution from 1 / n, relative to that, that is aimed at, and how many sweeps and steps it
-#: may take; and what is accepted, since of names that nearly hedge each other the last digits are rounding errors.
+#: Target for the largest relative difference of a contribution from 1 / n, with the allowed sweeps and steps; and the
+#: accepted difference, since for names that nearly hedge each other the last digits are rounding errors.
 _ACCURACY, _SWEEPS, _STEPS, _ACCEPTED = 1e-10, 300, 200, 1e-5
 
 
 @dataclass(frozen=True)
 class EqualRiskContribution:
-    """The optimiser, each side by itself; limits are met afterwards, by which contributions may differ."""
+    """Each side is weighted by itself; the limits are met afterwards and may change the contributions."""
 
     needs_covariance: bool = True
 
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; the outlook does not matter."""
+        """See `Optimiser`; the outlook is not used."""
         constraints = constraints.feasible()
         return fitted(side_by_side(constraints, sound(covariance), equal_contributions), constraints)
 
@@ -51,7 +51,7 @@ def equal_contributions(covariance: FloatArray) -> FloatArray:
         covariance: float64 of shape (n_names, n_names), positive semidefinite with a positive diagonal.
 
     Raises:
-        InfeasibleError: the matrix is so far from positive semidefinite that there are no such weights.
+        InfeasibleError: there are no such weights: the matrix is too far from positive semidefinite.
 
     >>> equal_contributions(np.diag([0.15**2, 0.60**2])).round(6).tolist()
     [0.8, 0.2]
@@ -60,10 +60,10 @@ def equal_contributions(covariance: FloatArray) -> FloatArray:
     # In units of each name's deviation, so that the scale of the returns does not matter.
     correlation = covariance / np.outer(deviations, deviations)
     correlation.flat[:: len(correlation) + 1] = 1.0 + _RIDGE
-    found, off = descended(correlation, _SWEEPS, _ACCURACY)
+    solution, off = descended(correlation, _SWEEPS, _ACCURACY)
     if off > _ACCURACY:
-        found = _newton(correlation)
-    weights = found / deviations
+        solution = _newton(correlation)
+    weights = solution / deviations
     return np.asarray(weights / weights.sum())
 
 
@@ -97,7 +97,7 @@ def descended(matrix: FloatArray, sweeps: int, accuracy: float) -> tuple[FloatAr
                 row = matrix[i]
                 for j in range(n):
                     gradient[j] += row[j] * change
-        if sweep % 20 == 19:  # what the additions are off by
+        if sweep % 20 == 19:  # removes accumulated rounding
             gradient[:] = 0.0
             for i in range(n):
                 for j in range(n):
@@ -111,7 +111,7 @@ def descended(matrix: FloatArray, sweeps: int, accuracy: float) -> tuple[FloatAr
 
 
 def _newton(matrix: FloatArray) -> FloatArray:
-    """Damped Newton steps from equal ones."""
+    """Damped Newton steps from equal weights."""
     n = len(matrix)
     x = np.full(n, 1.0 / np.sqrt(max(float(matrix.sum()), 1e-12 * n * n)))
     best, least = x, np.inf

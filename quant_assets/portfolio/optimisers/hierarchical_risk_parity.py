@@ -1,15 +1,15 @@
-"""Hierarchical risk parity: names are ordered by likeness, and capital is split between the halves by inverse variance.
+"""Hierarchical risk parity: orders names by similarity and splits capital between halves by inverse variance.
 
-Two conventions are offered, which differ in how the names are ordered:
+There are two conventions, which differ in the order of the names:
 
 - `paper`: distance d = sqrt((1 - correlation) / 2); names are clustered by single linkage over the Euclidean distance
   between the *columns* of d, a distance of distances, as the paper's code does; leaves in the order of the merges.
 - `skfolio`: d itself, Ward linkage, and the leaf order that puts neighbours nearest (Bar-Joseph et al. 2001), which is
   what skfolio does by default. PyPortfolioOpt takes d itself too, with single linkage.
 
-Both split the ordered names in the middle, and weigh each half by the inverse of its variance under inverse-variance
-weights. In both, which of two names or halves stands first depends on the order in which the names are given; here they
-are put in order of their variances before, so that other labels give the same weights.
+Both split the ordered names in the middle, and weight each half by the inverse of its variance under inverse-variance
+weights. In both, the order of two names or halves depends on the order of the input; names are therefore sorted by
+variance first, so that the weights do not depend on the labels.
 
 References:
     López de Prado (2016), Building diversified portfolios that outperform out of sample, Journal of Portfolio
@@ -32,7 +32,7 @@ from quant_assets.windows.compiled import kernel
 
 @dataclass(frozen=True)
 class HierarchicalRiskParity:
-    """The optimiser, each side by itself; limits are met after the last split."""
+    """Each side is weighted by itself; the limits are met after the last split."""
 
     distance: Literal["paper", "skfolio"] = "paper"
     needs_covariance: bool = True
@@ -40,9 +40,9 @@ class HierarchicalRiskParity:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; the outlook does not matter."""
+        """See `Optimiser`; the outlook is not used."""
         constraints = constraints.feasible()
-        sizes = side_by_side(constraints, sound(covariance), lambda each: hierarchical_weights(each, self.distance))
+        sizes = side_by_side(constraints, sound(covariance), lambda part: hierarchical_weights(part, self.distance))
         return fitted(sizes, constraints)
 
 
@@ -85,19 +85,19 @@ def _skfolio_order(distances: FloatArray) -> IntArray:
 def columns_distance(distances: FloatArray) -> FloatArray:
     """Euclidean distance between the columns of a symmetric matrix: float64 of shape (n_names, n_names).
 
-    Each sum is added up in four parts, which is as fast as the processor's vectors let and the same on all of them.
+    A sum is accumulated in four parts: as fast as vector instructions, and the same result on all processors.
     """
     n = len(distances)
     result = np.zeros((n, n))
     for i in range(n):
-        one = distances[i]
+        row = distances[i]
         for j in range(i + 1, n):
-            other = distances[j]
+            column = distances[j]
             a, b, c, d = 0.0, 0.0, 0.0, 0.0
             k = 0
             while k + 4 <= n:
-                x, y = one[k] - other[k], one[k + 1] - other[k + 1]
-                z, w = one[k + 2] - other[k + 2], one[k + 3] - other[k + 3]
+                x, y = row[k] - column[k], row[k + 1] - column[k + 1]
+                z, w = row[k + 2] - column[k + 2], row[k + 3] - column[k + 3]
                 a += x * x
                 b += y * y
                 c += z * z
@@ -105,7 +105,7 @@ def columns_distance(distances: FloatArray) -> FloatArray:
                 k += 4
             total = (a + b) + (c + d)
             while k < n:
-                x = one[k] - other[k]
+                x = row[k] - column[k]
                 total += x * x
                 k += 1
             result[i, j] = result[j, i] = np.sqrt(total)
@@ -114,9 +114,9 @@ def columns_distance(distances: FloatArray) -> FloatArray:
 
 @kernel
 def single_linkage_order(distances: FloatArray) -> IntArray:
-    """Leaf order of single linkage: of two clusters that merge, the one that was made first stands first.
+    """Leaf order of single linkage: of two clusters that merge, the one that was created earlier is first.
 
-    The minimum spanning tree by Prim's algorithm, whose edges in ascending order are the merges.
+    The merges are the edges of the minimum spanning tree (Prim's algorithm) in ascending order.
 
     Args:
         distances: float64 of shape (n_names, n_names), symmetric.
@@ -142,7 +142,7 @@ def single_linkage_order(distances: FloatArray) -> IntArray:
                 best, nearest = j, near[j]
         left[step], right[step], height[step] = source[best], best, nearest
         at = best
-    # Clusters as chains: the first and last leaf of each, and each leaf's follower.
+    # Clusters as chains: first and last leaf of a cluster, and the leaf after each leaf.
     parent = np.arange(n)
     label, head, tail, follower = np.arange(n), np.arange(n), np.arange(n), np.full(n, -1)
     edges = np.argsort(height, kind="mergesort")
@@ -172,7 +172,7 @@ def single_linkage_order(distances: FloatArray) -> IntArray:
 
 @kernel
 def bisected(covariance: FloatArray, order: IntArray) -> FloatArray:
-    """Weights by splitting the ordered names in the middle until each stands alone.
+    """Weights by splitting the ordered names in the middle down to single names.
 
     Args:
         covariance: float64 of shape (n_names, n_names).

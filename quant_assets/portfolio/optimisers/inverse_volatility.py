@@ -1,4 +1,4 @@
-"""Weights inverse to volatility: every name contributes alike where their returns are unrelated."""
+"""Weights inverse to volatility: equal risk contributions where returns are uncorrelated."""
 
 import math
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ def inverse_volatility(volatility: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class InverseVolatility:
-    """The optimiser: each side's weights inverse to the names' volatilities.
+    """Each side's weights inverse to the names' volatilities.
 
-    Where no more than the volatilities is estimated (`needs_covariance` is false), the covariance is diagonal.
+    Where only volatilities are estimated (`needs_covariance` is false), the covariance is diagonal.
     """
 
     needs_covariance: bool = False
@@ -40,7 +40,7 @@ class InverseVolatility:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; only the diagonal matters."""
+        """See `Optimiser`; only the diagonal is used."""
         constraints = constraints.feasible()
         volatility = np.sqrt(np.diag(sound(covariance)))
         return fitted(by_side(volatility, constraints), constraints)

@@ -1,6 +1,6 @@
-"""Maximum Sharpe ratio: the most expected return above the risk-free rate for each unit of risk.
+"""Maximum Sharpe ratio: the highest expected return above the risk-free rate per unit of risk.
 
-What is not invested, or borrowed, earns or costs the risk-free rate, so the excess return of weights w is
+Cash earns the risk-free rate and borrowing costs it, so the excess return of weights w is
 w' (expected - risk_free) in every book. With y = k w, k >= 0, the ratio is largest where y' C y is least among the y
 with y' (expected - risk_free) = 1 for which y / k respects the limits: a quadratic program (Cornuejols and Tütüncü
 2007, Optimization Methods in Finance, 8.2).
@@ -17,16 +17,16 @@ from quant_assets.portfolio.fitting import settled
 from quant_assets.portfolio.optimisers.base import Outlook, sound
 from quant_assets.portfolio.optimisers.minimum_variance import least_variance
 
-#: Least expected excess return, in shares of the largest of a name, of which a ratio is looked for.
+#: Lowest expected excess return for which a ratio is maximised, as a share of the largest of a name.
 _LEAST = 1e-4
 
 
 @dataclass(frozen=True)
 class MaximumSharpe:
-    """The optimiser.
+    """Maximises the Sharpe ratio.
 
-    Where no weights within the limits are expected to earn more than the risk-free rate, every ratio is negative and
-    grows with risk; the least variance is taken then.
+    If no weights within the limits are expected to earn more than the risk-free rate, every ratio is negative and
+    grows with risk; the result is then the minimum variance.
     """
 
     risk_free: float = 0.0
@@ -49,7 +49,7 @@ class MaximumSharpe:
 
 
 def _most(expected: FloatArray, constraints: Constraints) -> float:
-    """The most expected return that the limits let."""
+    """The highest expected return within the limits."""
     cp = cvxpy()
     weights = cp.Variable(len(constraints))
     return solve(cp.Maximize(expected @ weights), within(constraints, weights), "maximum_sharpe", constraints)

@@ -1,8 +1,8 @@
-"""Mean and CVaR: expected return, less the mean loss of the worst sessions.
+"""Mean-CVaR: expected return less the mean loss of the worst sessions.
 
 Over the scenarios r_t, the weights maximise w' m - (risk_aversion / 2) CVaR, with CVaR = min over a of
-a + mean(max(-r_t' w - a, 0)) / tail (Rockafellar and Uryasev 2000), stated per year like a deviation, by the square
-root of the sessions. A linear program: ties between weights are the solver's, which is deterministic.
+a + mean(max(-r_t' w - a, 0)) / tail (Rockafellar and Uryasev 2000), per year by the square root of the sessions, like a
+deviation. A linear program: the solver breaks ties between weights, and is deterministic.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SESSIONS_PER_YEAR = 252
 
 @dataclass(frozen=True)
 class MeanCVaR:
-    """The optimiser; with a risk aversion of inf the expected returns do not matter."""
+    """With a risk aversion of inf the expected returns are not used."""
 
     tail: float = 0.05
     risk_aversion: float = 5.0
@@ -30,7 +30,7 @@ class MeanCVaR:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; the scenarios take the place of the covariance.
+        """See `Optimiser`; the scenarios replace the covariance.
 
         Raises:
             DatasetError: there are no scenarios.
@@ -56,6 +56,6 @@ def shortfall(returns: FloatArray, tail: float) -> float:
     """CVaR of returns as a positive loss: the mean of the worst share `tail`, the session at its edge in part."""
     losses = np.sort(-returns)[::-1]
     count = tail * len(losses)
-    whole = int(np.floor(count + 1e-12))
-    rest = (count - whole) * losses[whole] if whole < len(losses) else 0.0
-    return float((losses[:whole].sum() + rest) / count)
+    complete = int(np.floor(count + 1e-12))
+    rest = (count - complete) * losses[complete] if complete < len(losses) else 0.0
+    return float((losses[:complete].sum() + rest) / count)

@@ -1,7 +1,7 @@
-"""Mean and variance with a charge for turnover: expected return, less risk, less what trading has to earn.
+"""Mean-variance with a turnover penalty: expected return less risk, less the return that trading must earn.
 
-w maximises w' m - (risk_aversion / 2) w' C w - turnover_penalty sum |w - w0|, with w0 the weights held before as prices
-have moved them. Where nothing was held, everything has to be bought, and the charge is that of every book of the size.
+w maximises w' m - (risk_aversion / 2) w' C w - turnover_penalty sum |w - w0|, with w0 the holdings before, after their
+drift by prices. Without holdings everything has to be bought, and all books of the same size pay the same penalty.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Minimum variance: the least risk that the limits let."""
+"""Minimum variance: the lowest risk within the limits."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class MinimumVariance:
     def weights(
         self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
     ) -> FloatArray:
-        """See `Optimiser`; the outlook does not matter."""
+        """See `Optimiser`; the outlook is not used."""
         constraints = constraints.feasible()
         return settled(least_variance(sound(covariance), constraints), constraints)
 

@@ -1,1 +1,1 @@
-"""What a share is worth by its company's figures: formulas over arrays, one file each. No choice of statements."""
+"""Value of a share by its company's figures: formulas over arrays, one file each. No choice of statements."""

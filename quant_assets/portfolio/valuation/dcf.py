@@ -1,4 +1,4 @@
-"""Discounted cash flow in two stages: a value of a company and of its share, or why there is none.
+"""Discounted cash flow in two stages: the value of a company and of its share, or the reason why there is none.
 
 References:
     Damodaran (2012), Investment valuation, 3rd edition, chapters 12 and 14 (the two-stage model of free cash flow to
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from quant_assets.errors import SettingsError
 from quant_assets.market.panel import FloatArray
 
-#: Why there is no value, the first that applies.
+#: Reasons for a missing value; the first one that applies is used.
 NO_CASH_FLOW = "free cash flow is not known"
 NO_GROWTH = "growth of revenue is not known"
 NO_NET_DEBT = "net debt is not known"
@@ -28,7 +28,7 @@ REASONS = (NO_CASH_FLOW, NO_GROWTH, NO_NET_DEBT, NO_SHARES, NEGATIVE_FLOW, RATE_
 
 @dataclass(frozen=True)
 class Valuation:
-    """Values of names, arrays of the shape that the arguments have together.
+    """Values of companies, arrays of the broadcast shape of the arguments.
 
     Attributes:
         enterprise: NaN without a value.
@@ -54,7 +54,7 @@ def two_stage(
     terminal_growth: ArrayLike,
     years: int,
 ) -> Valuation:
-    r"""Values of companies by their free cash flow; a NaN argument is one that is not known.
+    r"""Values of companies by their free cash flow; a NaN argument is unknown.
 
     Free cash flow :math:`F` grows by :math:`g` a year for :math:`n` years and by :math:`g_T` for ever after. Discounted
     at :math:`w`, the weighted average cost of capital, with flows at the ends of years:
@@ -62,17 +62,17 @@ def two_stage(
     .. math:: EV = \sum_{t=1}^n F \left(\frac{1 + g}{1 + w}\right)^t
         + \left(\frac{1 + g}{1 + w}\right)^n \frac{F (1 + g_T)}{w - g_T}
 
-    Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares. That is of a flow
-    before interest, which belongs to creditors too. One after interest belongs to the shareholders: discounted at the
-    cost of equity, with a net debt of 0, the formula gives equity itself (Damodaran 2012, chapter 14).
+    Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares. This holds for a flow
+    before interest, which belongs to creditors too. A flow after interest belongs to the shareholders: discounted at
+    the cost of equity, with a net debt of 0, the formula gives equity directly (Damodaran 2012, chapter 14).
 
     Args:
         free_cash_flow: of the newest year, in the currency of the value.
-        growth: a year, in the first stage.
-        net_debt: in the same currency; negative is net cash; 0 of a flow after interest.
+        growth: per year, in the first stage.
+        net_debt: in the same currency; negative is net cash; 0 for a flow after interest.
         shares: outstanding.
-        wacc: discount rate a year; the cost of equity of a flow after interest.
-        terminal_growth: a year, after the first stage.
+        wacc: discount rate per year; the cost of equity for a flow after interest.
+        terminal_growth: per year, after the first stage.
         years: of the first stage, at least 1.
 
     Raises:
@@ -81,9 +81,9 @@ def two_stage(
     """
     if years < 1:
         raise SettingsError(f"a first stage of {years} years has no flow; use at least 1")
-    given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (free_cash_flow, growth, net_debt, shares)))
+    inputs = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (free_cash_flow, growth, net_debt, shares)))
     flow, rate, debt, count, discount, final = np.broadcast_arrays(
-        *given, np.asarray(wacc), np.asarray(terminal_growth)
+        *inputs, np.asarray(wacc), np.asarray(terminal_growth)
     )
     applies = (
         np.isnan(flow),
@@ -96,7 +96,7 @@ def two_stage(
     valued = ~np.logical_or.reduce(applies)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         step = (1.0 + rate) / (1.0 + discount)
-        # Products instead of powers: those of NumPy differ by the last bit with the length of the array.
+        # Products instead of powers: NumPy's powers differ in the last bit with the array's length.
         factor, total = np.ones(flow.shape), np.zeros(flow.shape)
         for _ in range(years):
             factor = factor * step
@@ -138,10 +138,10 @@ def grid(
     wacc_steps: Sequence[float],
     growth_steps: Sequence[float],
 ) -> Grid:
-    """The values of `two_stage` for rates around those assumed, `…_steps` being added to them."""
+    """The values of `two_stage` for rates around the assumed ones, to which the `…_steps` are added."""
     waccs = wacc + np.sort(np.asarray(wacc_steps, dtype=np.float64))
     growths = growth + np.sort(np.asarray(growth_steps, dtype=np.float64))
-    found = two_stage(
+    values = two_stage(
         free_cash_flow,
         growths[None, :],
         net_debt,
@@ -150,4 +150,4 @@ def grid(
         terminal_growth=terminal_growth,
         years=years,
     )
-    return Grid(waccs, growths, found.per_share)
+    return Grid(waccs, growths, values.per_share)

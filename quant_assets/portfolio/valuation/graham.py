@@ -1,4 +1,4 @@
-"""Graham's number: the highest price that a defensive investor pays for earnings and book together."""
+"""Graham's number: the highest price that a defensive investor pays for earnings and book value together."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ def graham_number(earnings_per_share: FloatArray, book_per_share: FloatArray) ->
     r""":math:`\sqrt{22.5 \cdot EPS \cdot BVPS}`, in the currency of a share.
 
     Args:
-        earnings_per_share: of a year, shape (n_names,), NaN where not known.
-        book_per_share: shape (n_names,), likewise.
+        earnings_per_share: per year, shape (n_names,), NaN where not known.
+        book_per_share: shape (n_names,), NaN where not known.
 
     Returns:
         Shape (n_names,); NaN where one of the two is not known or not positive.
