@@ -373,7 +373,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ),
         (
             "status --profile nosuch",
-            r"profile 'nosuch' does not exist; choose one of demo, files, live, tutorial with --profile or QUANT_PROFILE, or",
+            r"profile 'nosuch' does not exist; choose one of demo, files, live, tutorial with --profile or",
         ),
         (
             "run --sector it --select nosuch",

@@ -106,11 +106,11 @@ def fit(
             trainer = _trainer(parameters, processes, epochs, folder, progress)
             progress.line(f"{said}: {len(training)} units, on {_device(trainer)}, {trainer.precision}")
             # Own generators for the seeds of the loaders: torch's generator would advance with every epoch.
-            loaders = [
+            train_loader, validation_loader = (
                 DataLoader(steps, batch_size=None, generator=torch.Generator())
                 for steps in (train_steps, validation_steps)
-            ]
-            trainer.fit(module, *loaders)
+            )
+            trainer.fit(module, train_loader, validation_loader)
         if processes > 1 and torch.distributed.is_initialized():
             torch.distributed.barrier()
         best = states.newest()
