@@ -1,8 +1,8 @@
 """Artifacts, the files that are not rows (models, reports, records): written as a whole, a stream or a folder.
 
-They are under `artifacts/` of the profile's storage and named by a row that is written after them. A file has a
-temporary name until it is complete and on disk, so that readers, also after a power failure, see the old content or
-the new one. On a URL a file appears with its last part, and a folder file by file: it counts only once its row exists.
+They are under `artifacts/` of the storage, named by a row that is written after them. A file has a temporary name
+until it is on disk, so readers see the old or the new content, also after a power failure. On a URL a file appears
+with its last part, and a folder file by file.
 """
 
 import contextlib
@@ -23,8 +23,7 @@ from quant_assets.io.file_system import file_system
 #: The disk flushes the files of several writers together: 0.5 instead of 5 ms each.
 WRITERS = 8
 
-_STALE_SECONDS = 3600
-_CHUNK = 1 << 20
+_STALE_SECONDS, _CHUNK = 3600, 1 << 20
 
 
 class FileState(NamedTuple):
