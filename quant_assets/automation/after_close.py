@@ -1,7 +1,7 @@
-"""After each session: what was not said yet is said. The job, and the two schedules that ask for it.
+"""After each session: the job that writes the missing decisions, and the two schedules that request it.
 
-What is due is read off the ledger in the store, and what is under way off run records: a schedule's run key does not
-hold from one tick to the next, and a cursor would be a second memory.
+Due sessions are read from the ledger in the store, and unfinished runs from the run records: the run key of a schedule
+does not persist between ticks, and a cursor would be a second state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,11 @@ AFTER_CLOSE, BEFORE_OPEN = "after_close", "before_open"
 
 
 class Asked(dg.Config):
-    """What a run of the job is about.
+    """Configuration of a run of the job.
 
     Attributes:
-        sessions: days, as YYYY-MM-DD, in order; those of which all was said meanwhile are left out.
-        missed: of a session that should have been said by now, the sectors that said nothing; empty where it is not
-            known to be late.
+        sessions: days, as YYYY-MM-DD, in order; days that are complete by then are skipped.
+        missed: by late session, the sectors without decisions; empty if no session is known to be late.
 
     """
 
@@ -41,13 +40,15 @@ class Asked(dg.Config):
 
 
 def _job(name: str) -> dg.JobDefinition:
-    @dg.op(description="Collects, computes what is unfinished, and says of each session what was not said yet.")
+    @dg.op(
+        description="Collects data, computes unfinished partitions, and writes the missing decisions of each session."
+    )
     def carry_out(context: dg.OpExecutionContext, config: Asked) -> None:
         _carry_out(context, config, name)
 
     return dg.JobDefinition(
         name=AFTER_CLOSE,
-        description="Says, session by session, what was not said yet; the schedules of this name and before_open ask.",
+        description="Writes the missing decisions of sessions; requested by the schedules after_close and before_open.",
         graph_def=dg.GraphDefinition(name=AFTER_CLOSE, node_defs=[carry_out]),
         executor_def=dg.in_process_executor,
     )
@@ -55,14 +56,14 @@ def _job(name: str) -> dg.JobDefinition:
 
 def _carry_out(context: dg.OpExecutionContext, config: Asked, name: str) -> None:
     from quant_assets.running.collecting import collect_first, refuse_lacking
-    from quant_assets.running.daily import Daily  # what executes runs is loaded by them alone
+    from quant_assets.running.daily import Daily  # only runs load the executor
 
     for day, sectors in config.missed.items():
         record_missed(context.instance, day, sectors)
     asking = Moment(name).profile
     for event in recorded(asking, collect_first(asking, context.log.info)):
         context.instance.report_runless_asset_event(event)
-    moment = Moment(name)  # made now: it knows what was collected
+    moment = Moment(name)  # new, so that it includes the collected data
     daily, origin = Daily(moment.profile, moment.defs), context.run.tags.get(ORIGIN, AFTER_CLOSE)
     days = [daily.sessions.check(date.fromisoformat(day)) for day in config.sessions]
     try:
@@ -74,7 +75,7 @@ def _carry_out(context: dg.OpExecutionContext, config: Asked, name: str) -> None
 
 
 def record_missed(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]) -> None:
-    """Record that the decisions of a session were not there before the next one opened."""
+    """Record that the decisions of a session were missing when the next one opened."""
     for sector in sectors:
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
@@ -90,7 +91,7 @@ def record_missed(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]
 
 
 def live_automation(profile: Profile) -> dg.Definitions:
-    """The job and its schedules; none where no go-live day is set."""
+    """The job and its schedules; empty without a go-live day."""
     if profile.settings.live.go_live is None:
         return dg.Definitions()
     name = profile.settings.profile
@@ -109,7 +110,7 @@ def live_automation(profile: Profile) -> dg.Definitions:
         execution_timezone=NEW_YORK,
         execution_fn=asks_after_close,
         default_status=default_status(profile.settings, dg.DefaultScheduleStatus),
-        description="After each session's close it has the running month computed and the session's decisions said.",
+        description="After each session's close, computes the running month and writes the session's decisions.",
     )
     before = dg.ScheduleDefinition(
         name=BEFORE_OPEN,
@@ -118,13 +119,13 @@ def live_automation(profile: Profile) -> dg.Definitions:
         execution_timezone=NEW_YORK,
         execution_fn=asks_before_open,
         default_status=default_status(profile.settings, dg.DefaultScheduleStatus),
-        description="Before each session it checks that the last one's decisions are there, and asks for the missing.",
+        description="Before each session, checks the decisions of the last one, and requests the missing ones.",
     )
     return dg.Definitions(jobs=[job], schedules=[after, before])
 
 
 def after_close(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.RunRequest | dg.SkipReason:
-    """One run over the sessions of which something is missing; on other days the reason why there is none."""
+    """One run over the sessions with missing decisions, or the reason for none."""
     day = _day(context)
     due, closed = Sessions(moment.profile).missing(), why_closed(day)
     last = moment.profile.last_session()
@@ -141,21 +142,21 @@ def after_close(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.Run
 
 
 def before_open(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.RunRequest | dg.SkipReason:
-    """Nothing where the last session's decisions are there; else a run that says so and catches up."""
+    """A run that records and writes missing decisions; the reason for none if the last session is complete."""
     day = _day(context)
     ledger, closed = Sessions(moment.profile), why_closed(day)
     due, last = ledger.missing(), moment.profile.last_session()
     if due:
-        told = f"{day} is no session: {closed}" if closed else f"before the session of {day}"
-        return _asked(context, moment.profile, due, BEFORE_OPEN, told, missed=due)
+        reason = f"{day} is no session: {closed}" if closed else f"before the session of {day}"
+        return _asked(context, moment.profile, due, BEFORE_OPEN, reason, missed=due)
     from quant_assets.running.daily import Daily
 
     daily = Daily(moment.profile, moment.defs)
     waiting = next(daily.unfinished([]), None)
     if waiting is not None:
         months = waiting.first if waiting.first == waiting.last else f"{waiting.first} to {waiting.last}"
-        told = f"everything is said up to {last}; unfinished in {months}: {', '.join(waiting.names)}"
-        return _asked(context, moment.profile, {}, BEFORE_OPEN, told)
+        reason = f"everything is said up to {last}; unfinished in {months}: {', '.join(waiting.names)}"
+        return _asked(context, moment.profile, {}, BEFORE_OPEN, reason)
     return dg.SkipReason(f"everything is said of {last} and before, of {len(ledger.sectors)} sectors")
 
 
@@ -170,33 +171,33 @@ def _asked(
     profile: Profile,
     due: Mapping[date, Sequence[str]],
     origin: str,
-    told: str,
+    reason: str,
     missed: Mapping[date, Sequence[str]] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
-    """A run over what is due, unless one is under way."""
+    """A run over the due sessions, unless one is unfinished."""
     unfinished = context.instance.get_runs(dg.RunsFilter(job_name=AFTER_CLOSE, statuses=UNFINISHED), limit=1)
     if unfinished:
         run = unfinished[0]
         about = run.tags.get(SESSIONS, "unfinished months")
         return dg.SkipReason(
-            f"{told}: run {run.run_id} over {about} is {run.status.value.lower()}; nothing is asked twice"
+            f"{reason}: run {run.run_id} over {about} is {run.status.value.lower()}; nothing is asked twice"
         )
     days = sorted(due)[: profile.settings.live.longest_gap]
     labels = [DAY.of(day) for day in days]
-    asked = {"sessions": labels, "missed": {DAY.of(day): list(names) for day, names in (missed or {}).items()}}
-    tags = {ORIGIN: origin, "quant/reasons": _reasons(told, due, days)}
+    config = {"sessions": labels, "missed": {DAY.of(day): list(names) for day, names in (missed or {}).items()}}
+    tags = {ORIGIN: origin, "quant/reasons": _reasons(reason, due, days)}
     if labels:
         tags |= {SESSION: labels[-1], SESSIONS: " to ".join(dict.fromkeys((labels[0], labels[-1])))}
-    return dg.RunRequest(run_config={"ops": {"carry_out": {"config": asked}}}, tags=tags)
+    return dg.RunRequest(run_config={"ops": {"carry_out": {"config": config}}}, tags=tags)
 
 
-def _reasons(told: str, due: Mapping[date, Sequence[str]], days: Sequence[date]) -> str:
+def _reasons(reason: str, due: Mapping[date, Sequence[str]], days: Sequence[date]) -> str:
     if not days:
-        return told
+        return reason
     sectors = sorted({name for day in days for name in due[day]})
     left = len(due) - len(days)
     missed = len(days) - (1 if days[-1] == max(due) and len(due) == len(days) else 0)
     return (
-        f"{told}: {len(days)} session{'' if len(days) == 1 else 's'} to say of {len(sectors)} sectors"
+        f"{reason}: {len(days)} session{'' if len(days) == 1 else 's'} to say of {len(sectors)} sectors"
         f"{f', {missed} of them missed' if missed else ''}{f'; {left} more follow' if left else ''}"
     )

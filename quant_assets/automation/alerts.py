@@ -1,7 +1,7 @@
-"""How a person is told: a line in the log, and a message to a webhook where `QUANT_ALERT_URL` names one.
+"""Alerts for people: a line in the log, and a message to the webhook of `QUANT_ALERT_URL` if it is set.
 
-The URL is a secret, for whoever has it can post: it comes from the environment alone, and no message names more of it
-than its host. The message is JSON with `title` and `text` (which Slack, Mattermost and the like show) and the fields.
+The URL is a secret, because anyone who has it can post: it comes only from the environment, and messages show only its
+host. The message is JSON with `title` and `text` (shown by Slack, Mattermost and others) and the fields.
 """
 
 import http.client
@@ -24,7 +24,7 @@ _SECONDS, _ATTEMPTS = 10.0, 3
 
 @dataclass(frozen=True)
 class Alert:
-    """What a person is to know.
+    """An alert for a person.
 
     Attributes:
         title: one line.
@@ -39,15 +39,15 @@ class Alert:
 
 
 def tell(alert: Alert, log: logging.Logger, *, pause: float = 1.0) -> None:
-    """Log an alert, and post it where the environment says so: thrice at most.
+    """Log an alert, and post it to the webhook if one is set, with at most three attempts.
 
     Args:
-        alert: what to tell.
-        log: where it is written in any case.
+        alert: the alert.
+        log: logger that always gets the alert.
         pause: seconds before the second attempt, twice that before the third.
 
     Raises:
-        SettingsError: the variable holds no http(s) URL.
+        SettingsError: the variable is not an http(s) URL.
         SourceError: the webhook could not be reached or refused the message; names its host.
 
     """
@@ -63,7 +63,7 @@ def tell(alert: Alert, log: logging.Logger, *, pause: float = 1.0) -> None:
             return
         if attempt + 1 < _ATTEMPTS:
             time.sleep(pause * 2**attempt)
-    raise SourceError(f"the alert could not be sent to {host} ({reason}); mend {VARIABLE} or what answers there")
+    raise SourceError(f"the alert could not be sent to {host} ({reason}); fix {VARIABLE} or the server")
 
 
 def _host(url: str) -> str:
@@ -73,12 +73,12 @@ def _host(url: str) -> str:
     except ValueError:
         host = None
     if not host:
-        raise SettingsError(f"{VARIABLE} holds no URL that begins with http:// or https://; set it to the webhook's")
+        raise SettingsError(f"{VARIABLE} is not a URL with http:// or https://; set it to that of the webhook")
     return host
 
 
 def _posted(url: str, content: bytes) -> str | None:
-    """Why a message was not taken, without a word of the URL; None where it was."""
+    """Why a message was not accepted, without the URL; None if it was."""
     try:
         request = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310 - http(s)
         with _opener().open(request, timeout=_SECONDS):
@@ -87,13 +87,13 @@ def _posted(url: str, content: bytes) -> str | None:
         error.close()
         return f"status {error.code}"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # A message of urllib may quote the URL; its kind does not.
+        # The message of the error may contain the URL; its type does not.
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return type(reason).__name__
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """A redirected webhook would be handed on to whom nobody named."""
+    """Refuses redirects: they could send the alert to another host."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None

@@ -12,7 +12,7 @@ from quant_assets.profile import Profile
 
 
 def automation(profile: Profile) -> dg.Definitions:
-    """Schedules, sensors and the jobs that are theirs alone; each has a module of its own in this package."""
+    """Schedules, sensors and their own jobs; each has its own module in this package."""
     look = revise_job()
     sensors = [
         retrain_sensor(profile),

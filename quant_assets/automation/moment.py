@@ -12,10 +12,10 @@ from quant_assets.settings.loading import Settings, load_settings
 
 
 class Moment:
-    """What a tick looks at. Made anew by each: a code server lives for weeks, and a profile knows one last session.
+    """The profile and graph of a tick; created by each tick, because a profile has a fixed last session.
 
     Args:
-        name: of the profile; that of `QUANT_PROFILE` where None.
+        name: name of the profile; that of `QUANT_PROFILE` where None.
 
     """
 
@@ -26,17 +26,17 @@ class Moment:
 
     @property
     def defs(self) -> dg.Definitions:
-        """The graph's definitions; read off, never run. The same ones as long as settings and folder of files are."""
-        follows = self._settings, self.profile.data_dir
-        if not _BUILT or _BUILT[0][0] != follows:
-            _BUILT[:] = [(follows, build_defs(self._settings))]
+        """The graph's definitions, never run; cached while settings and data folder are the same."""
+        cache_key = self._settings, self.profile.data_dir
+        if not _BUILT or _BUILT[0][0] != cache_key:
+            _BUILT[:] = [(cache_key, build_defs(self._settings))]
         return _BUILT[0][1]
 
     @cached_property
     def planner(self) -> Planner:
-        """Plans over the graph with what is stored now."""
+        """Planner over the graph and the current storage."""
         return Planner(self.defs, self.profile)
 
 
-#: The newest definitions of this process, and what they follow from.
+#: The newest definitions of this process with their cache key.
 _BUILT: list[tuple[tuple[Settings, Path | None], dg.Definitions]] = []

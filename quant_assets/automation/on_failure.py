@@ -1,4 +1,4 @@
-"""`on_failure`: tells a person of runs that failed for good; of those that Dagster tries again it says nothing."""
+"""`on_failure`: alerts about runs that failed and that Dagster does not retry."""
 
 import logging
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ def failure_sensor(profile: Profile) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="on_failure",
         default_status=default_status(profile.settings, dg.DefaultSensorStatus),
-        description="Tells of runs that failed and are not tried again: in the daemon's log, and to the webhook of "
+        description="Alerts about runs that failed and are not retried: in the daemon's log, and at the webhook of "
         "QUANT_ALERT_URL.",
     )
     def on_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        # The run as it is now: that it is tried again is noted with its failure.
+        # The current run: the retry tag is set with the failure.
         run = context.instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
             return dg.SkipReason(f"run {run.run_id} is tried again")
@@ -46,17 +46,17 @@ def failure_sensor(profile: Profile) -> dg.SensorDefinition:
 
 
 def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Moment) -> Alert:
-    """What is told of a run: where it failed, the first line of why, and how to go on.
+    """The alert about a run: where it failed, the first line of the reason, and how to continue.
 
     Args:
-        run: that failed.
+        run: the failed run.
         events: its failures, in order.
-        moment: of its profile.
+        moment: moment of its profile.
 
     """
     profile, work, jobs = moment.profile, work_of(run), job_of_all_assets(moment.defs)
     assets = (
-        tuple(each for each in profile.datasets if work.assets is None or each in work.assets)
+        tuple(name for name in profile.datasets if work.assets is None or name in work.assets)
         if work is not None
         else ()
     )
@@ -64,8 +64,8 @@ def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Mome
         reason = failure(jobs, events, run.run_id, Phase(assets, work.first, work.last, work.sectors))
         title = f"{profile.settings.profile}: failed: {_short(assets) or run.job_name} ({work.where})"
     else:
-        said = [_message(event) for event in events]
-        reason = next((each for each in said if each), "see the run in the web UI")
+        messages = [_message(event) for event in events]
+        reason = next((message for message in messages if message), "see the run in the web UI")
         title = f"{profile.settings.profile}: failed: {run.job_name}"
     reason = reason.splitlines()[0]
     go_on = _command(profile, work, assets)
@@ -92,7 +92,7 @@ def _short(assets: Sequence[str]) -> str:
 
 
 def _message(event: dg.DagsterEvent) -> str:
-    """What a failing step's first cause said, else the event itself."""
+    """Message of the first cause of a failed step, else of the event."""
     if not event.is_step_failure:
         return " ".join((event.message or "").split())
     error = event.step_failure_data.error

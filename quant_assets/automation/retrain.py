@@ -1,7 +1,7 @@
-"""`retrain`: asks for the trainings that are due, one run for each sector and dataset of checkpoints, or the market's.
+"""`retrain`: the sensor that requests due trainings, one run for each checkpoint dataset and sector (or the market).
 
-It keeps no state: what is due follows from the storage (`retraining_facts`), what is asked for from that and the run
-records (`retraining`).
+It has no state: due trainings follow from the storage (`retraining_facts`), requests from these and the run records
+(`retraining`).
 """
 
 import time
@@ -38,7 +38,7 @@ def retrain_sensor(profile: Profile, interval_seconds: int = _INTERVAL_SECONDS) 
         minimum_interval_seconds=interval_seconds,
         default_status=default_status(profile.settings, dg.DefaultSensorStatus),
         description=(
-            "Asks for a sector's training when its month has closed, when features drifted, the realised rank IC is "
+            "Requests a sector's training when its month has closed, when features drifted, the realised rank IC is "
             "low, or code or settings changed."
         ),
     )
@@ -48,27 +48,27 @@ def retrain_sensor(profile: Profile, interval_seconds: int = _INTERVAL_SECONDS) 
         if not tick.decision.asked:
             return dg.SensorResult(skip_reason=text)
         context.log.info(text)
-        return dg.SensorResult(run_requests=[each.request for each in tick.decision.asked])
+        return dg.SensorResult(run_requests=[run.request for run in tick.decision.asked])
 
     return retrain
 
 
 def trained(profile: Profile) -> list[str]:
-    """The datasets that the trainings of a profile fill: the market's first, then those of its models by sector."""
+    """The checkpoint datasets of a profile: the market's first, then those of its models by sector."""
     market = [TRANSFORMER_PRETRAINED.name] if profile.models.pretraining_cadences else []
     return [*market, *profile.models.checkpoints]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What one look at storage and run records comes to.
+    """The result of one look at storage and run records.
 
     Attributes:
-        month: the newest closed one; None where none has closed.
-        standings: of the places that have been trained.
-        unread: what could not be read.
-        decision: what is asked for.
-        datasets: that trainings fill.
+        month: the newest closed month; None without one.
+        standings: states of the places that have been trained.
+        unread: errors of places that could not be read.
+        decision: the requests.
+        datasets: checkpoint datasets.
 
     """
 
@@ -80,7 +80,7 @@ class Tick:
 
     @classmethod
     def at(cls, moment: Moment, instance: dg.DagsterInstance, now: float) -> "Tick":
-        """Look."""
+        """Read storage and run records, and decide."""
         profile, recorder = moment.profile, _recorder(moment)
         month = newest_closed(profile)
         if month is None:
@@ -89,13 +89,13 @@ class Tick:
         standings, unread = dict[Place, Standing](), dict[Place, str]()
         for place, look in _looks(profile, staleness, _matures(recorder, "labels"), month):
             try:
-                found = look()
+                standing = look()
             except QuantError as error:
                 unread[place] = str(error)
                 continue
-            if found is not None:
-                standings[place] = found
-        due = [each for each in standings.values() if each.reasons]
+            if standing is not None:
+                standings[place] = standing
+        due = [state for state in standings.values() if state.reasons]
         if not due:
             return cls(month, standings, unread, Decision(), datasets)
         inputs = Inputs(moment, staleness)
@@ -111,12 +111,12 @@ class Tick:
         return cls(month, standings, unread, decision, datasets)
 
     def said(self) -> list[str]:
-        """A line for each place that is asked for or held back, and one for all the others of a dataset."""
+        """One line for each place that is requested or held back, and one for all others of a dataset."""
         if self.month is None:
             return ["no month of the profile has closed"]
         lines = [
-            f"{self._place(each.standing)}: asked for, attempt {each.attempt}; {_why(each.standing)}"
-            for each in self.decision.asked
+            f"{self._place(run.standing)}: requested, attempt {run.attempt}; {_why(run.standing)}"
+            for run in self.decision.asked
         ]
         for place, why in self.decision.held.items():
             standing = self.standings[place]
@@ -127,25 +127,25 @@ class Tick:
         return lines
 
     def _quiet(self, dataset: str) -> Iterator[str]:
-        """Of a dataset: where nothing is due, what could not be judged, and where there is nothing at all."""
-        standings = {place: each for place, each in self.standings.items() if place.dataset == dataset}
-        if quiet := [place.said for place, each in standings.items() if not each.reasons]:
+        """Lines on a dataset: places without reasons, reasons that could not be judged, places without checkpoints."""
+        standings = {place: standing for place, standing in self.standings.items() if place.dataset == dataset}
+        if quiet := [place.said for place, standing in standings.items() if not standing.reasons]:
             yield f"nothing is due at the close of {self.month}{self._of(dataset)}: {_listed(quiet)}"
         untold: dict[str, list[str]] = {}
-        for place, each in standings.items():
-            for what in each.untold:
+        for place, standing in standings.items():
+            for what in standing.untold:
                 untold.setdefault(what, []).append(place.said)
         for what, sectors in untold.items():
             yield f"not judged{self._of(dataset)}, {what}: {_listed(sectors)}"
         places = [Place(dataset, sector) for sector in ((None,) if _of_market(dataset) else SECTORS)]
-        if others := [each.said for each in places if each not in self.standings and each not in self.unread]:
-            yield f"without any checkpoint so far{self._of(dataset)}, so not asked for: {_listed(others)}"
+        if others := [place.said for place in places if place not in self.standings and place not in self.unread]:
+            yield f"without any checkpoint so far{self._of(dataset)}, so not requested: {_listed(others)}"
 
     def _place(self, standing: Standing) -> str:
         return f"{standing.place.said} {_span(standing)}{self._of(standing.place.dataset)}"
 
     def _of(self, dataset: str) -> str:
-        """The dataset, where there are several."""
+        """The dataset, if there are several."""
         return f", {dataset}" if len(self.datasets) > 1 else ""
 
 
@@ -166,11 +166,11 @@ def _of_market(dataset: str) -> bool:
 
 
 class Inputs:
-    """Whether what a training reads is as it must be.
+    """Checks of the inputs of trainings.
 
     Args:
-        moment: of the tick.
-        staleness: of its profile.
+        moment: moment of the tick.
+        staleness: staleness of its profile.
 
     """
 
@@ -179,9 +179,9 @@ class Inputs:
         self._moment, self._planners = moment, dict[str, Planner]()
 
     def obstacle(self, standing: Standing) -> str | None:
-        """What is missing, early or stale of a training's inputs, and the command that puts it right.
+        """A missing, early or stale input of a training, and the command that fixes it.
 
-        Whether the market's encoders are there is no matter of it: `decide` lets them come first.
+        The market's encoders are not checked: `decide` requests them first.
         """
         profile, first, last, sector = self._profile, standing.first, standing.last, standing.place.sector
         if sector is None:
@@ -192,36 +192,36 @@ class Inputs:
             if not keys or _of_market(name):
                 continue
             if absent := profile.store.missing(dataset, keys):
-                return self._mended(standing, f"{name} of {_months(absent)} is missing")
+                return self._with_command(standing, f"{name} of {_months(absent)} is missing")
             matures = _matures(self._recorder, name)
             early, stale = list[str](), dict[str, list[str]]()
-            for each in sorted(keys):
-                # As the run itself reads it: of what matures, what was known at the close of its last month is enough.
-                needed = min(profile.known_through(parse_key(each)[1], matures), profile.known_through(last))
-                recorded = profile.store.recorded(dataset, each)
+            for partition_key in sorted(keys):
+                # As the run reads it: for maturing data, the state at the close of its last month is enough.
+                needed = min(profile.known_through(parse_key(partition_key)[1], matures), profile.known_through(last))
+                recorded = profile.store.recorded(dataset, partition_key)
                 if not recorded.same_columns:
-                    stale.setdefault("written with other columns", []).append(each)
+                    stale.setdefault("written with other columns", []).append(partition_key)
                 elif recorded.known_through is not None and recorded.known_through < needed:
-                    early.append(each)
-                elif why := self._staleness.own(name, each):
-                    stale.setdefault(why, []).append(each)
+                    early.append(partition_key)
+                elif why := self._staleness.own(name, partition_key):
+                    stale.setdefault(why, []).append(partition_key)
             if early:
-                return self._mended(standing, f"{name} of {_months(early)} was written before all was known")
+                return self._with_command(standing, f"{name} of {_months(early)} was written before all was known")
             for why, old in stale.items():
-                return self._mended(standing, f"{name} of {_months(old)} is stale ({why})", " --refresh")
+                return self._with_command(standing, f"{name} of {_months(old)} is stale ({why})", " --refresh")
         return None
 
     def _planner(self, dataset: str) -> Planner:
-        """Plans the trainings of a dataset alone: all that they read is taken as it is stored."""
+        """Planner for the trainings of a dataset only, with their inputs as stored."""
         if dataset not in self._planners:
             others = [name for name in self._moment.planner.order if name != dataset]
             self._planners[dataset] = Planner(self._moment.defs, self._profile, stored_only=others)
         return self._planners[dataset]
 
     def _behind(self, standing: Standing) -> str | None:
-        """Of what the market's training reads: a sector whose last month is not up to its close yet.
+        """An input of the market's training, of a sector whose last month is not complete yet.
 
-        Sectors that nobody carries on are no part of the market.
+        Sectors that are no longer updated do not count.
         """
         store, last = self._profile.store, standing.last
         for name in self._planner(standing.place.dataset).reads(standing.place.dataset):
@@ -236,7 +236,7 @@ class Inputs:
                     return f"waits for {name} of {sector}, {last}, which is not up to the close of the month"
         return None
 
-    def _mended(self, standing: Standing, what: str, more: str = "") -> str:
+    def _with_command(self, standing: Standing, what: str, more: str = "") -> str:
         span = f"--from {standing.first} --to {standing.last}"
         where = f" -s {standing.place.sector}" if standing.place.sector else ""
         command = f"quant run -p {self._profile.settings.profile}{where} {span}"
@@ -244,8 +244,8 @@ class Inputs:
 
 
 def _recorder(moment: Moment) -> PartitionRecorder:
-    found: PartitionRecorder = (moment.defs.resources or {})["parquet"].recorder
-    return found
+    recorder: PartitionRecorder = (moment.defs.resources or {})["parquet"].recorder
+    return recorder
 
 
 def _matures(recorder: PartitionRecorder, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Which trainings are asked for now: what is due, less what is in flight, has been tried, or lacks its inputs."""
+"""Which trainings to request now: those due, except those in flight, tried already, or without inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from quant_assets.settings.automation import RetrainingSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.training_orders import ORDER
 
-#: Origin of the runs that are asked for here, and the tags of what they train and of their sector, `market` for all.
+#: Origin of the runs requested here, and the tags of their dataset and sector (`market` for all).
 RETRAIN, DATASET, SECTOR = "retrain", "quant/dataset", "quant/sector"
 
-#: Characters of the reasons in a tag, which PostgreSQL keeps in an index.
+#: Greatest length of the reasons in a tag; PostgreSQL indexes tags.
 _MOST = 500
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that is asked for.
+    """A run to request.
 
     Attributes:
-        standing: what it answers.
-        attempt: how often that has been tried, this time included.
-        number: how many runs have ever answered it, this one included.
+        standing: the state of the trainings behind it.
+        attempt: number of the current attempts, this one included.
+        number: number of all runs for the same state, this one included.
 
     """
 
@@ -38,7 +38,7 @@ class Asked:
 
     @property
     def request(self) -> dg.RunRequest:
-        """The request, with tags that say why it exists."""
+        """The request, with its reasons as tags."""
         standing = self.standing
         reasons = "; ".join(f"{name}: {why}" for name, why in standing.reasons.items())
         dataset, sector = standing.place
@@ -64,11 +64,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a tick asks for, and why not for more.
+    """The requests of a tick, and the reasons for the others.
 
     Attributes:
         asked: the runs, the most urgent first.
-        held: why what is due is held back.
+        held: why due trainings are held back, by place.
 
     """
 
@@ -77,7 +77,7 @@ class Decision:
 
 
 def place_tags(place: Place) -> dict[str, str]:
-    """Tags by which the runs that were asked for here for a place are found again."""
+    """Tags that identify the runs requested here for a place."""
     return {ORIGIN: RETRAIN, DATASET: place.dataset, SECTOR: place.said}
 
 
@@ -90,26 +90,31 @@ def decide(
     settings: RetrainingSettings,
     now: float,
 ) -> Decision:
-    """Decide which of the places that are due are asked for.
+    """Decide which due trainings to request.
 
-    What a training begins from comes first: a sector's waits as long as the market's is due and may still come.
+    Pre-training comes first: a sector's training waits while the market's is due and can still run.
 
     Args:
-        standings: of the places; those without reasons ask for nothing.
-        work: in flight, of any origin.
-        tried: gives what became of the runs that were asked for here for a place, oldest first.
-        obstacle: gives what of a training's inputs is not as it must be, and the command that puts it right.
-        read: of each dataset that is trained, first and last month of what its trainings read, relative to their own.
-        settings: cap, attempts and pauses.
+        standings: states of the places; those without reasons request nothing.
+        work: runs in flight, of any origin.
+        tried: returns the runs requested here for a place, oldest first.
+        obstacle: returns the problem with a training's inputs and the command that fixes it.
+        read: by trained dataset, first and last month of each input relative to the training's month.
+        settings: greatest number of requests, attempts and pauses.
         now: Unix time.
 
     """
     asked, held, coming = list[Asked](), dict[Place, str](), dict[str, Standing]()
-    due = [each for each in standings if each.reasons]
+    due = [standing for standing in standings if standing.reasons]
     order = [None, *SECTORS]
 
-    def rank(each: Standing) -> tuple[bool, bool, int, int]:
-        return each.place.sector is not None, not each.urgent, -len(each.reasons), order.index(each.place.sector)
+    def rank(candidate: Standing) -> tuple[bool, bool, int, int]:
+        return (
+            candidate.place.sector is not None,
+            not candidate.urgent,
+            -len(candidate.reasons),
+            order.index(candidate.place.sector),
+        )
 
     for standing in sorted(due, key=rank):
         attempts, reads = tried(standing.place), read[standing.place.dataset]
@@ -124,11 +129,13 @@ def decide(
             or obstacle(standing)
         )
         if why is None and len(asked) == settings.max_requests:
-            why = f"{settings.max_requests} runs are asked for at once (retraining.max_requests), the next tick goes on"
+            why = (
+                f"{settings.max_requests} runs are requested at once (retraining.max_requests), the next tick continues"
+            )
         if why is not None:
             held[standing.place] = why
             continue
-        number = sum(each.tags.get(TRIGGER) == standing.trigger for each in attempts)
+        number = sum(attempt.tags.get(TRIGGER) == standing.trigger for attempt in attempts)
         asked.append(Asked(standing, len(_of_now(standing, attempts)) + 1, number + 1))
     return Decision(tuple(asked), held)
 
@@ -144,15 +151,15 @@ def _comes_first(standing: Standing, coming: Mapping[str, Standing], read: Mappi
 
 def _in_flight(standing: Standing, work: Sequence[Work], read: Mapping[str, tuple[int, int]]) -> str | None:
     first, last, (dataset, sector) = standing.first, standing.last, standing.place
-    for each in work:
-        if each.touches([dataset], sector, first, last):
-            return f"run {each.run_id[:8]} ({_origin(each)}) is in flight on {each.where}"
+    for running in work:
+        if running.touches([dataset], sector, first, last):
+            return f"run {running.run_id[:8]} ({_origin(running)}) is in flight on {running.where}"
         for name, (before, after) in read.items():
-            # The market's training reads every sector, and a sector's may read what is the market's.
-            places: tuple[str | None, ...] = (sector,) if sector and each.sectors else each.sectors or (None,)
+            # The market's training reads all sectors, and a sector's training may read datasets of the market.
+            places: tuple[str | None, ...] = (sector,) if sector and running.sectors else running.sectors or (None,)
             span = shift_month(first, before), shift_month(last, after)
-            if any(each.touches([name], place, *span) for place in places):
-                return f"run {each.run_id[:8]} ({_origin(each)}) writes {name} that it reads: {each.where}"
+            if any(running.touches([name], place, *span) for place in places):
+                return f"run {running.run_id[:8]} ({_origin(running)}) writes {name} that it reads: {running.where}"
     return None
 
 
@@ -162,20 +169,20 @@ def _origin(work: Work) -> str:
 
 
 def _of_now(standing: Standing, attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The newest attempts that answer this state of things: the same after another one has passed are history."""
-    found = list[Attempt]()
+    """The newest attempts for this state; attempts before one for another state do not count."""
+    newest = list[Attempt]()
     for attempt in reversed(attempts):
         if attempt.tags.get(TRIGGER) != standing.trigger:
             break
-        found.append(attempt)
-    return found[::-1]
+        newest.append(attempt)
+    return newest[::-1]
 
 
 def _tried(standing: Standing, attempts: Sequence[Attempt], settings: RetrainingSettings, now: float) -> str | None:
-    """Why an earlier attempt keeps a place back for a while."""
-    for each in attempts:
-        if each.state == "unfinished":
-            return f"run {each.run_id[:8]} has not ended, or Dagster will retry it"
+    """Why an earlier attempt delays the next one."""
+    for attempt in attempts:
+        if attempt.state == "unfinished":
+            return f"run {attempt.run_id[:8]} has not ended, or Dagster will retry it"
     own = _of_now(standing, attempts)
     if not own:
         return None
@@ -189,16 +196,16 @@ def _tried(standing: Standing, attempts: Sequence[Attempt], settings: Retraining
 
 
 def _ended(standing: Standing, attempts: Sequence[Attempt], settings: RetrainingSettings) -> str | None:
-    """Why no further attempt is made, whatever the time; None as long as one may be."""
+    """Why there is no further attempt; None if there may be one."""
     own = _of_now(standing, attempts)
-    if not own or any(each.state == "unfinished" for each in attempts):
+    if not own or any(attempt.state == "unfinished" for attempt in attempts):
         return None
     newest, run = own[-1], f"run {own[-1].run_id[:8]}"
     if newest.state == "succeeded":
-        return f"{run} has trained for this already, and nothing new came of it"
+        return f"{run} has trained for this already, without a change"
     if len(own) >= settings.max_attempts:
         return (
             f"given up after {len(own)} attempts, the last is {run} ({newest.state}): "
-            "mend the cause and materialise it by hand, or wait until what is asked for changes"
+            "fix the cause and materialise it manually, or wait until another training is due"
         )
     return None

@@ -1,8 +1,7 @@
-"""What speaks for training a sector's checkpoints or the market's encoders now, by what is stored; changes nothing.
+"""Reasons for training a sector's checkpoints or the market's encoders now, from the storage; changes nothing.
 
-All of it is judged as of the close of the newest closed month, whenever a tick looks: what was known then decides, so
-that a daemon that was down finds the same reasons later, and none of a month's own forecasts follows from a choice that
-its later sessions made.
+All reasons are as of the close of the newest closed month, whatever the time of the tick: a daemon that was down finds
+the same reasons later, and the forecasts of a month do not depend on choices made in its later sessions.
 """
 
 import hashlib
@@ -26,15 +25,15 @@ from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS, TRANSFORMER_PRETRAINED, Dataset
 
-#: Reasons for which a month is trained though it is no training month: they are ordered.
+#: Reasons for an ordered training, in a month that is not a training month.
 ORDERED = ("labels", "drift", "rank_ic")
 
-#: What names a checkpoint in predictions.
+#: Columns that identify a checkpoint in predictions.
 _VERSION = ["model", "horizon", "model_version"]
 
 
 class Place(NamedTuple):
-    """What a run trains: a dataset that trainings fill, of a sector; None of the whole market's."""
+    """The target of a run: a dataset of checkpoints and a sector; None for the whole market."""
 
     dataset: str
     sector: str | None
@@ -47,20 +46,20 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """What there is of the trainings of a place, and what speaks for a run.
+    """State of the trainings of a place, and the reasons for a run.
 
     Attributes:
-        place: what is trained.
-        month: the newest closed one.
-        newest: month of the newest training, with a model or too little history; None where there is none. An update is
-            no training: it neither postpones one nor is judged by itself.
+        place: target of the training.
+        month: the newest closed month.
+        newest: month of the newest training, with a model or too little history; None without one. An update is not a
+            training: it neither postpones one nor is judged separately.
         content: hash of its rows.
         first: first month to materialise; the last is `month`, or `last`.
         last: last month to materialise.
-        reasons: in words, by name: `age` (a training month has closed), `month` (another one has, and its partition
-            must be there), `labels`, `drift`, `rank_ic` (`ORDERED`), `changed` (code or settings).
+        reasons: in words, by name: `age` (a training month has closed), `month` (another month has closed and needs
+            a partition), `labels`, `drift`, `rank_ic` (`ORDERED`), `changed` (code or settings).
         urgent: whether the newest checkpoint is too old for the month after the next one.
-        untold: reasons that cannot be judged, and why.
+        untold: reasons that cannot be judged, with the cause.
 
     """
 
@@ -76,15 +75,15 @@ class Standing:
 
     @property
     def order(self) -> str | None:
-        """The month that is trained whatever the cadence."""
+        """The month to train regardless of the cadence."""
         return self.month if set(ORDERED) & set(self.reasons) and self.last == self.month else None
 
     @property
     def trigger(self) -> str:
-        """Name of this state of things: of what there is and for which reasons, never of a figure that drifts."""
+        """Identifier of this state: of the stored training and the names of the reasons, without changing figures."""
         state = [*self.place, self.month, self.newest, self.content, self.first, self.last, sorted(self.reasons)]
-        told = json.dumps([*state, self.reasons.get("changed")])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        content = json.dumps([*state, self.reasons.get("changed")])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> list[str]:
@@ -93,7 +92,7 @@ class Standing:
 
 
 def newest_closed(profile: Profile) -> str | None:
-    """The newest month of a profile whose last session has closed; None where none has."""
+    """The newest month of a profile whose last session has closed; None without one."""
     month = month_of(profile.last_session())
     if profile.last_session() < last_session_to(month_end(month)):
         month = shift_month(month, -1)
@@ -102,13 +101,13 @@ def newest_closed(profile: Profile) -> str | None:
 
 
 class Facts:
-    """Looks at the storage of a profile, at the trainings that fill one dataset by sector.
+    """States of the trainings of one checkpoint dataset by sector.
 
     Args:
-        profile: of the moment.
-        staleness: tells what code or settings would make otherwise.
+        profile: profile of the moment.
+        staleness: finds partitions that changed code or settings would change.
         matures: months by which labels look ahead.
-        dataset: of checkpoints.
+        dataset: checkpoint dataset.
 
     """
 
@@ -117,11 +116,11 @@ class Facts:
         self._checkpoints = profile.datasets[dataset]
 
     def standing(self, sector: str, month: str) -> Standing | None:
-        """What speaks for a run of a sector; None of a sector that has no partition of checkpoints at all.
+        """State of a sector; None for a sector without any partition of checkpoints.
 
         Args:
             sector: slug.
-            month: the newest closed one.
+            month: the newest closed month.
 
         Raises:
             DatasetError: a file cannot be read; names it.
@@ -130,15 +129,15 @@ class Facts:
         profile, training, name = self._profile, self._profile.settings.training, self._checkpoints.name
         oldest = shift_month(month, 1 - training.max_checkpoint_age_months)
         months = month_range(max(oldest, profile.months.start), month)
-        gone = set(profile.store.missing(self._checkpoints, [key(sector, each) for each in months]))
+        gone = set(profile.store.missing(self._checkpoints, [key(sector, label) for label in months]))
         if len(gone) == len(months):
             return None
         lacking = [
-            each
-            for each in months
-            if key(sector, each) in gone or not _finished(profile, self._checkpoints, key(sector, each))
+            label
+            for label in months
+            if key(sector, label) in gone or not _finished(profile, self._checkpoints, key(sector, label))
         ]
-        keys = [key(sector, each) for each in months if each not in lacking]
+        keys = [key(sector, label) for label in months if label not in lacking]
         rows = profile.store.read(self._checkpoints, keys).collect()
         trainings = rows.filter(pl.col("status") != "updated")
         newest = None if trainings.is_empty() else month_of(trainings["as_of"].max())  # type: ignore[arg-type]
@@ -146,23 +145,23 @@ class Facts:
         if newest is not None:
             content = profile.store.recorded(self._checkpoints, key(sector, newest)).content
             changed = self._staleness.own(name, key(sector, newest))
-        found, untold = self._closed(sector, stretch, newest) if stretch else {}, list[str]()
+        reasons, untold = self._closed(sector, stretch, newest) if stretch else {}, list[str]()
         first, last = (stretch[0], stretch[-1]) if stretch else (month, month)
-        if newest is not None and last == month:  # else the older stretch comes first, and the rest at a later tick
+        if newest is not None and last == month:  # else the older months come first
             if newest < month:
                 own = rows.filter(MONTH.label("as_of") >= newest, pl.col("status").is_in(FORECASTING))
-                beside, untold = self._beside_the_cadence(sector, month, newest, content, own)
-                found |= beside
+                ordered, untold = self._beside_the_cadence(sector, month, newest, content, own)
+                reasons |= ordered
             if changed:
-                found["changed"], first = f"{changed}, since the training of {newest}", min(first, newest)
+                reasons["changed"], first = f"{changed}, since the training of {newest}", min(first, newest)
         age = training.max_checkpoint_age_months
         urgent = newest is not None and shift_month(newest, age) <= shift_month(month, 1)
-        return Standing(Place(name, sector), month, newest, content, first, last, found, urgent, tuple(untold))
+        return Standing(Place(name, sector), month, newest, content, first, last, reasons, urgent, tuple(untold))
 
     def _closed(self, sector: str, stretch: Sequence[str], newest: str | None) -> dict[str, str]:
-        """Why a stretch of closed months is due."""
-        cadence, beside = self._profile.settings.training.cadence_months, self._orders(sector)
-        due = [each for each in stretch if is_training_month(month_start(each), cadence) or each in beside]
+        """Why consecutive closed months are due."""
+        cadence, ordered = self._profile.settings.training.cadence_months, self._orders(sector)
+        due = [month for month in stretch if is_training_month(month_start(month), cadence) or month in ordered]
         if not due:
             return {"month": f"{_span(stretch)} closed without a training; predictions need its partition"}
         since = f", the newest is of {newest}" if newest else ""
@@ -171,9 +170,9 @@ class Facts:
     def _beside_the_cadence(
         self, sector: str, month: str, newest: str, content: str | None, trained: pl.DataFrame
     ) -> tuple[dict[str, str], list[str]]:
-        """Reasons to train a month whatever the cadence, and those that cannot be judged.
+        """Reasons to train a month regardless of the cadence, and those that cannot be judged.
 
-        `trained` are the rows of the newest training and of its updates, whose forecasts are judged together.
+        `trained` has the rows of the newest training and of its updates, whose forecasts are judged together.
         """
         store, settings = self._profile.store, self._profile.settings
         since = month_range(shift_month(newest, 1), month)
@@ -184,8 +183,8 @@ class Facts:
             for name, keys in wanted.items()
             for each in sorted(set(keys) - set(store.missing(self._profile.datasets[name], keys)))
         }
-        # The figures are reckoned anew only where a file or a setting is another than at the tick before.
-        versions = tuple(trained["model_version"])  # of the updates, too
+        # Recomputed only if a file or a setting has changed since the last tick.
+        versions = tuple(trained["model_version"])  # updates included
         place, state = (
             (store.url, self._checkpoints.name, sector),
             (month, content, versions, settings.retraining, settings.drift, seen),
@@ -195,17 +194,17 @@ class Facts:
         return _JUDGED[place][1]
 
     def _judged(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> tuple[dict[str, str], list[str]]:
-        """Judge each model of the dataset; those that were made elsewhere are no better for a training."""
-        settings, found, untold = self._profile.settings.retraining, dict[str, str](), list[str]()
+        """Judge each model of the dataset, except models trained elsewhere, which a training cannot change."""
+        settings, reasons, untold = self._profile.settings.retraining, dict[str, str](), list[str]()
         learners = self._profile.models.learners
         models = [each for each in self._profile.models.of(self._checkpoints.name) if learners[each].learns]
         trained = trained.filter(pl.col("model").is_in(models))
         if trained.is_empty():
-            return found, untold
+            return reasons, untold
         if settings.matured_sessions is not None:
             sessions = self._matured(trained, self._profile.known_through(since[-1]))
             if sessions >= settings.matured_sessions:
-                found["labels"] = f"{sessions} sessions of labels have matured since (matured_sessions)"
+                reasons["labels"] = f"{sessions} sessions of labels have matured since (matured_sessions)"
         for name, wanted, judge in (
             ("drift", settings.on_drift, self._drift),
             ("rank_ic", settings.on_low_ic, self._low_ic),
@@ -218,14 +217,14 @@ class Facts:
                     continue
                 if said:
                     named = said.values() if len(models) == 1 else (f"{each}: {why}" for each, why in said.items())
-                    found[name] = "; ".join(named)
-        return found, untold
+                    reasons[name] = "; ".join(named)
+        return reasons, untold
 
     def _orders(self, sector: str) -> Mapping[str, str]:
         return self._profile.orders.months(sector, self._checkpoints.name)
 
     def _known(self, name: str, sector: str, months: Sequence[str], as_of: date, matures: int = 0) -> pl.DataFrame:
-        """Rows of months, as far as they were known at a session."""
+        """Rows of months that were written with everything known at a session."""
         store, dataset = self._profile.store, self._profile.datasets[name]
         for month in months:
             place = key(sector, month)
@@ -240,29 +239,31 @@ class Facts:
         return store.read(dataset, [key(sector, month) for month in months]).drop("sector", "month").collect()
 
     def _drift(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> dict[str, str]:
-        """How what a model reads, or its forecasts, have left its training rows in the newest month, by model."""
+        """Drift of inputs or forecasts from the training rows in the newest month, by model."""
         as_of, settings = self._profile.known_through(since[-1]), self._profile.settings.drift
-        of = trained.select("model", checkpoint="as_of")
-        stability = self._known("feature_drift", sector, since[-1:], as_of).join(of, on=list(of.columns), how="semi")
+        used = trained.select("model", checkpoint="as_of")
+        stability = self._known("feature_drift", sector, since[-1:], as_of).join(
+            used, on=list(used.columns), how="semi"
+        )
         predictions = self._known("predictions", sector, since[-1:], as_of).join(trained, on=_VERSION, how="semi")
-        said = dict[str, str]()
+        messages = dict[str, str]()
         for row in drifted(stability, predictions, settings).filter("drifted").iter_rows(named=True):
-            apart = "unknown" if row["out_of_range"] is None else f"{row['out_of_range']:.0%}"
-            said[row["model"]] = (
+            out_of_range = "unknown" if row["out_of_range"] is None else f"{row['out_of_range']:.0%}"
+            messages[row["model"]] = (
                 f"in {since[-1]} {row['drifted_share']:.0%} of the features have a PSI above {settings.max_psi:g} and "
-                f"above the usual (limit {settings.max_drifted_share:.0%}), rows out of range: {apart} "
+                f"above the usual (limit {settings.max_drifted_share:.0%}), rows out of range: {out_of_range} "
                 f"(limit {settings.max_out_of_range:.0%})"
             )
-        return said
+        return messages
 
     def _matured(self, trained: pl.DataFrame, as_of: date) -> int:
-        """Sessions by which labels are known for longer than at the training, embargo included."""
+        """Sessions of labels that became known since the training, after the embargo."""
         known: date = trained.filter(pl.col("status") == "trained")["last_known_at"].max()  # type: ignore[assignment]
         first, last = session_number(np.array([known, as_of], dtype="datetime64[D]")).tolist()
         return int(last - first - self._profile.settings.training.embargo_sessions)
 
     def _low_ic(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> dict[str, str]:
-        """The rank IC of the newest checkpoint, where it is low, by model; they share the chance of a false alarm."""
+        """Low rank ICs of the newest checkpoint by model; the confidence is shared among the models."""
         store, settings = self._profile.store, self._profile.settings.retraining
         as_of = self._profile.known_through(since[-1])
         predictions = self._known("predictions", sector, since, as_of).join(trained, on=_VERSION, how="semi")
@@ -275,25 +276,24 @@ class Facts:
                 of_model = expected.setdefault(row["model"], {})
                 of_model[row["horizon"]] = metrics["rank_ic"], metrics["rank_ic_standard_error"]
         confidence = 1 - (1 - settings.ic_confidence) / max(1, len(expected))
-        said = dict[str, str]()
+        messages = dict[str, str]()
         for model, horizons in expected.items():
             own = predictions.filter(pl.col("model") == model)
             judged = realised_ics(own, labels, horizons, as_of, confidence, settings.ic_min_sessions)
-            if low := "; ".join(each.said for each in judged if each.low):
-                said[model] = low
-        return said
+            if low := "; ".join(result.said for result in judged if result.low):
+                messages[model] = low
+        return messages
 
 
 def encoders(profile: Profile, staleness: Staleness, month: str) -> Standing | None:
-    """What speaks for pre-training the market's encoders; None where no partition of them is stored, or none is made.
+    """State of the pre-training of the market's encoders; None without stored partitions or models that use them.
 
-    They are due in the months of their own cadences alone, and no earlier than the first that is stored: before that
-    nobody asked for any.
+    They are due only in the months of their own cadences, from the first stored one on.
 
     Args:
-        profile: of the moment.
-        staleness: as of `Facts`.
-        month: the newest closed one.
+        profile: profile of the moment.
+        staleness: as in `Facts`.
+        month: the newest closed month.
 
     Raises:
         DatasetError: a file cannot be read; names it.
@@ -306,11 +306,11 @@ def encoders(profile: Profile, staleness: Staleness, month: str) -> Standing | N
         return None
     first = max(stored[0], shift_month(month, 1 - max(cadences)), profile.months.start)
     due = [
-        each
-        for each in (month_range(first, month) if first <= month else [])
-        if any(is_training_month(month_start(each), cadence) for cadence in cadences)
+        label
+        for label in (month_range(first, month) if first <= month else [])
+        if any(is_training_month(month_start(label), cadence) for cadence in cadences)
     ]
-    lacking = [each for each in due if each not in stored or not _finished(profile, dataset, each)]
+    lacking = [label for label in due if label not in stored or not _finished(profile, dataset, label)]
     if lacking:
         why = f"the pre-training of {', '.join(lacking)} is due (cadence_months={min(cadences)})"
         last = _first_stretch(lacking)[-1]
@@ -329,22 +329,22 @@ def _finished(profile: Profile, dataset: Dataset, partition_key: str) -> bool:
 
 
 class _NotKnownError(Exception):
-    """What a reason is judged by is not there."""
+    """The data to judge a reason are missing."""
 
 
 def _first_stretch(months: Sequence[str]) -> list[str]:
-    """The first months without one missing between them."""
-    found = list(months[:1])
+    """The first consecutive months."""
+    stretch = list(months[:1])
     for month in months[1:]:
-        if month != shift_month(found[-1], 1):
+        if month != shift_month(stretch[-1], 1):
             break
-        found.append(month)
-    return found
+        stretch.append(month)
+    return stretch
 
 
 def _span(months: Sequence[str]) -> str:
     return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
 
 
-#: What was judged last of each storage, dataset and sector, with the state of the files that it was judged by.
+#: The last result by storage, dataset and sector, with the state of its inputs.
 _JUDGED: dict[tuple[str, str, str], tuple[object, tuple[dict[str, str], list[str]]]] = {}

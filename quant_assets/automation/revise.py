@@ -1,8 +1,8 @@
-"""`revise`: the sensor that sees a provider's files change, and the job that looks which months they change.
+"""`revise`: the sensor for changes of a provider's files, and the job that finds the affected months.
 
-A tick compares the files' states on disk with those that the newest look has seen, and asks for a look where they
-differ. The look is a run: it computes what is stored of the source again, and asks for one backfill of what differs
-with all that reads it. A preview of the sensor therefore changes nothing, and a look can be seen, retried, cancelled.
+A tick compares the files on disk with those of the newest look, and requests a look if they differ. The look is a run:
+it recomputes the stored partitions of the source, and requests one backfill of the differing ones and their readers. So
+a preview of the sensor changes nothing, and a look can be seen, retried and cancelled.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from quant_assets.running.work import ATTEMPT, ORIGIN, REASONS, TRIGGER, Attempt
 from quant_assets.settings.automation import RevisionSettings
 from quant_assets.settings.sectors import SECTORS
 
-#: Tag of the runs that a revision led to, and of the look that found it.
+#: Tag of the runs of a revision, and of its look.
 REVISION = "quant/revision"
 #: Origin of a look, and of the runs of its backfill.
 LOOK, BACKFILL = "revise", "revision"
@@ -36,11 +36,11 @@ _TITLE = 100
 
 
 def revise_job() -> dg.JobDefinition:
-    """The look: without partitions, in a process of its own."""
+    """The job of a look: unpartitioned, in its own process."""
     return dg.GraphDefinition("revise_look", node_defs=[_look]).to_job(
         name="revise_look",
-        description="Compares what the provider's files give for months that are over with what is stored; asks for "
-        "a backfill of what differs and of all that reads it.",
+        description="Compares the provider's files with the stored partitions of past months; requests a backfill of "
+        "the differing partitions and of all that read them.",
     )
 
 
@@ -53,8 +53,8 @@ def revise_sensor(profile: Profile, job: dg.JobDefinition) -> dg.SensorDefinitio
         job=job,
         minimum_interval_seconds=profile.settings.revisions.tick_seconds,
         default_status=default_status(profile.settings, dg.DefaultSensorStatus),
-        description="When a provider's file changes: looks which months that are over it changes, and has exactly "
-        "those computed again that read them.",
+        description="When a provider's file changes: finds the past months that differ, and recomputes exactly the "
+        "partitions that read them.",
     )
     def revise(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return tick(Moment(name), context.instance, time.time())
@@ -63,11 +63,11 @@ def revise_sensor(profile: Profile, job: dg.JobDefinition) -> dg.SensorDefinitio
 
 
 def tick(moment: Moment, instance: dg.DagsterInstance, now: float) -> dg.RunRequest | dg.SkipReason:
-    """What a tick asks for, or why it asks for nothing; changes nothing.
+    """The request of a tick, or the reason for none; changes nothing.
 
     Args:
-        moment: of the tick.
-        instance: whose run records are read.
+        moment: moment of the tick.
+        instance: Dagster instance with the run records.
         now: Unix time.
 
     """
@@ -78,7 +78,7 @@ def tick(moment: Moment, instance: dg.DagsterInstance, now: float) -> dg.RunRequ
         if state is not None
     }
     if not states:
-        return dg.SkipReason(f"provider '{moment.profile.settings.source}' reads no file, so none can change")
+        return dg.SkipReason(f"provider '{moment.profile.settings.source}' reads no files, so none can change")
     seen = [moment.profile.last_month(), states]
     trigger = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:20]
     looks = attempts(instance, {ORIGIN: LOOK})
@@ -102,13 +102,13 @@ def tick(moment: Moment, instance: dg.DagsterInstance, now: float) -> dg.RunRequ
 
 
 def _newest_alike(looks: Sequence[Attempt], trigger: str) -> list[Attempt]:
-    """The looks at these states of the files since they last were others."""
-    found: list[Attempt] = []
-    for each in reversed(looks):
-        if each.tags.get(TRIGGER) != trigger:
+    """The looks since the files last had another state, newest first."""
+    alike: list[Attempt] = []
+    for attempt in reversed(looks):
+        if attempt.tags.get(TRIGGER) != trigger:
             break
-        found.append(each)
-    return found
+        alike.append(attempt)
+    return alike
 
 
 def _held(settings: RevisionSettings, looks: Sequence[Attempt], alike: Sequence[Attempt], now: float) -> str | None:
@@ -125,7 +125,7 @@ def _held(settings: RevisionSettings, looks: Sequence[Attempt], alike: Sequence[
         )
     if len(alike) >= settings.attempts:
         return (
-            f"the files could not be looked into {len(alike)} times, last in run {last.run_id}; mend what that says: "
+            f"the files could not be looked into {len(alike)} times, last in run {last.run_id}; fix its error: "
             "the next change of a file is looked into, or launch the job revise_look"
         )
     due = (last.ended or now) + 60 * settings.retry_minutes * 2 ** (len(alike) - 1)
@@ -135,7 +135,7 @@ def _held(settings: RevisionSettings, looks: Sequence[Attempt], alike: Sequence[
 
 
 def _unsettled(settings: RevisionSettings, states: Mapping[str, Sequence[int]], now: float) -> str | None:
-    name, changed = max(((name, state[1] / 1e9) for name, state in states.items()), key=lambda each: each[1])
+    name, changed = max(((name, state[1] / 1e9) for name, state in states.items()), key=lambda item: item[1])
     if changed <= now and now - changed < 60 * settings.settle_minutes:
         minutes = (now - changed) / 60
         return f"{name} changed {minutes:.0f} minutes ago; waits until it has not for {settings.settle_minutes:g}"
@@ -143,7 +143,7 @@ def _unsettled(settings: RevisionSettings, states: Mapping[str, Sequence[int]], 
 
 
 def _busy(instance: dg.DagsterInstance) -> str | None:
-    """What writes partitions now: beside it a comparison would find what is about to change."""
+    """Backfills or runs that write partitions now; a look waits for them."""
     backfills, work = unfinished_backfills(instance), in_flight(instance)
     if backfills:
         name, title = next(iter(backfills.items()))
@@ -154,7 +154,7 @@ def _busy(instance: dg.DagsterInstance) -> str | None:
 
 
 def _behind(profile: Profile, assets: Iterable[str]) -> str | None:
-    """What the day's run has not brought up to the last session yet: what reads the running month would be refused."""
+    """A partition that the daily run has not brought up to the last session yet; its readers would fail."""
     store, last, running = profile.store, profile.last_session(), profile.last_month()
     for name in assets:
         dataset = profile.datasets[name]
@@ -162,10 +162,10 @@ def _behind(profile: Profile, assets: Iterable[str]) -> str | None:
             newest, before = (key(sector, month) for month in (running, shift_month(running, -1)))
             gone = store.missing(dataset, [newest, before])
             if len(gone) == 2:
-                continue  # a history that nobody carries on
+                continue  # a sector that is no longer updated
             known = None if newest in gone else store.known_through(dataset, newest)
             if newest in gone or (known is not None and known < last):
-                return f"waits for the day's run: {name} {newest} does not take account of {last} yet"
+                return f"waits for the day's run: {name} {newest} does not include {last} yet"
     return None
 
 
@@ -175,42 +175,42 @@ def _look(context: dg.OpExecutionContext) -> None:
 
 
 def look(context: dg.OpExecutionContext, moment: Moment) -> None:
-    """Look into the files that have changed, and ask for one backfill of what they revise.
+    """Examine the changed files, and request one backfill of the revised partitions.
 
-    Safe against an end at any point: what was found is kept by sector; the revision and that its backfill is about to
-    be asked for are stored before it is asked for, what was decided after.
+    Safe against a kill at any point: results are stored by sector, the revision and the pending request before the
+    request, and decisions after it.
 
     Args:
-        context: of the op.
-        moment: of the profile.
+        context: context of the op.
+        moment: moment of the run.
 
     Raises:
-        SourceError: a file cannot be read, or changed meanwhile.
+        SourceError: a file cannot be read, or changed during the look.
         RunFailedError: an asset could not be computed.
 
     """
     profile, log = moment.profile, context.log
-    defs = build_defs(profile)  # made now: its recorder knows the files as they are now
+    defs = build_defs(profile)  # new, so that its recorder has the current state of the files
     recorder = recorder_of(defs)
     state = RevisionState.of(profile.store)
     _recover(context, profile.store, state)
     provided = Provided(profile, recorder)
     files = provided.files()
     month = profile.last_month()
-    # A month that was running then was not judged.
+    # In a new month all files count as changed: the running month was not compared.
     changed = differing(state.files if state.month == month else {}, files)
     if not changed:
-        log.info("no file has other content than when it was last looked into")
+        log.info("no file has changed since the last look")
         return
-    names = sorted({each for found in changed.values() for each in found})
+    names = sorted({file for files_of in changed.values() for file in files_of})
     log.info(f"{', '.join(names) or 'the source'} changed; looks into {', '.join(changed)}")
     revised = _found(context, provided, list(changed), files, state, profile.store)
     provided.refuse_changed()
     fresh, old = _sorted_out(profile, state, revised)
     if old:
         log.warning(_reported(old, profile.settings.revisions))
-        for each in _observations(old):
-            context.log_event(each)
+        for observation in _observations(old):
+            context.log_event(observation)
     if fresh:
         _ask(context, profile, defs, state, fresh, names)
     state.decide(old, "")
@@ -220,13 +220,13 @@ def look(context: dg.OpExecutionContext, moment: Moment) -> None:
 
 
 def recorder_of(defs: dg.Definitions) -> PartitionRecorder:
-    """What records partitions of a profile's definitions."""
+    """The recorder of a profile's definitions."""
     recorder: PartitionRecorder = (defs.resources or {})["parquet"].recorder
     return recorder
 
 
 def _recover(context: dg.OpExecutionContext, store: DatasetStore, state: RevisionState) -> None:
-    """Finish what a look began that ended around its request: where the backfill is there, it was decided."""
+    """Complete a look that was killed around its request: if the backfill exists, record the decisions."""
     if state.pending and context.instance.get_backfill(state.pending) is not None:
         state.decide(kept_revised(store, state.pending), state.pending)
     if state.pending:
@@ -242,47 +242,47 @@ def _found(
     state: RevisionState,
     store: DatasetStore,
 ) -> list[Revised]:
-    """What differs, sector by sector.
+    """The differing partitions, sector by sector.
 
-    Sectors that a look before this one has compared with the same files are not compared again.
+    Sectors that an earlier look has compared with the same files are not compared again.
     """
     if state.looking != files:
         state.looking, state.found = files, {}
     revised = []
     for place in provided.places(assets):
         if (place or "") not in state.found:
-            found = list(provided.compared(assets, place))
+            compared = list(provided.compared(assets, place))
             provided.refuse_changed()
             state.found[place or ""] = [
-                [each.asset, each.partition_key, each.was, each.now, each.names] for each in found
+                [item.asset, item.partition_key, item.was, item.now, item.names] for item in compared
             ]
             state.keep(store)
-        told = [
+        of_place = [
             Revised(asset, partition_key, was, now, tuple(names))
             for asset, partition_key, was, now, names in state.found[place or ""]
         ]
-        context.log.info(f"{place or 'what spans sectors'}: {len(told)} partitions differ")
-        revised += told
+        context.log.info(f"{place or 'what spans sectors'}: {len(of_place)} partitions differ")
+        revised += of_place
     return revised
 
 
 def _sorted_out(
     profile: Profile, state: RevisionState, revised: Iterable[Revised]
 ) -> tuple[list[Revised], list[Revised]]:
-    """What no earlier revision has taken up: of months to be computed again, and of those that are too old."""
+    """Partitions without an earlier decision: those to recompute, and those of months that are too old."""
     months = profile.settings.revisions.recompute_months
     first = "" if months is None else shift_month(profile.last_month(), -months)
     fresh, old = [], []
-    for each in revised:
-        store, dataset = profile.store, profile.datasets[each.asset]
-        gone = store.missing(dataset, [each.partition_key])
-        if gone or store.recorded(dataset, each.partition_key).content != each.was:
-            continue  # deleted or written since it was compared
-        decision = state.decision(each)
-        if parse_key(each.partition_key)[1] < first:
-            old += [] if decision is not None else [each]
+    for partition in revised:
+        store, dataset = profile.store, profile.datasets[partition.asset]
+        gone = store.missing(dataset, [partition.partition_key])
+        if gone or store.recorded(dataset, partition.partition_key).content != partition.was:
+            continue  # deleted or written since the comparison
+        decision = state.decision(partition)
+        if parse_key(partition.partition_key)[1] < first:
+            old += [] if decision is not None else [partition]
         elif not decision:
-            fresh.append(each)
+            fresh.append(partition)
     return fresh, old
 
 
@@ -294,36 +294,38 @@ def _ask(
     fresh: Sequence[Revised],
     files: Sequence[str],
 ) -> None:
-    """Ask for one backfill of the revised partitions and of all that reads them."""
+    """Request one backfill of the revised partitions and all their readers."""
     store, order = profile.store, Planner(defs, profile).order
     wanted: dict[str, list[str]] = {}
-    for each in fresh:
-        wanted.setdefault(each.asset, []).append(each.partition_key)
-    found = Staleness(profile, recorder_of(defs)).readers(order, wanted)
-    # One step makes several datasets: Dagster takes all of them or none.
-    for made in defs.assets or ():
-        together = [each.path[-1] for each in made.keys] if isinstance(made, dg.AssetsDefinition) else []
-        keys = sorted({each for name in together for each in found.get(name, ())})
-        found |= dict.fromkeys(together, keys) if keys else {}
-    told = Revision(_title(fresh), _description(fresh, found, files), files, fresh, found)
+    for partition in fresh:
+        wanted.setdefault(partition.asset, []).append(partition.partition_key)
+    recomputed = Staleness(profile, recorder_of(defs)).readers(order, wanted)
+    # Datasets of one step can only be requested together.
+    for definition in defs.assets or ():
+        together = (
+            [asset_key.path[-1] for asset_key in definition.keys] if isinstance(definition, dg.AssetsDefinition) else []
+        )
+        keys = sorted({partition_key for name in together for partition_key in recomputed.get(name, ())})
+        recomputed |= dict.fromkeys(together, keys) if keys else {}
+    revision = Revision(_title(fresh), _description(fresh, recomputed, files), files, fresh, recomputed)
     name = state.name(fresh)
-    told.keep(store, name)
+    revision.keep(store, name)
     state.pending = name
     state.keep(store)
-    tags = {ORIGIN: BACKFILL, REVISION: name, REASONS: told.title}
+    tags = {ORIGIN: BACKFILL, REVISION: name, REASONS: revision.title}
     asked = request_backfill(
-        context.instance, defs, name, found, title=told.title, description=told.description, tags=tags
+        context.instance, defs, name, recomputed, title=revision.title, description=revision.description, tags=tags
     )
-    context.log.info(f"{'asked for' if asked else 'there is'} backfill {name}: {told.description}")
+    context.log.info(f"{'requested' if asked else 'there is already'} backfill {name}: {revision.description}")
     context.instance.add_run_tags(context.run_id, {REVISION: name})
     state.decide(fresh, name)
 
 
 def _title(fresh: Sequence[Revised]) -> str:
-    """How many partitions are revised, where, and of whom; as long as a title may be."""
-    months = sorted({parse_key(each.partition_key)[1] for each in fresh})
-    sectors = list(dict.fromkeys(parse_key(each.partition_key)[0] or "market" for each in fresh))
-    names = sorted({name for each in fresh for name in each.names})
+    """Number, sectors, months and names of the revised partitions, cut to the length of a title."""
+    months = sorted({parse_key(partition.partition_key)[1] for partition in fresh})
+    sectors = list(dict.fromkeys(parse_key(partition.partition_key)[0] or "market" for partition in fresh))
+    names = sorted({name for partition in fresh for name in partition.names})
     span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
     where = ", ".join(sectors) if len(sectors) < 4 else f"{len(sectors)} sectors"
     who = ", ".join(names) if len(names) < 4 else f"{len(names)} names"
@@ -332,7 +334,7 @@ def _title(fresh: Sequence[Revised]) -> str:
 
 
 def _description(fresh: Sequence[Revised], found: Mapping[str, Sequence[str]], files: Sequence[str]) -> str:
-    assets = dict.fromkeys(each.asset for each in fresh)
+    assets = dict.fromkeys(partition.asset for partition in fresh)
     return (
         f"{', '.join(files[:5])}{' and more' if len(files) > 5 else ''}: other rows of {', '.join(assets)} than are "
         f"stored; {sum(map(len, found.values()))} partitions of {len(found)} assets are computed again"
@@ -340,30 +342,33 @@ def _description(fresh: Sequence[Revised], found: Mapping[str, Sequence[str]], f
 
 
 def _reported(old: Sequence[Revised], settings: RevisionSettings) -> str:
-    months = sorted({parse_key(each.partition_key)[1] for each in old})
-    sectors = dict.fromkeys(parse_key(each.partition_key)[0] or "market" for each in old)
+    months = sorted({parse_key(partition.partition_key)[1] for partition in old})
+    sectors = dict.fromkeys(parse_key(partition.partition_key)[0] or "market" for partition in old)
     return (
         f"{len(old)} partitions of {', '.join(sectors)}, {months[0]} to {months[-1]}, are more than "
-        f"{settings.recompute_months} months old (revisions.recompute_months): their files give other rows, and they "
-        f"are left as they are; quant run --from {months[0]} --to {months[-1]} computes them again"
+        f"{settings.recompute_months} months old (revisions.recompute_months): their files give other rows, but they "
+        f"are not recomputed; quant run --from {months[0]} --to {months[-1]} computes them again"
     )
 
 
 def _observations(old: Sequence[Revised]) -> list[dg.AssetObservation]:
-    """The same on the page of each asset."""
+    """The same as observations of the assets."""
     by_asset: dict[str, list[Revised]] = {}
-    for each in old:
-        by_asset.setdefault(each.asset, []).append(each)
+    for partition in old:
+        by_asset.setdefault(partition.asset, []).append(partition)
     return [
         dg.AssetObservation(
             asset_key=name,
-            description="revised by the provider and too old to be computed again by itself",
+            description="revised by the provider, but too old to be recomputed automatically",
             metadata={
-                "revised_partitions": len(found),
+                "revised_partitions": len(partitions),
                 "revised_list": dg.MetadataValue.md(
-                    "\n".join(f"- {each.partition_key}: {', '.join(each.names) or '-'}" for each in found[:200])
+                    "\n".join(
+                        f"- {partition.partition_key}: {', '.join(partition.names) or '-'}"
+                        for partition in partitions[:200]
+                    )
                 ),
             },
         )
-        for name, found in by_asset.items()
+        for name, partitions in by_asset.items()
     ]

@@ -1,7 +1,7 @@
-"""Which stored partitions a provider's files would make otherwise today. Looks and compares; changes nothing stored.
+"""Stored partitions that differ from the provider's current files. Compares only; changes nothing stored.
 
-A file's hash says nothing: each day appends a bar. So what the files give for months that are over is computed again by
-the assets themselves, in a scratch folder, sector by sector, and the hashes of rows are compared.
+The hash of a file is not enough, because every day appends a bar. So the assets recompute past months from the files in
+a temporary folder, sector by sector, and the hashes of rows are compared.
 """
 
 import tempfile
@@ -21,19 +21,19 @@ from quant_assets.provenance.record import MadeBy, PartitionRecorder
 from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.sectors import SECTORS
 
-#: Most names that are kept of a partition's rows.
+#: Greatest number of names of a revised partition.
 _NAMED = 20
 
 
 @dataclass(frozen=True)
 class Revised:
-    """A stored partition, of a month that is over, whose provider gives other rows today.
+    """A stored partition of a past month for which the provider has other rows now.
 
     Attributes:
-        asset: its name.
-        partition_key: its key.
-        was: hash of the rows that are stored.
-        now: hash of the rows that the files give.
+        asset: name of the asset.
+        partition_key: key of the partition.
+        was: hash of the stored rows.
+        now: hash of the rows from the files.
         names: tickers or macro series whose rows differ, sorted, the first twenty.
 
     """
@@ -46,11 +46,11 @@ class Revised:
 
 
 class Provided:
-    """What a profile's provider reads from files, and what is stored of it.
+    """The files of a profile's provider and the partitions stored from them.
 
     Args:
-        profile: whose storage is looked at.
-        recorder: of its definitions, made for this look: it knows the files as they were when it was made.
+        profile: profile with the storage.
+        recorder: recorder of new definitions, with the state of the files at its creation.
 
     """
 
@@ -61,7 +61,7 @@ class Provided:
 
     @property
     def assets(self) -> list[str]:
-        """Those that ask the provider, in the order of the flow."""
+        """Assets that read from the provider, in flow order."""
         return reading(self._profile, self._recorder)
 
     def files(self) -> dict[str, dict[str, str]]:
@@ -69,10 +69,10 @@ class Provided:
         return {name: self._recorder.source_files(name) for name in self.assets}
 
     def refuse_changed(self) -> None:
-        """Refuse to go by what was read where a file has changed meanwhile.
+        """Check that no file has changed since the start.
 
         Raises:
-            SourceError: one has; names it.
+            SourceError: a file has changed; names it.
 
         """
         now = self._recorder.file_states(self.assets)
@@ -83,51 +83,57 @@ class Provided:
             )
 
     def places(self, assets: Sequence[str]) -> list[str | None]:
-        """Sectors of which something is stored, in GICS order, and None where something is that has no sector."""
-        found = {parse_key(each)[0] for name in assets for each in self._existing(name)}
-        return [each for each in (*SECTORS, None) if each in found]
+        """Sectors with stored partitions, in GICS order, and None for partitions without a sector."""
+        stored = {parse_key(partition_key)[0] for name in assets for partition_key in self._existing(name)}
+        return [sector for sector in (*SECTORS, None) if sector in stored]
 
     def compared(self, assets: Sequence[str], place: str | None) -> Iterator[Revised]:
-        """Those partitions of some assets that differ; of one sector, or of what has none.
+        """Differing partitions of some assets, of one sector or without a sector.
 
         Raises:
             RunFailedError: an asset could not be computed; names it and the reason.
 
         """
         keys = {name: self._judged(name, place) for name in assets}
-        keys = {name: found for name, found in keys.items() if found}
+        keys = {name: partition_keys for name, partition_keys in keys.items() if partition_keys}
         if not keys:
             return
-        months = sorted({parse_key(each)[1] for found in keys.values() for each in found})
+        months = sorted(
+            {parse_key(partition_key)[1] for partition_keys in keys.values() for partition_key in partition_keys}
+        )
         with tempfile.TemporaryDirectory(prefix="quant-look-") as folder:
             settings = self._profile.settings.model_copy(update={"as_of": self._profile.last_session()})
             again = Recomputed.at(Path(folder), settings, self._profile.provider)
             again.compute(list(keys), [] if place is None else [place], months[0], months[-1])
             if again.failures:
                 raise RunFailedError("\n".join(again.failures))
-            for name, found in keys.items():
-                for each in found:
-                    revised = self._compared(again.profile, name, each)
+            for name, partition_keys in keys.items():
+                for partition_key in partition_keys:
+                    revised = self._compared(again.profile, name, partition_key)
                     if revised is not None:
                         yield revised
 
     def _judged(self, name: str, place: str | None) -> list[str]:
-        """Partitions of months that are over, written when they were, by the code and settings of today.
+        """Complete partitions of past months, written by the current code and settings.
 
-        What is not yet complete is the daily run's; what other code or settings have made differs for that, and is
-        told by `quant stale`.
+        Incomplete ones are left to the daily run; `quant stale` reports those of other code or settings.
         """
         dataset, store, running = self._profile.datasets[name], self._profile.store, self._profile.last_month()
-        found = []
-        for each in sorted(self._existing(name)):
-            sector, month = parse_key(each)
+        complete = []
+        for partition_key in sorted(self._existing(name)):
+            sector, month = parse_key(partition_key)
             if sector != place or month >= running:
                 continue
-            recorded = store.recorded(dataset, each)
+            recorded = store.recorded(dataset, partition_key)
             finished = recorded.known_through == self._profile.known_through(month)
-            if finished and recorded.same_columns and recorded.content and self._staleness.own(name, each) is None:
-                found.append(each)
-        return found
+            if (
+                finished
+                and recorded.same_columns
+                and recorded.content
+                and self._staleness.own(name, partition_key) is None
+            ):
+                complete.append(partition_key)
+        return complete
 
     def _compared(self, again: Profile, name: str, partition_key: str) -> Revised | None:
         dataset = self._profile.datasets[name]
@@ -136,11 +142,11 @@ class Provided:
         if stored.content == fresh.content:
             return None
         before, after = (
-            each.store.read(dataset, [partition_key]).collect().drop("month") for each in (self._profile, again)
+            profile.store.read(dataset, [partition_key]).collect().drop("month") for profile in (self._profile, again)
         )
-        records = [MadeBy.parsed(each.made_by) for each in (stored, fresh)]
-        others = len({each.libraries for each in records if each is not None}) > 1
-        # Another version of a library writes the same rows as other bytes, or rounds them otherwise: no revision.
+        records = [MadeBy.parsed(record.made_by) for record in (stored, fresh)]
+        others = len({made_by.libraries for made_by in records if made_by is not None}) > 1
+        # Another library version may write other bytes or round differently: not a revision.
         differences = compare(dataset, before, after, tolerance=SETTLED if others else 0.0).differences
         if others and not differences:
             return None
@@ -154,16 +160,16 @@ class Provided:
 
 
 def reading(profile: Profile, recorder: PartitionRecorder) -> list[str]:
-    """Assets of a profile that ask the provider, in the order of the flow."""
+    """Assets of a profile that read from the provider, in flow order."""
     return [name for name in profile.datasets if name in recorder.versions and recorder.versions[name].reads_source]
 
 
 def differing(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """Names of the files that differ between two answers of `Provided.files`, by asset; those without are left out."""
-    found = {}
+    """Files that differ between two results of `Provided.files`, by asset; unchanged assets are left out."""
+    result = {}
     for name in now:
         was = before.get(name, {})
-        changed = sorted(each for each in {*was, *now[name]} if was.get(each) != now[name].get(each))
+        changed = sorted(file for file in {*was, *now[name]} if was.get(file) != now[name].get(file))
         if changed or name not in before:
-            found[name] = changed
-    return found
+            result[name] = changed
+    return result

@@ -1,6 +1,6 @@
-"""What is remembered of revisions, in the storage they are about: which files were looked into, and what was decided.
+"""Stored state of revisions, in the storage that they are about: examined files and decisions.
 
-One artifact, replaced as a whole. Beside it each revision has one of its own, for a person.
+One artifact, replaced as a whole. Each revision also has an artifact of its own, for people.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ _STATE = "revisions/state.json"
 
 @dataclass
 class RevisionState:
-    """What is remembered.
+    """State of revisions.
 
     Attributes:
-        files: hash of each file that was looked into to the end, by asset and name.
+        files: hashes of the files of the last completed look, by asset and name.
         month: the newest month at that time.
-        decided: the newest decision on each partition that differed, by asset and key: the revision that it belongs
-            to (empty where it was reported alone), and the hashes of rows before and after.
-        pending: a revision whose backfill was about to be asked for.
-        looking: files of a look that has not ended, by asset and name.
-        found: what it has found, by sector (empty text for none).
+        decided: the newest decision on each differing partition, by asset and key: its revision (empty if it was only
+            reported), and the hashes of its rows before and after.
+        pending: a revision whose backfill is about to be requested.
+        looking: files of an unfinished look, by asset and name.
+        found: its results so far, by sector (empty text for none).
 
     """
 
@@ -39,7 +39,7 @@ class RevisionState:
 
     @classmethod
     def of(cls, store: DatasetStore) -> "RevisionState":
-        """As it is stored; empty where nothing was looked into yet."""
+        """The stored state; empty before the first look."""
         return cls(**json.loads(store.read_artifact(_STATE))) if store.has_artifact(_STATE) else cls()
 
     def keep(self, store: DatasetStore) -> None:
@@ -47,35 +47,44 @@ class RevisionState:
         store.write_artifact(_STATE, json.dumps(asdict(self), sort_keys=True).encode())
 
     def decision(self, of: Revised) -> str | None:
-        """The revision that this very change of a partition was given to, empty for reported; None for none yet."""
+        """The revision of this change of a partition, empty if it was only reported; None without a decision."""
         revision, was, now = self.decided.get(of.asset, {}).get(of.partition_key, ["", "", ""])
         return revision if (was, now) == (of.was, of.now) else None
 
     def decide(self, revised: Iterable[Revised], revision: str) -> None:
-        """Note what was decided on partitions."""
-        for each in revised:
-            self.decided.setdefault(each.asset, {})[each.partition_key] = [revision, each.was, each.now]
+        """Record a decision on partitions."""
+        for partition in revised:
+            self.decided.setdefault(partition.asset, {})[partition.partition_key] = [
+                revision,
+                partition.was,
+                partition.now,
+            ]
 
     def name(self, revised: Sequence[Revised]) -> str:
-        """Name of the revision of these partitions: at most 32 characters, the same until something is decided.
+        """Name of the revision of these partitions: at most 32 characters, the same until the next decision.
 
-        A file that goes back and forth gives the same rows again; the decisions in between make it another revision.
+        A file that alternates gives the same rows again; because of the decisions in between it is another revision.
         """
-        before = [self.decided.get(each.asset, {}).get(each.partition_key) for each in revised]
-        told = json.dumps([[[each.asset, each.partition_key, each.was, each.now] for each in revised], before])
-        return f"rev-{hashlib.sha256(told.encode()).hexdigest()[:20]}"
+        before = [self.decided.get(partition.asset, {}).get(partition.partition_key) for partition in revised]
+        content = json.dumps(
+            [
+                [[partition.asset, partition.partition_key, partition.was, partition.now] for partition in revised],
+                before,
+            ]
+        )
+        return f"rev-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision as it is kept.
+    """A revision as it is stored.
 
     Attributes:
-        title: for the list of backfills.
-        description: in words.
-        files: that changed.
-        revised: the partitions that differ.
-        recomputed: keys of what is computed again, by asset.
+        title: title in the list of backfills.
+        description: description in words.
+        files: changed files.
+        revised: differing partitions.
+        recomputed: keys of the partitions to recompute, by asset.
 
     """
 
@@ -91,8 +100,8 @@ class Revision:
 
 
 def kept_revised(store: DatasetStore, name: str) -> list[Revised]:
-    """The partitions of a revision that was kept."""
+    """The partitions of a stored revision."""
     return [
-        Revised(**{**each, "names": tuple(each["names"])})
-        for each in json.loads(store.read_artifact(f"revisions/{name}.json"))["revised"]
+        Revised(**{**entry, "names": tuple(entry["names"])})
+        for entry in json.loads(store.read_artifact(f"revisions/{name}.json"))["revised"]
     ]

@@ -1,4 +1,4 @@
-"""Which schedules and sensors are on by themselves."""
+"""Default status of schedules and sensors."""
 
 from enum import Enum
 from typing import TypeVar
@@ -9,10 +9,10 @@ Status = TypeVar("Status", bound=Enum)
 
 
 def default_status(settings: Settings, of: type[Status]) -> Status:
-    """On for the demo profile, whose data costs nobody anything; elsewhere a person turns them on.
+    """On for the demo profile, whose data are free; off elsewhere, until a person turns them on.
 
     Args:
-        settings: of the profile.
+        settings: settings of the profile.
         of: `dg.DefaultScheduleStatus` or `dg.DefaultSensorStatus`.
 
     """

@@ -61,8 +61,8 @@ def test_to_materialise_the_last_session_is_to_collect(venue: Loopback) -> None:
         }
         told = {each.check_name: (each.passed, each.description) for each in result.get_asset_check_evaluations()}
         assert told == {
-            "fresh": (True, "binance: 0 closed sessions are lacking"),
-            "coverage": (True, "every question was answered"),
+            "fresh": (True, "binance: 0 closed sessions are missing"),
+            "coverage": (True, "every request was answered"),
         }
         earlier = dg.materialize([asset], instance=instance, partition_key="2026-11-25", raise_on_error=False)
         assert not earlier.success

@@ -76,7 +76,7 @@ def test_a_closed_month_is_asked_for_once_it_has_closed(build: Set, instance: dg
     found = tick(instance)
     assert asked(found) == {}
     assert "nothing is due at the close of 2021-04: energy" in found.said()
-    assert any(line.startswith("without any checkpoint so far, so not asked for: materials") for line in found.said())
+    assert any(line.startswith("without any checkpoint so far, so not requested: materials") for line in found.said())
 
 
 def test_a_training_is_due_at_the_close_of_its_month_and_not_before(build: Set, instance: dg.DagsterInstance) -> None:
@@ -129,7 +129,7 @@ def test_one_that_is_about_to_be_too_old_comes_first(build: Set, instance: dg.Da
     found = tick(instance)
     assert list(asked(found)) == ["it"]
     assert found.decision.asked[0].request.tags["dagster/priority"] == "11"
-    assert held(found) == {SECTOR: "1 runs are asked for at once (retraining.max_requests), the next tick goes on"}
+    assert held(found) == {SECTOR: "1 runs are requested at once (retraining.max_requests), the next tick continues"}
 
 
 def test_a_low_rank_ic_orders_a_training_by_what_was_known_at_the_close(
@@ -300,10 +300,10 @@ def test_every_dataset_of_checkpoints_is_looked_at_and_the_markets_encoders_firs
     built.inputs()
     built.checkpoints(TRAINED, [*EMPTY, "2021-04"])
     assert [line for line in tick(instance).said() if not line.startswith("not judged")] == [
-        "without any checkpoint so far, transformer_pretrained, so not asked for: market",
+        "without any checkpoint so far, transformer_pretrained, so not requested: market",
         "nothing is due at the close of 2021-04, lightgbm_checkpoint: energy",
-        f"without any checkpoint so far, lightgbm_checkpoint, so not asked for: {', '.join(list(SECTORS)[1:])}",
-        "without any checkpoint so far, transformer_checkpoint, so not asked for: all sectors",
+        f"without any checkpoint so far, lightgbm_checkpoint, so not requested: {', '.join(list(SECTORS)[1:])}",
+        "without any checkpoint so far, transformer_checkpoint, so not requested: all sectors",
     ]
     market, own = Place("transformer_pretrained", None), Place("transformer_checkpoint", SECTOR)
     nothing = {name: built.profile.datasets[name].empty() for name in ("prices", market.dataset)}
@@ -318,7 +318,7 @@ def test_every_dataset_of_checkpoints_is_looked_at_and_the_markets_encoders_firs
     built.write("prices", nothing["prices"], SECTOR, month_range(FIRST, "2021-04"), last)
     found = tick(instance)
     assert asked(found) == {"market": (["2021-03"], {"age"}, None)}
-    assert found.said()[0].startswith("market 2021-03, transformer_pretrained: asked for, attempt 1; age: the pre-")
+    assert found.said()[0].startswith("market 2021-03, transformer_pretrained: requested, attempt 1; age: the pre-")
     # Encoders are due in the months of their own cadence alone.
     built.write(market.dataset, nothing[market.dataset], None, ["2021-03"], last)
     found = tick(instance)

@@ -101,7 +101,7 @@ def test_a_run_that_dagster_retries_is_one_attempt(instance: dg.DagsterInstance)
 def test_nothing_new_is_an_end(instance: dg.DagsterInstance) -> None:
     made = ended(instance, Status.SUCCESS)
     assert decided(instance, now=time.time() + 1e9).held == {
-        ENERGY: f"run {made.run_id[:8]} has trained for this already, and nothing new came of it"
+        ENERGY: f"run {made.run_id[:8]} has trained for this already, without a change"
     }
     (asked,) = decided(instance, standing("it")).asked
     assert asked.standing.place.sector == "it"
@@ -123,7 +123,7 @@ def test_the_most_urgent_are_asked_for_first_and_no_more_than_the_cap(instance: 
     found = decided(instance, *many)
     assert [each.standing.place.sector for each in found.asked] == ["telecoms", "it", "energy", "materials"]
     assert [place.sector for place in found.held] == ["industrials"]
-    assert "the next tick goes on" in found.held[Place(CHECKPOINTS, "industrials")]
+    assert "the next tick continues" in found.held[Place(CHECKPOINTS, "industrials")]
 
 
 def test_what_a_sectors_training_begins_from_comes_first(instance: dg.DagsterInstance) -> None:

@@ -275,7 +275,7 @@ def test_a_tick_waits_gives_up_and_tells_why(own: Path, monkeypatch: pytest.Monk
         assert request.tags[TRIGGER] != ""
         write_bars(own, "ITA")
         monkeypatch.setenv("QUANT__AS_OF", "2024-06-17")
-        assert told(now) == "waits for the day's run: universe 2024-06|energy does not take account of 2024-06-17 yet"
+        assert told(now) == "waits for the day's run: universe 2024-06|energy does not include 2024-06-17 yet"
 
 
 def test_a_file_that_changes_meanwhile_decides_nothing(

@@ -160,7 +160,7 @@ try:
 except CheckpointError as error:
     lines = str(error).splitlines()
     assert len(lines) == 1 and lines[0].startswith("no room in "), lines
-    assert f"that of epoch {saved - 1} is whole" in lines[0], lines
+    assert f"that of epoch {saved - 1} is intact" in lines[0], lines
 else:
     raise SystemExit("it was not full")
 assert not list(folder.glob("*.part"))
