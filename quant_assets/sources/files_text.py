@@ -127,7 +127,7 @@ def texts_of(part: Part, layout: Layout, names: Sequence[str]) -> Texts:
         rows, refused = _read(part, layout, wanted)
     except (pl.exceptions.PolarsError, OSError, UnicodeError, csv.Error) as error:
         raise SourceError(
-            f"{part.name} cannot be read: {str(error).strip().splitlines()[0]}; mend the file, or say in its `read` "
+            f"{part.name} cannot be read: {str(error).strip().splitlines()[0]}; fix the file, or say in its `read` "
             "how it is written (separator, encoding, header_rows)"
         ) from None
     if layout.wide:
@@ -149,7 +149,7 @@ def _head(part: Part) -> tuple[bytes, bool]:
             head = file.read(_HEAD_BYTES)
             return head, not file.read(1)
     except OSError as error:
-        raise SourceError(f"{part.path} cannot be read: {error.strerror}; mend its permissions") from None
+        raise SourceError(f"{part.path} cannot be read: {error.strerror}; fix its permissions") from None
 
 
 def _encoding(head: bytes, given: str | None) -> tuple[str, list[str]]:

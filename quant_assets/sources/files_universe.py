@@ -58,7 +58,7 @@ def membership_of(
         row = backwards.row(0, named=True)
         raise SourceError(
             f"{name}: the membership of ticker {row['ticker']} ends on {row['end_date']}, before it starts on "
-            f"{row['start_date']}, as do {len(backwards) - 1} other rows; mend the file"
+            f"{row['start_date']}, as do {len(backwards) - 1} other rows; fix the file"
         )
     if not file.end_is_member:
         rows = rows.with_columns(pl.col("end_date").dt.offset_by("-1d"))
@@ -101,7 +101,7 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     if strict and len(twice):
         ticker, day = twice.select("ticker", "known_at").row(0)
         both = twice.filter((pl.col("ticker") == ticker) & (pl.col("known_at") == day))["sector"].to_list()
-        raise SourceError(f"{name}: ticker {ticker} is in {' and in '.join(both)} on {day}; mend the file")
+        raise SourceError(f"{name}: ticker {ticker} is in {' and in '.join(both)} on {day}; fix the file")
     return rows.unique(["ticker", "known_at"], keep="first", maintain_order=True)
 
 

@@ -35,7 +35,7 @@ _BELOW = (
 )
 #: Share of the rows that may be refused; more of them say that the file is read wrongly.
 _BEARABLE = 0.2
-_MANY = "the text that begins with '{}' goes over several lines; a quote is not closed there, mend the file"
+_MANY = "the text that begins with '{}' goes over several lines; a quote is not closed there, fix the file"
 
 Given = Mapping[str, Sequence[str]]
 
@@ -189,7 +189,7 @@ def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
         return
     example = " ".join(texts.filter(bad)[0].split())[:40]
     raise SourceError(
-        f"{where}: '{example}' is {what}, nor are {count} of {there} values; mend the file, its columns or its `read` "
+        f"{where}: '{example}' is {what}, nor are {count} of {there} values; fix the file, its columns or its `read` "
         "(separator, decimal, dates)"
     )
 
