@@ -271,7 +271,9 @@ def test_files_that_are_empty_by_then_are_no_error(files: Files) -> None:
 
 
 def test_what_an_alteration_leaves_as_it_is_is_said(profile: Profile, tmp_path: Path) -> None:
-    assert [note.partition(",")[0] for note in exempt(profile, "order")] == ["order: the provider promises an order of bars"]
+    assert [note.partition(",")[0] for note in exempt(profile, "order")] == [
+        "order: the provider promises an order of bars"
+    ]
     assert exempt(profile, "perturbation") == []
     (tmp_path / "bars.csv").touch()
     read = profile.settings.model_copy(

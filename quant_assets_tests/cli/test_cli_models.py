@@ -250,7 +250,9 @@ def test_what_is_registered_has_a_plain_name_and_is_what_its_listing_names(
     there = sorted(storage.rglob("*"))
     for name in ("../../../out/x", "a/b", "x@y", "Ä", "", "a\n"):
         refused = quant("models", "register", name, "--path", str(newest), *OF_FILE)
-        assert (refused.status, "has characters other than a to z, 0 to 9 and _" in refused.err) == (1, True), refused.err
+        assert (refused.status, "has characters other than a to z, 0 to 9 and _" in refused.err) == (1, True), (
+            refused.err
+        )
     for said in ("../versions/mine@0", "mine/..@0"):
         assert f"model {said} is not registered" in quant("models", "show", said).err
     (folder := tmp_path / "several").mkdir()

@@ -574,7 +574,7 @@ def test_damaged_files_are_one_line_that_names_the_file(tmp_path: Path) -> None:
     ("file", "message"),
     [
         ("prices.xlsx", r"^prices\.xlsx is a workbook \(Excel\), which cannot be read; save its sheet as CSV and name"),
-        ("prices.csv", r"^prices\.csv is no text but an archive or a workbook \(Excel\); .* save its sheet as CSV$"),
+        ("prices.csv", r"^prices\.csv is not text but an archive or a workbook \(Excel\); .* save its sheet as CSV$"),
     ],
 )
 def test_a_workbook_is_refused_by_its_name_and_by_what_is_in_it(tmp_path: Path, file: str, message: str) -> None:

@@ -286,9 +286,7 @@ def test_an_extract_of_compustat_without_a_day_of_publication(tmp_path: Path, ki
     assert checked.entry["read"] == {"scale": 1e6}
     assert checked.entry["frequency"] == "quarterly"
     assert "default_publication_lag_days" in " ".join(checked.evidence)
-    assert (
-        "without a day of publication: a statement counts fundamentals.default_publication_lag_days" in checked.read
-    )
+    assert "without a day of publication: a statement counts fundamentals.default_publication_lag_days" in checked.read
     statements = source_of(tmp_path, [checked]).statements(["AAAA"], date(2024, 1, 1))
     assert statements["published"].to_list() == [None] * 3
     assert statements.select("revenue", "total_debt", "shares").row(0) == (500.5e6, 1e8, 1.5e6)
