@@ -114,11 +114,11 @@ def _own_module(setting: str, name: str) -> ModuleType:
         return _module_at(path) if path.is_file() else importlib.import_module(name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend {setting} in {conf_dir()}"
+            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or fix {setting} in {conf_dir()}"
         else:
             what = (
                 f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported "
-                f"({type(error).__name__}: {error}); mend it"
+                f"({type(error).__name__}: {error}); fix it"
             )
         raise SettingsError(f"{setting}: module '{name}' {' '.join(what.split())}") from error
 

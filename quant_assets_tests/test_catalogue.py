@@ -63,9 +63,9 @@ def test_a_module_may_compare_its_features_with_those_of_others(folder: Path) ->
         (None, r"module 'mine' is neither .*mine.py nor importable from PYTHONPATH; add the file"),
         (
             "import quant_no_such_package",
-            r"cannot be imported \(ModuleNotFoundError: No module named 'quant_no_such_package'\); mend it",
+            r"cannot be imported \(ModuleNotFoundError: No module named 'quant_no_such_package'\); fix it",
         ),
-        ("FEATURES = [", r"mine.py\) cannot be imported \(SyntaxError: .*; mend it"),
+        ("FEATURES = [", r"mine.py\) cannot be imported \(SyntaxError: .*; fix it"),
         ("1 / 0", "ZeroDivisionError"),
         ("FEATURE = []", r"mine.py\) needs FEATURES, a list of quant_assets.windows.declarations.Feature"),
         ("FEATURES = ['close']", "needs FEATURES, a list of"),

@@ -1,1 +1,1 @@
-"""Where data comes from: providers behind the Protocol in `base`, each by its own name."""
+"""Data providers behind the Protocols in `base`, by name."""

@@ -1,7 +1,7 @@
-"""What a provider offers an audit: its answers as they would be if the rows that it reads were others. No reading here.
+"""Support of providers for audits: a provider with altered raw rows. No reading here.
 
-Of a provider that offers nothing, the audit alters the answers. One that works its answers out of raw rows (snapshots,
-delistings, renames) is told apart here, and not in its own class: no row of an asset follows from what an audit asks.
+Without this support, the audit alters a provider's answers. Providers that derive answers from raw rows (snapshots,
+delistings, renames) are supported here and not in their class, so that no asset depends on the audit's code.
 """
 
 from collections.abc import Collection
@@ -17,10 +17,10 @@ Kind = Literal[
     "bars", "held", "snapshots", "membership", "delistings", "statements", "macro", "rates", "news", "crypto", "indices"
 ]
 
-#: Dates that a row comes with: when it became known (null counts as known), and of which day or period it speaks.
+#: Date columns of a row: when it became known (null counts as known), and the day or period that it describes.
 KNOWN, EVENT = "__known", "__event"
 
-#: Whether the share count of a statement stays; such a row is not removed, while its other figures are altered.
+#: Whether the share count of a statement is kept; the row is not removed, but its other figures are altered.
 KEPT = "__kept"
 
 
@@ -29,22 +29,22 @@ class Alteration(Protocol):
 
     @property
     def last_day(self) -> pl.Expr | None:
-        """Last day of a row that stays as it is, null where it stays whatever its day.
+        """Last day of unaltered rows; null for rows that stay unaltered whatever their day.
 
-        None where rows change whenever they became known.
+        None if rows change regardless of when they became known.
         """
 
     @property
     def removes(self) -> bool:
-        """Whether what became known after the cut is removed; else it has other values."""
+        """Whether rows that became known after the cut are removed; else they get other values."""
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """The altered rows.
 
         Args:
-            kind: what they are.
-            rows: columns as in `sources.base` or as files have them under the same names (some may be missing),
-                `KNOWN`, `EVENT`, and `KEPT` where something stays.
+            kind: of the rows.
+            rows: columns of `sources.base` or of files under the same names (some may be missing), `KNOWN`, `EVENT`,
+                and `KEPT` if share counts are kept.
 
         """
 
@@ -53,35 +53,35 @@ class Alterable(Protocol):
     """A provider whose raw rows can be altered."""
 
     def read_once(self) -> Source:
-        """The provider, which keeps what it has read in memory for many questions."""
+        """The provider, with its decoded rows cached in memory."""
 
     def altered(self, alteration: Alteration | None, lags: FundamentalSettings, start: date) -> Source:
         """The provider with altered rows.
 
         Args:
-            alteration: what is changed; None for nothing.
+            alteration: of the rows; None for none.
             lags: when a statement counts as known.
             start: first day of the profile.
 
         """
 
     def untested(self, cuts: Collection[date], tickers: Collection[str], lags: FundamentalSettings) -> list[str]:
-        """What alterations at the cuts leave as it is of these tickers, although it came later, one sentence each."""
+        """Later data of these tickers that alterations at the cuts do not change, one sentence per item."""
 
     def renamed(self) -> set[str]:
-        """Tickers whose rows answer for another one too, so that nothing can be told of leaving them out."""
+        """Tickers whose rows are also used for another one, so that they cannot be left out alone."""
 
 
 @runtime_checkable
 class Ending(Protocol):
-    """A provider that works its answers out of a simulation, which can end earlier."""
+    """A provider that derives its answers from a simulation, which can end earlier."""
 
     def ending(self, end: date) -> Source:
-        """The provider of what had been simulated by a day."""
+        """The provider of a simulation that ends on a day."""
 
 
 def alterable(source: Source) -> Alterable | None:
-    """How the rows that a provider reads are altered; None where only its answers can be."""
+    """The support of a provider with raw rows; None if only its answers can be altered."""
     from quant_assets.sources.files import FilesSource
     from quant_assets.sources.files_altered import AlterableFiles
 

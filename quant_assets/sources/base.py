@@ -1,13 +1,13 @@
-"""What a provider answers: one small Protocol for each kind of data, and the frames that cross it. No parsing here.
+"""Protocols of providers: one small Protocol per kind of data, and the schemas of its frames. No parsing here.
 
-A provider is one class in this package. It is registered by its name in `settings.providers.PROVIDERS`, made by
-`sources.registry` when a profile first asks for data, and answers as many kinds as it has: `Universe` and `Bars` it
-must, without the others their datasets stay empty, which the run says (`WITHOUT`).
+A provider is one class in this package. It is registered by name in `settings.providers.PROVIDERS`, and created by
+`sources.registry` when a profile first needs data. `Universe` and `Bars` are required; without the other kinds of data
+their datasets stay empty, which the run reports (`WITHOUT`).
 
-Network providers come in two halves. A collector (`collectors/`) asks the network and appends what it got to a raw
-store, each answer with the day of its collection; nothing is overwritten there. The provider in this package reads that
-store only, and of it what had been collected by `through`: what an asset computes depends neither on the network nor on
-the day on which it is computed, and what was not collected in time was not known in time.
+Network providers have two parts. A collector (`collectors/`) queries the network and appends the answers, with the day
+of collection, to a raw store that is never overwritten. The provider in this package reads only that store, and only
+what had been collected by `through`. So assets depend neither on the network nor on the day of computation, and data
+that was not collected in time was not known in time.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-#: As-given daily bars. `adjustment` says what the provider already adjusted for; `dividend` and `split_ratio` are null
-#: where it has none.
+#: Daily bars as given. `adjustment` names the provider's adjustments; `dividend` and `split_ratio` are null if it has
+#: none.
 BARS = pl.Schema(
     {
         "ticker": pl.String,
@@ -36,30 +36,28 @@ BARS = pl.Schema(
 )
 
 #: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on. A symbol
-#: that its company took over with a rename begins on that day (`since`, else null); the company's earlier snapshots are
-#: given with it.
+#: that a company got by a rename begins on that day (`since`, else null), and also has the company's earlier snapshots.
 SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date, "since": pl.Date})
 
 #: Index membership intervals, both ends included; `end_date` null while a member.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
 #: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure,
-#: renamed, or null where the provider does not say. A ticker that trades again after its `last_session` is another
-#: company, unless a second row of that `last_session` with the reason trades_again takes the delisting back: it was
-#: presumed, and the same company trades again at `known_at`. `successor` is the new symbol of a company that was
-#: renamed, else null.
+#: renamed, or null if the provider does not say. A ticker that trades again after `last_session` is another company,
+#: unless a second row of that `last_session` with the reason trades_again withdraws the (presumed) delisting: the same
+#: company trades again at `known_at`. `successor` is the new symbol of a renamed company, else null.
 DELISTINGS = pl.Schema(
     {"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String, "successor": pl.String}
 )
 
-#: Which provider has a bar of which company on a day, under the symbol it had or got, whatever the bar is worth.
+#: Existence of bars by provider, company and day, under all of its symbols, whatever the quality of the bar.
 HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})
 
 #: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each
 #: published no earlier than the one before. `shares` are counted as at publication: splits after it are not applied.
 #: `capital_expenditure` has the sign of the cash flow statement, negative where cash was spent.
-#: `restated_on` is the day on which the provider last changed these figures, null where it does not tell or where that
-#: is not after the publication.
+#: `restated_on` is the day on which the provider last changed these figures, null if unknown or not after the
+#: publication.
 STATEMENTS = pl.Schema(
     {
         "ticker": pl.String,
@@ -84,15 +82,15 @@ STATEMENTS = pl.Schema(
     }
 )
 
-#: Macro observations, one row for each value that a period was given; `released` is null where the provider does not
-#: know it and `lag_days` after `period` (its start) is assumed. A value that was withdrawn is null from its release on.
+#: Macro observations, one row per released value of a period; `released` is null if the provider does not know it, then
+#: `lag_days` after `period` (its start) is assumed. A withdrawn value is null from its release on.
 MACRO = pl.Schema(
     {"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64}
 )
 
-#: News items, one row for each company (`ticker`, null where an item is of none) and item (`item`, the provider's own
-#: name of it). `published` is when its publisher dates it, `known_at` when it could be read: the collection, else what
-#: the provider documents; never before `published`.
+#: News items, one row per company (`ticker`, null for an item without company) and item (`item`, the provider's id).
+#: `published` is the publisher's date, `known_at` the time when it could be read: the collection, else the provider's
+#: documentation; never before `published`.
 NEWS = pl.Schema(
     {
         "item": pl.String(),
@@ -106,18 +104,18 @@ NEWS = pl.Schema(
     }
 )
 
-#: Closes of crypto-currencies, one row for each symbol and UTC day, weekends included. A day's bar ends at the midnight
-#: after it, and is known from the next day on.
+#: Closes of crypto-currencies, one row per symbol and UTC day, weekends included. A day's bar ends at midnight, and is
+#: known from the next day on.
 CRYPTO = pl.Schema({"ticker": pl.String, "date": pl.Date, "close": pl.Float64})
 
-#: Closes of indices and funds, one row for each symbol and session, known at that session's close.
+#: Closes of indices and funds, one row per symbol and session, known at that session's close.
 INDICES = pl.Schema({"ticker": pl.String, "date": pl.Date, "close": pl.Float64})
 
 
 class _Named(Protocol):
-    """Every answer holds only what had become known by `through`, and a later `through` changes no earlier row.
+    """Every answer has only rows known by `through`, and a later `through` changes no earlier row.
 
-    So cutting the answer for a late date at an early one gives the answer for the early one.
+    So the answer for an early date is the answer for a late date, cut at the early one.
     """
 
     name: str
@@ -125,12 +123,12 @@ class _Named(Protocol):
 
 @runtime_checkable
 class Universe(_Named, Protocol):
-    """Which companies there are: their sectors, and since when they are members of the index."""
+    """The companies: their sectors, and their membership of the index."""
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots (`SECTOR_SNAPSHOTS`).
 
-        A ticker's first is given whatever `through` is, being assumed for the time before.
+        A ticker's first one is included whatever `through`, as it is assumed for the time before.
         """
 
     def membership(self, through: date) -> pl.DataFrame:
@@ -144,11 +142,11 @@ class Bars(_Named, Protocol):
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars (`BARS`) sorted by ticker, date, precedence.
 
-        Providers overlap, the lowest precedence wins downstream.
+        Providers may overlap; the lowest precedence wins downstream.
         """
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
-        """Which of the tickers have a bar on these days (`HELD`), sorted."""
+        """Existing bars of the tickers on these days (`HELD`), sorted."""
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings (`DELISTINGS`) known by `through`."""
@@ -156,10 +154,10 @@ class Bars(_Named, Protocol):
 
 @runtime_checkable
 class Statements(_Named, Protocol):
-    """What companies reported."""
+    """Statements of companies."""
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Statements (`STATEMENTS`) published by `through`; where `published` is null, with period_end by `through`."""
+        """Statements (`STATEMENTS`) published by `through`; if `published` is null, with period_end by `through`."""
 
 
 @runtime_checkable
@@ -188,18 +186,18 @@ class Crypto(_Named, Protocol):
 
 @runtime_checkable
 class Indices(_Named, Protocol):
-    """Indices and funds that a backtest may be held against."""
+    """Indices and funds, as benchmarks of backtests."""
 
     def indices(self, through: date) -> pl.DataFrame:
         """Closes (`INDICES`) of days up to `through`, sorted by ticker and date."""
 
 
 class Told(Protocol):
-    """What a provider says of a file that it read."""
+    """A provider's report on a file that it read."""
 
     @property
     def kind(self) -> str:
-        """What it is a file of."""
+        """Kind of the file."""
 
     @property
     def file(self) -> str:
@@ -207,46 +205,46 @@ class Told(Protocol):
 
     @property
     def shown(self) -> str:
-        """How it was read, how many rows it has, and how many were refused and why; one sentence."""
+        """Format, number of rows, and refused rows by reason; one sentence."""
 
 
 @runtime_checkable
 class Reads(Protocol):
-    """A provider that reads files whose forms it had to find out."""
+    """A provider that reads files whose format it detects."""
 
     def told(self) -> Sequence[Told]:
-        """What it read so far."""
+        """The files that it has read so far."""
 
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A provider that is given rows which it does not use."""
+    """A provider that leaves some rows unused."""
 
     def left_out(self, *kinds: str) -> list[str]:
-        """A sentence for each kind of rows that is not used: where they are, how many, and why.
+        """A sentence per kind of unused rows: file, number and reason.
 
         Args:
-            kinds: of files, as `Told.kind`; all where none is named. What stands in for files that it has not is told
-                with `membership`. No file of another kind is read for it.
+            kinds: of files, as `Told.kind` [default: all]. Replacements of missing files count as `membership`.
+                No file of another kind is read.
 
         """
 
 
 @runtime_checkable
 class Provider(Universe, Bars, Protocol):
-    """The least that a profile needs."""
+    """The minimum that a profile needs."""
 
 
 @runtime_checkable
 class Source(Provider, Statements, Macro, News, Crypto, Indices, Protocol):
-    """Everything that the assets ask for: a provider as `sources.registry` completes it."""
+    """All kinds of data that the assets need: a provider completed by `sources.registry`."""
 
 
-#: The kinds of data that a provider may be without, and what is then left of the datasets that are made of them.
+#: Optional kinds of data, and the consequence if a provider lacks them.
 WITHOUT: dict[type, str] = {
     Statements: "fundamentals stay empty",
     Macro: "macro stays empty",
     News: "sentiment stays empty",
-    Crypto: "crypto stays empty, and sleeve_allocation has equities and cash alone",
-    Indices: "no series can be named in backtest.benchmark",
+    Crypto: "crypto stays empty, and sleeve_allocation has only equities and cash",
+    Indices: "backtest.benchmark cannot name a series",
 }

@@ -1,10 +1,10 @@
-"""What was known of collected texts and when: articles and posts of the collectors' tables, as `base.NEWS`. Pure."""
+"""Collected articles and posts as `base.NEWS`, with the time when they were known. Pure functions."""
 
 from datetime import datetime, timedelta
 
 import polars as pl
 
-#: Texts with when they were known; `base.NEWS` without the companies that they are about.
+#: Texts with the time when they were known; `base.NEWS` without companies.
 KNOWN = pl.Schema(
     {
         "item": pl.String(),
@@ -20,13 +20,13 @@ KNOWN = pl.Schema(
 def known(versions: pl.DataFrame, delay: timedelta, through: datetime) -> pl.DataFrame:
     """Texts as they were first seen.
 
-    `published` is what the publisher claims. A text is known from `delay` (of the plan) after it on, and not before it
-    was seen: one that is found later is not dated back. What its publisher makes of it afterwards is left out.
+    `published` is the publisher's date. A text is known `delay` (of the plan) after it, but not before it was first
+    seen: a text that is collected later is not dated back. Later versions are left out.
 
     Args:
         versions: of the table `articles` or `posts`, with `fetched_at`; `publisher` may be absent.
-        delay: after which the plan gives a text.
-        through: what was known later is left out.
+        delay: of the plan's texts.
+        through: texts known later are left out.
 
     Returns:
         `KNOWN`, sorted by `known_at` and `item`.

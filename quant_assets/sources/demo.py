@@ -24,7 +24,7 @@ from quant_assets.sources.registry import Terms
 
 
 class _Simulated(NamedTuple):
-    """What a simulation follows from."""
+    """The parameters of a simulation."""
 
     settings: DemoSettings
     end: date
@@ -38,20 +38,20 @@ class DemoSource:
 
     `settings.signal_strength` is the planted signal: the daily expected log return of one standard deviation of a
     characteristic of each ticker that moves slowly (half-life 252 sessions) and is known before the return it drives.
-    Nobody is given the characteristic itself. It shows, with noise, in the return on equity, the margins, the debt and
+    The characteristic itself is not given. It shows, with noise, in the return on equity, the margins, the debt and
     (less) the earnings yield of the published statements, and in past returns. Measured for the default settings
     within each sector, every 20 sessions from 2018-01 to 2026-10, against the return from t+1 to t+21, the mean rank IC
     is 0.37 for the characteristic itself and 0.27 for the return on equity known at t (standard error 0.006); with
     `signal_strength` 0 both lie within two standard errors of 0.
 
     Total return of a bar: (close x split_ratio + dividend) / previous close - 1. A few bars are wrong on purpose
-    (`BAD_KINDS` in `demo_events`), never one with a dividend or a split, and three tickers of each sector have the dirt
-    of real data (`demo_dirt`).
+    (`BAD_KINDS` in `demo_events`), never with a dividend or a split, and three tickers per sector have the errors of
+    real data (`demo_dirt`).
 
     Args:
-        settings: seed, tickers for each sector, strength of the signal.
+        settings: seed, tickers per sector, strength of the signal.
         start: first day with bars, not before 2018. It only cuts: the simulation itself always begins on the same day.
-        end: last day that is simulated; None for all that the calendar has.
+        end: last simulated day; None for the end of the calendar.
 
     Raises:
         SettingsError: `start` lies before 2018.
@@ -72,15 +72,15 @@ class DemoSource:
 
     @classmethod
     def of(cls, settings: DemoSettings, terms: Terms) -> "DemoSource":
-        """The provider of a profile, as `sources.registry` makes it."""
+        """Create the provider of a profile, for `sources.registry`."""
         return cls(settings, terms.start)
 
     def ending(self, end: date) -> "DemoSource":
-        """The provider of a market that has been simulated up to a day and no further."""
+        """The provider of a market that is simulated only up to a day."""
         return DemoSource(self._simulated.settings, self._start, end)
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots: one for each ticker, mostly at its listing, one more for those that change the sector."""
+        """Sector snapshots: one per ticker, mostly at its listing, one more for tickers that change the sector."""
         world = _market(self._simulated)
         moves = world.schedule.moves
         frame = pl.DataFrame(
@@ -118,16 +118,18 @@ class DemoSource:
         return _bars(self._simulated).filter(chosen).with_columns(**constant).select(list(BARS))
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
-        """Which of the tickers have a bar on these days."""
-        asked = (
+        """Existing bars of the tickers on these days."""
+        chosen = (
             pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
         )
-        return _bars(self._simulated).filter(asked).select("ticker", "date", "provider").unique().sort("ticker", "date")
+        return (
+            _bars(self._simulated).filter(chosen).select("ticker", "date", "provider").unique().sort("ticker", "date")
+        )
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it.
 
-        And those that are presumed, without a reason, and taken back (`demo_dirt`).
+        Also presumed delistings, without a reason, that are taken back (`demo_dirt`).
         """
         chosen = (
             pl.col("ticker").is_in(list(tickers))
@@ -148,7 +150,7 @@ class DemoSource:
         return _macro(self._simulated).filter(pl.coalesce("released", assumed) <= through)
 
     def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-        """None: nobody writes about simulated companies."""
+        """Empty: there is no news of simulated companies."""
         return NEWS.to_frame()
 
     def crypto(self, through: date) -> pl.DataFrame:
@@ -168,7 +170,7 @@ def _days(world: Market, positions: IntArray) -> list[date | None]:
 
 @lru_cache(maxsize=2)
 def _market(simulated: _Simulated) -> Market:
-    """The market over the whole calendar, which ends a year from now; each answer is cut at what it may know."""
+    """The market over the whole calendar, which ends a year from now; answers are cut at their date."""
     return simulate(simulated.settings, sessions(WARM_UP, simulated.end))
 
 
@@ -210,7 +212,7 @@ def _delistings(simulated: _Simulated) -> pl.DataFrame:
 
 @lru_cache(maxsize=2)
 def _statements(simulated: _Simulated) -> pl.DataFrame:
-    """All statements; before a reverse split that nobody marks, shares are counted as they were then."""
+    """All statements; before an unmarked reverse split, share counts are the old ones."""
     world, dirt = _market(simulated), _dirt(simulated)
     splits = {
         world.tickers[ticker]: day or date.max

@@ -1,4 +1,4 @@
-"""The dirt of real data, laid over the simulated bars: what becomes of which tickers' bars, and when. No simulation.
+"""Errors of real data in the simulated bars: the affected tickers, and the dates. No simulation.
 
 Each sector has three tickers with dirt, by draws of their own: no other ticker's bars change, and no other stream. They
 come from a second provider.
@@ -27,7 +27,7 @@ PROVIDER = "demo_two"
 #: a session; another symbol's prices.
 WRONG_KINDS = ("hundredfold", "there_and_back", "missing_open", "holiday", "stranger")
 
-#: Old shares for a new one in the unmarked reverse split.
+#: Old shares per new one in the unmarked reverse split.
 REVERSE_SPLIT = 500.0
 #: Silent sessions after which the ticker counts as delisted.
 PRESUMED_AFTER = 15
@@ -38,7 +38,7 @@ _THIN_SESSIONS, _THIN_STEP, _SILENT_SESSIONS, _OPEN_SESSIONS, _LOST_SESSIONS = 1
 
 @dataclass(frozen=True)
 class WrongBar:
-    """A bar that is wrong."""
+    """A wrong bar."""
 
     ticker: int
     session: int
@@ -47,12 +47,12 @@ class WrongBar:
 
 @dataclass(frozen=True)
 class Dirt:
-    """What happens to which tickers, and when. Positions of sessions count from the warm-up.
+    """Errors by ticker and session. Positions of sessions count from the warm-up.
 
     Attributes:
         rare: the ticker of each sector that trades rarely or not at all, int64 of shape (n_sectors,).
         thin: its spells of rare trading: (ticker, first session, first session after).
-        silent: its silences, likewise.
+        silent: its silences: (ticker, first session, first session after).
         wrong: the wrong bars; of `missing_open` the first of the sessions.
         faulty: the ticker of each sector with wrong bars.
         penny: the one of each sector that is worth cents.
@@ -72,11 +72,11 @@ class Dirt:
 
     @property
     def tickers(self) -> IntArray:
-        """All that have any dirt, ascending."""
+        """All tickers with errors, ascending."""
         return np.sort(np.concatenate([self.rare, self.faulty, self.penny]))
 
     def missing(self, traded: BoolArray) -> BoolArray:
-        """Where a bar that was traded is lacking, of the shape of `traded` (n_sessions, n_tickers)."""
+        """Where a traded bar is missing, of the shape of `traded` (n_sessions, n_tickers)."""
         lacking = np.zeros_like(traded)
         for ticker, first, after in self.thin.tolist():
             lacking[first:after, ticker] = True
@@ -142,7 +142,7 @@ def lay(
 ) -> None:
     """Change the cells of the bars, arrays of shape (n_sessions, n_tickers), prices rounded to cents.
 
-    A dividend or split of a session without a bar is told with the next bar.
+    A dividend or split of a session without a bar moves to the next bar.
     """
     lacking = dirt.missing(world.traded)
     for session, ticker in np.argwhere(lacking & ((dividend != 0.0) | (split_ratio != 1.0))).tolist():
@@ -183,7 +183,7 @@ def holidays(dirt: Dirt, world: Market) -> Iterator[tuple[int, int, date]]:
 
 
 def delistings(dirt: Dirt, traded: BoolArray) -> Iterator[tuple[int, int, int, bool]]:
-    """The silences: ticker, last session, session at which it was known, and whether that is the way back."""
+    """The silences: ticker, last session, session at which it was known, and whether the ticker trades again then."""
     for ticker, first, after in dirt.silent.tolist():
         before, later = (np.flatnonzero(traded[part, ticker]) for part in (slice(first), slice(after, None)))
         if first < len(traded):
@@ -201,6 +201,6 @@ def _neighbour(ticker: int, dirt: Dirt, world: Market) -> int:
 
 
 def _usable(world: Market, ticker: int, session: int) -> bool:
-    """Whether a bar may be wrong without an event lost: it and the one before are there, and there is no event."""
-    there = world.traded[session - 1 : session + 1, ticker].all()
-    return bool(there and world.dividend[session, ticker] == 0.0 and world.split_ratio[session, ticker] == 1.0)
+    """Whether a bar may be wrong without losing an event: it and the bar before exist, and it has no event."""
+    traded = world.traded[session - 1 : session + 1, ticker].all()
+    return bool(traded and world.dividend[session, ticker] == 0.0 and world.split_ratio[session, ticker] == 1.0)

@@ -1,6 +1,6 @@
 """Random numbers of the simulated market.
 
-There is one stream for each purpose, drawn so that a row never depends on how many follow.
+There is one stream per purpose, and a row never depends on the number of later rows.
 """
 
 from enum import IntEnum
@@ -14,7 +14,7 @@ _BLOCK = 256
 
 
 class Stream(IntEnum):
-    """Streams of random numbers, one for each purpose: drawing more of one changes no other."""
+    """Streams of random numbers, one per purpose: drawing more of one changes no other."""
 
     TRAITS = 0
     EVENTS = 1
@@ -38,12 +38,12 @@ class Stream(IntEnum):
 
 
 def traits(seed: int, part: int) -> np.random.Generator:
-    """Generator of what stays the same for a ticker, of one part of the simulation."""
+    """Generator of the constant traits of tickers, for one part of the simulation."""
     return np.random.default_rng([seed, Stream.TRAITS, part])
 
 
 def _generators(seed: int, stream: Stream, rows: int) -> list[np.random.Generator]:
-    """One generator for each block of rows: what comes after a block cannot reach into it."""
+    """One generator per block of rows, so that later rows cannot affect a block."""
     return [np.random.default_rng([seed, stream, block]) for block in range(-(-rows // _BLOCK))]
 
 

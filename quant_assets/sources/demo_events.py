@@ -1,4 +1,4 @@
-"""What happens to whom in the simulated market, and when: listings, delistings, index changes, moves, halts, bad rows.
+"""Events of the simulated market, by ticker and session: listings, delistings, index changes, moves, halts, bad rows.
 
 Everything is scheduled forward from a date that depends on the seed alone, so that nothing happens because the
 simulation is about to end. The schedule covers 2018 to 2026; later years have splits, dividends, missing bars and bad
@@ -75,15 +75,15 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When what happens.
+    """The schedule of all events.
 
     Positions of sessions count from the warm-up; a position at or past the end lies in the future.
 
     Attributes:
         listed: first session with a bar, int64 of shape (n_tickers,).
         late: tickers listed after the origin.
-        crash: session of a crash, far in the future for those that never do.
-        last: session of the last bar, far in the future for those that stay.
+        crash: session of a crash, far in the future for tickers without one.
+        last: session of the last bar, far in the future for tickers that stay.
         delisting_known: session at which the delisting is known.
         joined: first session in the index.
         left: last session in the index, before an absence or for good.

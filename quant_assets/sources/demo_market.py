@@ -22,7 +22,7 @@ from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.demo_draws import FloatArray, Stream, normals, student, traits
 from quant_assets.sources.demo_events import ORIGIN, BadRow, BoolArray, DateArray, Schedule, bad_rows, gaps, schedule
 
-#: Three letters before a ticker's number: XNYS symbols carry no digits, so nobody takes these for real.
+#: Three letters before a ticker's number: XNYS symbols have no digits, so these are not mistaken for real ones.
 PREFIXES = dict(
     zip(SECTORS, ("ENR", "MAT", "IND", "DIS", "STA", "HLT", "FIN", "TEC", "COM", "UTL", "RES"), strict=True)
 )
@@ -38,7 +38,7 @@ class Market:
     """The simulated market: arrays of shape (n_sessions, n_tickers) from the warm-up on, prices as traded.
 
     Attributes:
-        settings: what it was simulated with.
+        settings: of the simulation.
         tickers: symbols, sector by sector.
         sectors: slug of each ticker at first.
         sessions: XNYS sessions.

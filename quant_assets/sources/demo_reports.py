@@ -1,4 +1,4 @@
-"""What the simulated market publishes: quarterly statements and macro series, as whole frames.
+"""Publications of the simulated market: quarterly statements and macro series, as whole frames.
 
 Prices are in `demo_market`.
 """
@@ -96,7 +96,7 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
     sales = fixed.uniform(1.2, 1.8, total)
     overhead = fixed.uniform(0.12, 0.25, total)
     leverage = np.exp(fixed.normal(np.log(0.5), 0.2, total))
-    # Nobody sees a split before the first bar, so statements of that time count shares as they are at the first bar.
+    # Splits before the first bar are not visible, so earlier statements count shares as of the first bar.
     new_for_old = np.cumprod(world.split_ratio, axis=0)
     listed = np.minimum(np.maximum(at[:, None], world.schedule.listed), len(world.sessions) - 1)
     shares = world.shares[at] * np.take_along_axis(new_for_old, listed, axis=0) / new_for_old[at]

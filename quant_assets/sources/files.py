@@ -1,7 +1,6 @@
 """The `files` provider: tables in the folder QUANT_DATA_DIR names, read by the mapping in the settings.
 
-Which rows each question is answered with is here; which of them are good, and what follows from them, is decided in
-`quant_assets.market`.
+This module selects the rows of each answer; `quant_assets.market` judges and uses them.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,23 +54,23 @@ from quant_assets.sources.sic import sector_of
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 
-#: The rows of a file, under our names, as they are to be read.
+#: Replaces the rows of a file, under our names.
 Rows = Callable[[File | NewsFile, pl.LazyFrame], pl.LazyFrame]
 
 
 class FilesSource:
     """Prices, membership, sectors, statements, macro series, news, crypto-currencies and indices from files.
 
-    Small files are read once for each instance, prices lazily by ticker and date.
+    Small files are read once per instance, prices lazily by ticker and date.
 
     Args:
-        settings: which files there are and how they are read.
+        settings: the files and their formats.
         data_dir: their folder.
-        start: first day of the profile; delistings before it are left out.
+        start: first day of the profile; earlier delistings are left out.
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
-        keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
-        mapping: the file that says how they are read, which messages name.
+        keep: cache the decoded rows of all files in memory, for many readings.
+        mapping: the file of the settings, for messages.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -102,7 +101,7 @@ class FilesSource:
         self.mapping = mapping
         self._report = FilesReport()
         self._rows: Rows | None = None
-        #: The files as they are: of an altered source, the one that it was made from.
+        #: The unaltered files: for an altered source, the one that it was created from.
         self._given = self
         self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
@@ -110,42 +109,41 @@ class FilesSource:
 
     @classmethod
     def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
-        """The provider of a profile, as `sources.registry` makes it."""
+        """Create the provider of a profile, for `sources.registry`."""
         return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after, mapping=terms.file)
 
     def keeping(self) -> "FilesSource":
-        """The same files; their rows are kept in memory once they are decoded."""
+        """The same files, with decoded rows cached in memory."""
         return self._again(self._start, keep=True)
 
     def _again(self, start: date, *, keep: bool) -> "FilesSource":
-        """The same files from a day on; the texts that have been decoded are shared."""
+        """The same files from a day on; decoded texts are shared."""
         after, mapping = self._undated_after, self.mapping
-        made = FilesSource(self._settings, self._folder, start, undated_after=after, keep=keep, mapping=mapping)
-        made._reader = self._reader
-        return made
+        source = FilesSource(self._settings, self._folder, start, undated_after=after, keep=keep, mapping=mapping)
+        source._reader = self._reader
+        return source
 
     def __getstate__(self) -> dict[str, object]:
-        """What was given, without what was read: another process reads the files itself."""
+        """The arguments without cached rows: another process reads the files itself."""
         again = self._again(self._start, keep=self._kept is not None)
         return vars(again) | {"_reader": Reader(self._folder), "_rows": self._rows, "_given": self._given}
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
-        """The same files with other rows in place of theirs; what has been decoded is shared.
+        """The same files with replaced rows; decoded texts are shared.
 
-        The look-ahead audit reads them so.
+        The look-ahead audit uses this.
 
         Args:
-            rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows
-                alone.
+            rows: returns a file's rows, possibly none. For a price file it may get the rows of some tickers only.
             start: first day of the profile.
 
         """
-        made = self._again(start, keep=False)
-        made._rows, made._given, made._kept = rows, self._given, self._kept
-        return made
+        source = self._again(start, keep=False)
+        source._rows, source._given, source._kept = rows, self._given, self._kept
+        return source
 
     def told(self) -> list[FileRead]:
-        """What was read of each text so far: how it is written, how many rows it has, how many were refused and why."""
+        """The texts read so far: format, number of rows, and refused rows by reason."""
         return self._reader.told()
 
     @naming_the_file
@@ -180,35 +178,35 @@ class FilesSource:
 
     @naming_the_file
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-        """Daily bars of all price files that have the tickers, as given.
+        """Daily bars of the tickers from all price files, as given.
 
-        A file's place in the settings is its precedence. Repeated rows keep the order of the file.
+        A file's position in the settings is its precedence. Repeated rows keep the order of the file.
         """
-        found = [BARS.to_frame()]
+        frames = [BARS.to_frame()]
         for precedence, file in enumerate(self._settings.prices):
-            self._spans(precedence)  # refuses what no filter would ever show
-            asked = self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through))
-            found.append(bars_of(file, collect(asked, file.file), precedence))
-        return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
+            self._spans(precedence)  # raises errors of rows that no filter selects
+            rows = self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through))
+            frames.append(bars_of(file, collect(rows, file.file), precedence))
+        return pl.concat(frames).sort("ticker", "date", "precedence", maintain_order=True)
 
     @naming_the_file
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
-        """Which of the tickers have a bar on these days, by file."""
-        found = [HELD.to_frame()]
+        """Existing bars of the tickers on these days, by file."""
+        frames = [HELD.to_frame()]
         for file in self._settings.prices:
-            there = self._scan_companies(file, tickers).filter(pl.col("date").is_in(list(days)))
-            found.append(collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
-        return pl.concat(found).unique().sort(list(HELD))
+            rows = self._scan_companies(file, tickers).filter(pl.col("date").is_in(list(days)))
+            frames.append(collect(rows.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
+        return pl.concat(frames).unique().sort(list(HELD))
 
     @naming_the_file
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
-        # What was known before is of no interest: a silence and the habits before it take twice the longest at most.
+        # Earlier bars do not matter: a silence and the habits before it take twice the longest silence at most.
         before = timedelta(days=30 + 3 * self._settings.another_company_after_sessions)
         return self._delistings(tickers, through, self._start - before).filter(pl.col("known_at") >= self._start)
 
     def _delistings(self, tickers: Sequence[str], through: date, since: date = date.min) -> pl.DataFrame:
-        """Delistings known by `through` that bars from `since` on tell, or the user."""
+        """Delistings known by `through`, from bars since `since` and from the user's list."""
         files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
         refuse_lost(self._settings.renames, tickers, set(self._held_from["ticker"]), through, files)
         names = sorted(set(tickers))
@@ -248,7 +246,7 @@ class FilesSource:
         return self._macro.filter(pl.coalesce("released", assumed) <= through)
 
     def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-        """News of the file in the settings, those that name no company by themselves among them."""
+        """News of the file in the settings, including items without a company."""
         file = self._settings.news
         own = self._news if file is None or self._rows is None else self._rows(file, self._news.lazy()).collect()
         return known_news(own, tickers, start, through)
@@ -362,7 +360,7 @@ class FilesSource:
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Bars of a file for these tickers, or all of them, by its own symbols."""
+        """Bars of a file for these tickers, or for all, by its own symbols."""
         columns = named(file.columns, _BAR) | optional(file.columns, (*EVENTS, "adjusted_close"))
         return self._scan(file, columns, tickers)
 
@@ -380,15 +378,15 @@ class FilesSource:
 
     @cached_property
     def _listed(self) -> pl.DataFrame:
-        """The delistings that the user gives, in a file or one by one."""
+        """The user's delistings, from a file or the settings."""
         return given_delistings(self._settings.delisted, self._settings.delistings, self._scan)
 
     def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""
+        """Our columns of a file, for these tickers or all; or the rows that replace them."""
         if self._kept is None:
             read = self._reader.scan(of, columns)
         else:
-            # By entry, not by file: what is read of a file follows from its `where`, spans and adjustment too.
+            # By entry, not by file: the rows also depend on `where`, spans and adjustment.
             place = (id(of), tuple(columns.items()))
             if place not in self._kept:
                 self._kept[place] = collect(self._reader.scan(of, columns), of.file)

@@ -1,11 +1,10 @@
-"""Closes that are adjusted beside prices that are not: the dividends they tell, and where they cannot be the close.
+"""Adjusted closes beside unadjusted prices: derived dividends, and a check that the close is not an adjusted one.
 
-With closes c (of which splits are taken out, or not), splits s and adjusted closes a, the total return a_t / a_{t-1} is
+With closes c (split-adjusted or not), splits s and adjusted closes a, the total return a_t / a_{t-1} is
 s_t (c_t + d_t) / c_{t-1} as in `market.steps`, so that d_t = c_t (q_t / s_t - 1) with q_t = (a_t / c_t) / (a_{t-1} /
-c_{t-1}). q_t follows from two sessions: what the file says of later dividends cancels. Closes are written with so many
-decimals; where q_t differs from s_t by no more than these can tell, there was no dividend. Of bars as traded whose
-splits the file does not tell, q_t holds them as well: `market.events` takes such a dividend for the split that it is,
-and a q_t below 1 is a split.
+c_{t-1}). q_t depends on two sessions only: later dividends cancel. If q_t differs from s_t by no more than the rounding
+of the closes, there was no dividend. For bars as traded without splits in the file, q_t also contains the splits:
+`market.events` recognises such a dividend as a split, and a q_t below 1 is a split.
 """
 
 import polars as pl
@@ -13,23 +12,23 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PriceFile
 
-#: Most decimals that are looked for; with more of them a price is as exact as 32 bits hold it.
+#: Most decimals that are tested; a price with more has the precision of 32 bits.
 _DECIMALS = 6
 _SINGLE = 1.2e-7
-#: By how much fewer shares there are at least after a split of several into one.
+#: Smallest relative decrease of shares by a reverse split.
 _FEWER = 0.05
-#: How far a close lies outside, and of which share of the bars, that its column must be a wrong one.
+#: Distance of a close from the bar's range, and share of such bars, above which its column must be wrong.
 _APART, _NEARLY_ALL = 1e-3, 0.5
-#: About so many bars, spread over all, are enough to see it.
+#: Size of the sample of bars for that check.
 _LOOKED_AT = 20_000
 
 
 def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
-    """The bars with `dividend` in place of `adjusted_close`; 0 where there was none, null at a ticker's first bar.
+    """The bars with `dividend` in place of `adjusted_close`; 0 without dividend, null at a ticker's first bar.
 
     Args:
         rows: of the file, with `adjusted_close`.
-        file: tells what the bars are adjusted for.
+        file: with the adjustment of the bars.
 
     """
 
@@ -42,8 +41,8 @@ def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
 
     split = pl.lit(1.0)
     if file.adjustment == "as_traded" and "split_ratio" in file.columns:
-        told = pl.col("split_ratio")
-        split = pl.when((told != file.no_split) & (told > 0.0)).then(told).otherwise(1.0)
+        ratio = pl.col("split_ratio")
+        split = pl.when((ratio != file.no_split) & (ratio > 0.0)).then(ratio).otherwise(1.0)
     priced = (pl.col("close") > 0.0) & (pl.col("adjusted_close") > 0.0)
     rows = rows.with_columns(__decimals_close=_decimals("close"), __decimals_adjusted_close=_decimals("adjusted_close"))
     rows = rows.with_columns(
@@ -65,7 +64,7 @@ def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
 
 
 def _decimals(name: str) -> pl.Expr:
-    """With how many decimals a price is written."""
+    """Number of decimals of a price."""
     values = pl.col(name)
     found = pl.lit(0)
     for decimals in range(_DECIMALS):
@@ -76,10 +75,10 @@ def _decimals(name: str) -> pl.Expr:
 
 
 def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
-    """Refuse a file nearly all of whose closes lie outside the day's low and high: they are another column's.
+    """Raise an error if most closes of a file are outside the day's low and high: they are of another column.
 
     Raises:
-        SourceError: names the file, a bar and what to map instead.
+        SourceError: names the file, a bar and the right mapping.
 
     """
     low, high, close = pl.col("low"), pl.col("high"), pl.col("close")
@@ -95,7 +94,7 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
         f"'{theirs}' is adjusted for dividends, open, high and low are not: map close to the close beside them and "
         f"adjusted_close to '{theirs}', with adjustment: split_adjusted (Yahoo) or as_traded"
         if adjusted
-        else f"'{theirs}' is not of the same prices as open, high and low; mend the columns"
+        else f"'{theirs}' is not of the same prices as open, high and low; fix the columns"
     )
     raise SourceError(
         f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high "

@@ -1,6 +1,6 @@
-"""The files of the `files` provider altered for an audit, each row by the day on which its file says it became known.
+"""Altered files of the `files` provider for an audit, by the day on which a row became known.
 
-The provider works out snapshots, delistings and renames itself, so its answers would be altered too late.
+The provider derives snapshots, delistings and renames itself, so altering its answers would be too late.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ class AlterableFiles:
         self._source = source
 
     def read_once(self) -> FilesSource:
-        """The files, each decoded once."""
+        """The files, decoded once."""
         return self._source.keeping()
 
     def altered(self, alteration: Alteration | None, lags: FundamentalSettings, start: date) -> FilesSource:
@@ -36,22 +36,24 @@ class AlterableFiles:
 
         def rows(file: File | NewsFile, given: pl.LazyFrame) -> pl.LazyFrame:
             kind, known, event = _dated(file, given, lags)
-            told = given.with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
+            dated = given.with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
             if isinstance(file, FundamentalFile) and alteration.last_day is not None and tells_splits(file, given):
-                told = with_kept_counts(told, self._source.spin_offs(), alteration.last_day, removed=alteration.removes)
-            return alteration.rows(kind, told).drop(KNOWN, EVENT, KEPT, strict=False)
+                dated = with_kept_counts(
+                    dated, self._source.spin_offs(), alteration.last_day, removed=alteration.removes
+                )
+            return alteration.rows(kind, dated).drop(KNOWN, EVENT, KEPT, strict=False)
 
         return self._source.altered(rows, start)
 
     def untested(self, cuts: Collection[date], tickers: Collection[str], lags: FundamentalSettings) -> list[str]:
-        """Which later share counts stay, a sentence for each file; see `files_kept_counts`."""
+        """Later share counts that are not altered, a sentence per file; see `files_kept_counts`."""
         found: dict[str, set[str]] = {}
 
         def look(file: File | NewsFile, rows: pl.LazyFrame) -> pl.LazyFrame:
             if isinstance(file, FundamentalFile) and tells_splits(file, rows):
-                told = rows.with_columns(_statement_known(lags, rows).alias(KNOWN))
+                dated = rows.with_columns(_statement_known(lags, rows).alias(KNOWN))
                 for cut in cuts:
-                    kept = with_kept_counts(told, self._source.spin_offs(), cut, removed=True)
+                    kept = with_kept_counts(dated, self._source.spin_offs(), cut, removed=True)
                     found.setdefault(file.file, set()).update(kept.filter(KEPT).select("ticker").collect()["ticker"])
             return rows
 
@@ -61,7 +63,7 @@ class AlterableFiles:
             asked |= missing
         return [
             f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of "
-            f"{file}: by some of them the splits and spin-offs are told that are in the counts known by a cut "
+            f"{file}: some of them are needed to find the splits and spin-offs in the counts known by a cut "
             "(shares_as_of: snapshot)"
             for file, kept in found.items()
             if kept & asked
@@ -73,7 +75,7 @@ class AlterableFiles:
 
 
 def _dated(file: File | NewsFile, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[Kind, pl.Expr, pl.Expr]:
-    """What the rows of a file are, when each became known, and of which day or period it speaks."""
+    """Kind of a file's rows, when they became known, and the day or period that they describe."""
     if isinstance(file, NewsFile):
         return "news", pl.col("known_at").dt.date(), pl.col("published").dt.date()
     if isinstance(file, PriceFile):
@@ -108,7 +110,7 @@ def _statement_known(lags: FundamentalSettings, rows: pl.LazyFrame) -> pl.Expr:
     known = pl.coalesce(published + pl.duration(days=lags.min_lag_days), assumed)
     if "snapshot" not in columns:
         return known
-    # Of any company: the first counts till then.
+    # The first vintage counts whatever the company.
     period = [name for name in ("ticker", "period_end", "form") if name in columns]
     return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
 

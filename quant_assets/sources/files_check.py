@@ -1,6 +1,6 @@
-"""A folder of files looked at before any profile has it: what each is, how it would be mapped, what would be refused.
+"""Inspection of a folder of files without a profile: kind of each file, proposed mapping, and refused rows.
 
-The rows are read by the provider itself, through the mapping that is proposed.
+The provider itself reads the rows, through the proposed mapping.
 """
 
 import re
@@ -25,7 +25,7 @@ from quant_assets.sources.files_found import parts, tables, workbook, workbooks
 from quant_assets.sources.files_guess import Columns, guessed, patterns, said_unknown, ticker_in
 from quant_assets.sources.files_reading import collect, columns_in
 
-#: Providers that are known by the names of their columns, all of which must be there.
+#: Columns by which a provider is recognised, all of them required.
 _PROVIDERS = {
     "stooq": {"<TICKER>", "<DATE>"},
     "simfin": {"SimFinId"},
@@ -35,7 +35,7 @@ _PROVIDERS = {
     "yahoo": {"Date", "Adj Close"},
 }
 _MILLIONS = ("compustat",)
-#: Kinds of which a profile has several files.
+#: Kinds of data with several files per profile.
 SEVERAL = ("prices", "fundamentals", "macro")
 
 
@@ -43,14 +43,14 @@ class Checked(NamedTuple):
     """One file, or several of one kind.
 
     Attributes:
-        file: as the settings would name it.
-        kind: of the settings' groups of files; empty where it is none of them.
-        entry: what the settings would say of it.
-        evidence: why, sentences.
-        rows: as they are understood.
-        read: how the texts were read, a sentence; empty of Parquet.
+        file: its name in the settings.
+        kind: group of files in the settings; empty if unknown.
+        entry: proposed entry in the settings.
+        evidence: reasons for it, as sentences.
+        rows: as read.
+        read: format of the texts, a sentence; empty for Parquet.
         refused: rows by reason.
-        error: why it cannot be read so; empty where it can.
+        error: why it cannot be read with the entry; empty if it can.
 
     """
 
@@ -65,10 +65,10 @@ class Checked(NamedTuple):
 
 
 class _Whole(FilesSource):
-    """The provider, asked for all that its files have."""
+    """The provider, with access to all rows of its files."""
 
     def everything(self, kind: str) -> pl.DataFrame:
-        """All rows of a kind of files (`prices`, `membership` and so on), as the answers give them."""
+        """All rows of a kind of files (`prices`, `membership` and so on), as in the provider's answers."""
         if kind == "prices":
             places = range(len(self._settings.prices))
             return self.bars(
@@ -82,7 +82,7 @@ class _Whole(FilesSource):
         return found(date.max)
 
     def series(self) -> pl.DataFrame:
-        """Which series the macro files have, whether the settings name them or not: `series_id` and `period`."""
+        """All series of the macro files, also those not in the settings: `series_id` and `period`."""
         names = ("series_id", "period")
         found = [self._scan(file, named(file.columns, names)).select(names) for file in self._settings.macro]
         return pl.concat([collect(each, file.file) for each, file in zip(found, self._settings.macro, strict=True)])
@@ -95,7 +95,7 @@ class _Whole(FilesSource):
         return collect(self._scan(file, named(file.columns, ("date", "from", "to", "rate"))), file.file)
 
     def sector_names(self) -> list[str]:
-        """The file's names of sectors, whether the settings map them or not."""
+        """The file's names of sectors, also those that the settings do not map."""
         file = self._settings.securities
         if file is None:
             return []
@@ -107,11 +107,11 @@ def looked_at(folder: Path) -> list[Checked]:
     """Every table below a folder, sorted by kind.
 
     Raises:
-        SourceError: there is no such folder, or no table in it.
+        SourceError: the folder does not exist, or has no table.
 
     """
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; name the one that holds your files")
+        raise SourceError(f"{folder} is not a folder; name the one with your files")
     columns: dict[str, Sequence[str]] = {}
     found = [_none(name, str(workbook(name))) for name in workbooks(folder)]
     for part in tables(folder):
@@ -122,7 +122,7 @@ def looked_at(folder: Path) -> list[Checked]:
         except SourceError as error:
             found.append(_none(name, str(error)))
     if not columns and not found:
-        raise SourceError(f"{folder} holds no table: no .parquet, .csv, .txt, .tsv or .json, packed or not")
+        raise SourceError(f"{folder} has no table: no .parquet, .csv, .txt, .tsv or .json, compressed or not")
     taken: set[str] = set()
     groups = {_shortest(file, columns): members for file, members in patterns(columns).items()}
     for file, members in groups.items():
@@ -143,7 +143,7 @@ def _none(file: str, error: str = "") -> Checked:
 
 
 def _shortest(file: str, every: Iterable[str]) -> str:
-    """An archive by its own name where it holds nothing else."""
+    """The archive's own name if it has only this file."""
     archive, inside, _ = file.partition(".zip/")
     if inside and "{ticker}" not in file and sum(each.startswith(f"{archive}.zip/") for each in every) == 1:
         return f"{archive}.zip"
@@ -151,7 +151,7 @@ def _shortest(file: str, every: Iterable[str]) -> str:
 
 
 class _Look(NamedTuple):
-    """A file, the names of its columns, and files that its pattern does not stand for."""
+    """A file, its column names, and files that its pattern must not match."""
 
     folder: Path
     file: str
@@ -172,10 +172,10 @@ def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
         return _none(file, said_unknown(names))
     provider = _provider(file, names, taken if kind == "prices" else set())
     entry: dict[str, Any] = {"file": file, "columns": {ours: each for ours, each in columns.items() if each != ours}}
-    evidence = [f"{count} files alike, the ticker in the name"] if count > 1 else []
+    evidence = [f"{count} similar files, with the ticker in the name"] if count > 1 else []
     if kind == "prices" and "{ticker}" not in file and "ticker" not in columns and (ticker := ticker_in(file)):
         entry["read"] = {"ticker": ticker}
-        evidence.append(f"the name tells the ticker, {ticker}")
+        evidence.append(f"the ticker in the file's name, {ticker}")
     try:
         propose = {
             "prices": _prices,
@@ -204,12 +204,12 @@ def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
 
 
 def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
-    """Entry of a price file, with what its prices are adjusted for."""
+    """Entry of a price file, with the adjustment of its prices."""
     plain = {ours: each for ours, each in entry["columns"].items() if ours != "adjusted_close"}
     events = {ours: columns[ours] for ours in ("dividend", "split_ratio") if ours in columns}
     money = {ours: columns[ours] for ours in ("currency",) if ours in columns}
     adjusted = columns.get("adjusted_close")
-    # Under the name of dividends a column comes as it is.
+    # Mapped to dividend, the column is read unchanged.
     looked = {**plain, **events, **({"dividend": adjusted} if adjusted is not None else {})}
     bars = look.source("prices", {**entry, "adjustment": "as_traded", "columns": looked}).everything("prices")
     known = bars.with_columns(split_ratio=pl.when(pl.col("split_ratio") != 0.0).then("split_ratio"))
@@ -230,19 +230,19 @@ def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[
         made["no_split"] = 0.0
     evidence = [f"{found.adjustment}: {found.evidence}"]
     if not {"dividend", "adjusted_close"} & mapped.keys() and found.adjustment != "total_return":
-        evidence.append("without dividends: total returns leave them out")
+        evidence.append("without dividends: total returns lack them")
     return made, evidence
 
 
 def _statements(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
     """Entry of a file of statements."""
-    # A column is read only where it is named.
+    # A column is read only if it is named.
     mapped = {ours: each for ours, each in columns.items() if ours != each or ours not in ("ticker", "period_end")}
     made = {**entry, "columns": mapped, "frequency": "quarterly"}
     evidence = []
     if entry["provider"].startswith(_MILLIONS):
         made["read"] = {"scale": 1e6}
-        evidence.append("figures in millions, as Compustat has them")
+        evidence.append("figures in millions, as in Compustat")
     if "published" not in columns:
         evidence.append(
             "no day of publication: each statement counts fundamentals.default_publication_lag_days after its period"
@@ -253,7 +253,7 @@ def _statements(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[d
 
 
 def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
-    """Entry of a file of macro series, all of which are read."""
+    """Entry of a file of macro series, with all series."""
     made = {"file": entry["file"], "columns": entry["columns"]}
     if "released" in columns:
         made["columns"] = {**made["columns"], "released": columns["released"]}
@@ -265,7 +265,7 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
         "frequency by the days between observations; lag_days are wide guesses: set each series' release calendar"
     ]
     if "series_id" not in columns:
-        evidence.append("a column for each series, as FRED has them")
+        evidence.append("one column per series, as in FRED's files")
     rare = sorted(set(told["series_id"].drop_nulls()) - series.keys())
     if rare:
         evidence.append(f"left out, because their observations are more than a year apart: {', '.join(rare)}")
@@ -278,16 +278,16 @@ def _exchange(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dic
     rows = look.source("rates", made).rates_as_given().with_columns(series_id=pl.concat_str("from", "to"))
     found = {each["frequency"] for each in series_of(rows.select("series_id", period="date")).values()}
     if found & {"daily", "weekly"} or not found:
-        return made, ["a rate is of its day"]
-    return {**made, "frequency": "monthly"}, ["a rate is of the month of its day, and known when that is over"]
+        return made, ["a rate applies to its day"]
+    return {**made, "frequency": "monthly"}, ["a rate applies to the month of its day, and is known at its end"]
 
 
 def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
     """Entry of a file of sectors."""
     made = {"file": entry["file"], "columns": entry["columns"]}
-    unread = {"": next(iter(SECTORS))}  # an entry needs a mapping, and the names that it should have are asked for
+    unread = {"": next(iter(SECTORS))}  # an entry needs a mapping; the names to map are not known yet
     sectors, unknown = slugs_of(look.source("securities", {**made, "sectors": unread}).sector_names())
-    evidence = [f"no sector of ours is like '{name}': map it in `sectors`" for name in unknown]
+    evidence = [f"unknown sector '{name}': map it in `sectors`" for name in unknown]
     return {**made, "sectors": sectors}, evidence
 
 

@@ -1,4 +1,4 @@
-"""Daily closes of the `files` provider that are of no company: crypto-currencies, indices and funds."""
+"""Daily closes of crypto-currencies, indices and funds of the `files` provider."""
 
 from collections.abc import Callable
 
@@ -17,16 +17,16 @@ def closes_of(
     *,
     strict: bool,
 ) -> pl.DataFrame:
-    """The closes of a file, sorted by ticker and date; none where there is no file.
+    """The closes of a file, sorted by ticker and date; empty without a file.
 
     Args:
         file: its entry in the settings.
-        schema: `ticker, date, close`, as the Protocol has them.
-        scan: reads columns of it.
-        strict: whether closes that cannot be right are an error.
+        schema: `ticker, date, close` of the Protocol.
+        scan: reads its columns.
+        strict: whether impossible closes are an error.
 
     Raises:
-        SourceError: there is one; names the file, the symbol and the day.
+        SourceError: a close is impossible; names the file, the symbol and the day.
 
     """
     if file is None:
@@ -34,7 +34,7 @@ def closes_of(
     scanned = scan(file, named(file.columns, tuple(schema)))
     if file.not_read:
         scanned = scanned.filter(~pl.col("ticker").is_in(list(file.not_read)))
-    # A day without a close is a day without a bar.
+    # A row without a close is no bar.
     rows = collect(scanned, file.file).select(list(schema)).cast(schema).drop_nulls().sort("ticker", "date")
     if strict:
         _refuse(file, rows)

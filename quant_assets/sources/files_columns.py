@@ -1,4 +1,4 @@
-"""Which columns of a file are ours: what the settings name, what is found by its name, what the file does without."""
+"""Mapping of a file's columns to ours: by the settings, by similar names, or without a column."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from quant_assets.settings.providers import FundamentalFile, MembershipFile, Pri
 from quant_assets.settings.symbols import DelistingsFile
 from quant_assets.sources.files_found import Part
 
-#: Where the user mends a mapping.
+#: File in which the user changes a mapping.
 MAPPING = "conf/profiles/files.yaml"
 
 Columns = Mapping[str, str | tuple[str, ...]]
@@ -26,7 +26,7 @@ File = (
 )
 
 
-#: What the settings call the kinds of files.
+#: Names of the kinds of files in the settings.
 KINDS: dict[type[File], str] = {
     PriceFile: "prices",
     MembershipFile: "membership",
@@ -41,63 +41,61 @@ KINDS: dict[type[File], str] = {
 
 
 def named(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that must be there: ours where the settings name no other."""
+    """The file's names of required columns [default: our names]."""
     return {name: columns.get(name, name) for name in names}
 
 
 def optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that are read only if the settings name them."""
+    """The file's names of columns that are read only if they are in the settings."""
     return {name: columns[name] for name in names if name in columns}
 
 
 def where_of(of: File) -> dict[str, str]:
-    """Columns of the file and the value that a row must have."""
+    """Columns of the file with the value that rows must have."""
     return of.where if isinstance(of, PriceFile) else {}
 
 
 def resolved(
-    of: File, columns: Columns, there: Sequence[str], part: Part
+    of: File, columns: Columns, existing: Sequence[str], part: Part
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The file's columns for each of ours, and what was found out.
+    """The file's columns by our names, and notes.
 
-    A column that the settings do not name is looked for by its name, and by that without capitals and signs (<DATE>).
-    A ticker that the file's name or the settings tell needs no column.
+    A column that is not in the settings is found by its name, ignoring case and punctuation (<DATE>). A ticker from the
+    file's name or the settings needs no column.
 
     Raises:
         SourceError: a column is missing; names it and the remedy.
 
     """
     found: dict[str, tuple[str, ...]] = {}
-    said = []
+    notes = []
     for ours, theirs in columns.items():
         if ours == "ticker" and (of.read.ticker is not None or (part.ticker is not None and ours not in of.columns)):
-            said.append("the ticker of the settings" if of.read.ticker is not None else "ticker from the file's name")
+            notes.append("the ticker of the settings" if of.read.ticker is not None else "ticker from the file's name")
             continue
         names = (theirs,) if isinstance(theirs, str) else theirs
-        if ours not in of.columns and ours not in there:
-            alike = [name for name in there if re.sub(r"[\W_]", "", name).lower() == ours.replace("_", "")]
+        if ours not in of.columns and ours not in existing:
+            alike = [name for name in existing if re.sub(r"[\W_]", "", name).lower() == ours.replace("_", "")]
             if len(alike) == 1:
                 names = (alike[0],)
             elif ours == "published":
-                said.append(
-                    "without a day of publication: each statement counts fundamentals.default_publication_lag_days "
+                notes.append(
+                    "without a day of publication: a statement counts fundamentals.default_publication_lag_days "
                     "after the end of its period"
                 )
                 continue
         found[ours] = names
     for name in [*(name for names in found.values() for name in names), *where_of(of)]:
-        if name not in there:
+        if name not in existing:
             where = "" if of.file == part.name else f" ({part.name})"
-            remedy = (
-                "; or write {ticker} where the names of files tell it, or read: {ticker: …}" if name == "ticker" else ""
-            )
+            remedy = "; or write {ticker} in the file's name, or set read: {ticker: …}" if name == "ticker" else ""
             raise SourceError(
-                f"{of.file}{where} has no column '{name}'; it has {', '.join(there)}; mend the file or its columns in "
-                f"{MAPPING}{remedy}"
+                f"{of.file}{where} has no column '{name}'; it has {', '.join(existing)}; fix the file or its columns "
+                f"in {MAPPING}{remedy}"
             )
-    return found, said
+    return found, notes
 
 
 def undated(columns: Columns, names: Mapping[str, object]) -> bool:
-    """Whether it holds statements without a day of publication."""
+    """Whether the file has statements without a day of publication."""
     return "published" in columns and "published" not in names

@@ -1,4 +1,4 @@
-"""Currencies of the `files` provider: prices of a ticker are in one; statements in another one come in it, or not."""
+"""Currencies of the `files` provider: one per ticker's prices; statements in others are converted or left out."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,12 +12,12 @@ from quant_assets.sources.files_report import FilesReport
 
 
 def currencies_of(file: PriceFile, rows: pl.LazyFrame, usual: str) -> pl.LazyFrame:
-    """`ticker` and `currency` of the bars of a price file, each pair of them once.
+    """Distinct `ticker` and `currency` of the bars of a price file.
 
     Args:
         file: their entry in the settings.
-        rows: with `ticker` and, where the file has it, `currency`.
-        usual: where neither the row nor the entry tells one.
+        rows: with `ticker` and, if the file has it, `currency`.
+        usual: default currency.
 
     """
     if "currency" in file.columns:
@@ -50,8 +50,8 @@ def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) 
         ticker = mixed["ticker"][0]
         told = [f"{row[1]} ({row[2]})" for row in mixed.filter(pl.col("ticker") == ticker).rows()]
         raise SourceError(
-            f"prices of ticker {ticker} are in {' and in '.join(told)}; one series is in one currency: leave the "
-            f"others out with where or not_the_member in {MAPPING}"
+            f"prices of ticker {ticker} are in {' and in '.join(told)}; one series must be in one currency: leave "
+            f"out the others with where or not_the_member in {MAPPING}"
         )
     return every.unique("ticker", keep="first", maintain_order=True).select("ticker", "currency")
 
@@ -66,16 +66,16 @@ def in_price_currency(
 ) -> pl.DataFrame:
     """Statements of the entry in the currency of their ticker's prices, without their column `currency`.
 
-    Ratios to prices would be wrong by the rate of exchange: those in another one are converted, or left out where no
-    rate is known. Where a ticker has no prices they stay: which ones it will have is not known then.
+    Statements in another currency are converted, or left out without a rate, because ratios to prices would be wrong.
+    Statements of a ticker without prices stay, as the currency of its prices is not known.
 
     Args:
-        file: whose statements they are.
-        rows: with `ticker` and, where the file has it, `currency`.
-        prices: of `price_currencies`, from the files as they are: the currency of a listing that is still to come.
-        usual: where a file tells none.
-        rates: to convert by, asked for where any statement is in another currency; None where the settings name none.
-        report: what is left out is counted there.
+        file: of the statements.
+        rows: with `ticker` and, if the file has it, `currency`.
+        prices: of `price_currencies`, from the unaltered files.
+        usual: default currency of a file.
+        rates: returns the rates, called only if needed; None if the settings name none.
+        report: counts the rows that are left out.
 
     """
     rows, own = report.own(file, rows), pl.lit(file.currency or usual)

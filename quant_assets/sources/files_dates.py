@@ -1,9 +1,9 @@
-"""Dates in texts and time stamps of files: which form a column has, and the day that each of its values stands for.
+"""Dates in texts and time stamps of files: the format of a column, and the days of its values.
 
-The day of a time stamp is a session of the exchange. Without a zone in the settings a midnight counts for its own day,
-whatever its zone, and another time for the day it has in New York. Of bars only times at which bars are stamped are
-taken: the open, the close, the last minute of the day. Other times are ambiguous: midnight in Berlin is the evening of
-the day before in New York, midnight in Tokyo its morning, so that a bar would be known a day before its close.
+The day of a time stamp is a session of the exchange. Without a zone in the settings, midnight means its own day,
+whatever its zone, and other times mean the day in New York. For bars, only the usual times are accepted: the open, the
+close, the last minute of the day. Other times are ambiguous: midnight in Berlin is the evening before in New York,
+midnight in Tokyo its morning, so that a bar would be known a day before its close.
 """
 
 import re
@@ -17,7 +17,7 @@ EXCHANGE = "America/New_York"
 
 #: Times of day, in New York, at which daily bars are stamped.
 _STAMPED = {time(0), time(9, 30), time(13), time(13, 15), time(16), time(16, 15)}
-#: The same in UTC, of stamps that do not say their zone: midnight, open and close in New York.
+#: The same in UTC, for stamps without a zone: midnight, open and close in New York.
 _STAMPED_UTC = {time(4), time(5), time(13, 30), time(14, 30), time(18), time(20), time(21)}
 
 _MONTHS = {
@@ -43,20 +43,20 @@ _FORMS = {
 
 
 class Stamp(NamedTuple):
-    """A moment as a file gives it: the time on its clock, and how far that is from UTC (None where it does not say)."""
+    """A time stamp of a file: its local time, and its offset from UTC (None if not given)."""
 
     wall: datetime
     offset: timedelta | None
 
 
 class Days(NamedTuple):
-    """What the values of a column stand for.
+    """The days of a column's values.
 
     Attributes:
-        days: of each distinct value; None where it is no date.
-        form: which the column has, for people.
-        undecided: values whose day and month cannot be told apart; empty where they can.
-        ambiguous: values whose day depends on the zone; empty where there are none.
+        days: by distinct value; None if it is not a date.
+        form: format of the column, for people.
+        undecided: values whose day and month cannot be distinguished.
+        ambiguous: values whose day depends on the zone.
 
     """
 
@@ -67,14 +67,14 @@ class Days(NamedTuple):
 
 
 def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sessions: bool, ends: bool = False) -> Days:
-    """The days that distinct texts stand for.
+    """The days of distinct texts.
 
     Args:
-        values: distinct, without those that stand for nothing.
-        form: of `settings.formats.Reading.dates`; None to find it out.
+        values: distinct, without null words.
+        form: of `settings.formats.Reading.dates`; None to detect it.
         zone: of `Reading.zone`.
         sessions: whether they are days of bars.
-        ends: whether a month or quarter stands for its last day; else for its first.
+        ends: whether a month or quarter means its last day; else its first.
 
     """
     texts = [*values]
@@ -105,7 +105,7 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
 
 
 def days_of_stamps(stamps: Mapping[str, Stamp], zone: str | None, *, sessions: bool) -> Days:
-    """The days of time stamps by any name; see `read_days`."""
+    """The days of named time stamps; see `read_days`."""
     return _days(stamps, "time stamps", zone, sessions=sessions)
 
 
@@ -121,14 +121,14 @@ def _days(stamps: Mapping[str, Stamp | None], form: str, zone: str | None, *, se
         timed = timed or stamp.wall.time() != time(0)
         if not sure:
             odd.append(text)
-    # Stamps of another zone's midnights give weekends for Mondays: bars have none.
+    # Midnights of another zone turn Mondays into Sundays, on which there are no bars.
     if sessions and timed and zone is None:
         odd += [text for text, day in days.items() if day and day.weekday() > 4 and text not in odd]
     return Days(days, form, [], odd if sessions else [])
 
 
 def _day(stamp: Stamp, zone: str | None) -> tuple[date, bool]:
-    """The day of a stamp, and whether no other day can be meant."""
+    """The day of a stamp, and whether it is unambiguous."""
     clock = stamp.wall.time()
     if zone is not None and (stamp.offset is not None or clock != time(0)):
         moment = (stamp.wall - (stamp.offset or timedelta())).replace(tzinfo=UTC)
@@ -151,34 +151,34 @@ def _match(text: str, allowed: str | None) -> tuple[str, re.Match[str]] | None:
 
 
 def _stamp(form: str, match: re.Match[str], *, day_first: bool) -> Stamp | None:
-    found = match.groupdict()
+    parts = match.groupdict()
     try:
         if form == "epoch":
-            # Of 9 and 10 digits they are seconds, of three more milliseconds, and so on.
-            micros = int(match[0].partition(".")[0]) * 10**6 // 1000 ** ((len(found["epoch"]) - 8) // 3)
+            # Seconds with 9 or 10 digits, milliseconds with three more, and so on.
+            micros = int(match[0].partition(".")[0]) * 10**6 // 1000 ** ((len(parts["epoch"]) - 8) // 3)
             return Stamp(datetime(1970, 1, 1) + timedelta(microseconds=micros), timedelta())  # noqa: DTZ001
-        year = int(found["y"])
-        if len(found["y"]) == 2:
+        year = int(parts["y"])
+        if len(parts["y"]) == 2:
             year += 2000 if year < 69 else 1900
-        month, day = int(found.get("m") or 1), int(found.get("d") or 1)
+        month, day = int(parts.get("m") or 1), int(parts.get("d") or 1)
         if form == "parts":
-            first, second = int(found["a"]), int(found["b"])
+            first, second = int(parts["a"]), int(parts["b"])
             day, month = (first, second) if day_first else (second, first)
         elif form == "month_name":
-            month, day = _MONTHS[found["name"][:3].lower()], int(found["d"] or found["d2"] or 1)
+            month, day = _MONTHS[parts["name"][:3].lower()], int(parts["d"] or parts["d2"] or 1)
         elif form == "quarter":
-            month = 3 * int(found["q"]) - 2
-        hour = int(found.get("H") or 0)
-        if found.get("half"):
-            hour = hour % 12 + (12 if found["half"][0] in "pP" else 0)
-        wall = datetime(year, month, day, hour, int(found.get("M") or 0), int(found.get("S") or 0))  # noqa: DTZ001
+            month = 3 * int(parts["q"]) - 2
+        hour = int(parts.get("H") or 0)
+        if parts.get("half"):
+            hour = hour % 12 + (12 if parts["half"][0] in "pP" else 0)
+        wall = datetime(year, month, day, hour, int(parts.get("M") or 0), int(parts.get("S") or 0))  # noqa: DTZ001
     except (ValueError, KeyError, OverflowError):
         return None
-    return Stamp(wall, _offset(found.get("offset")))
+    return Stamp(wall, _offset(parts.get("offset")))
 
 
 def _last(stamp: Stamp | None, months: int) -> Stamp | None:
-    """The last day of so many months that begin with the day of a stamp."""
+    """The last day of a number of months that begin with a stamp."""
     if stamp is None:
         return None
     after = stamp.wall.year * 12 + stamp.wall.month - 1 + months

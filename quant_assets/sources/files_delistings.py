@@ -1,4 +1,4 @@
-"""When tickers of the `files` provider end: silent for longer than is their habit, renamed, or listed by the user."""
+"""Delistings of the `files` provider: tickers silent for longer than usual, renamed, or listed by the user."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
@@ -18,18 +18,18 @@ from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.files_columns import MAPPING, Columns, named, optional
 from quant_assets.sources.files_reading import collect
 
-#: A delisting that the user gives.
+#: A delisting from the user.
 LISTED = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})
 
 
 class Silence(NamedTuple):
-    """For how long a ticker may be silent, in sessions.
+    """Limits of a ticker's silence, in sessions.
 
     Attributes:
-        sessions: silent for so many, it counts as delisted,
-        habit: unless the longest silence of the time before, times this, is longer.
-        another_company_after: silent for longer, the symbol is another company's if it trades again. A ticker's habits
-            are those of so many sessions before.
+        sessions: silence after which a ticker counts as delisted,
+        habit: unless this factor times its longest earlier silence is longer.
+        another_company_after: silence after which the symbol belongs to another company if it trades again; also the
+            number of earlier sessions that count for the habit.
 
     """
 
@@ -44,8 +44,8 @@ class HeldDays(NamedTuple):
     Attributes:
         days: of shape (n_bars,), sorted: place of the ticker x 2**32 + days since 1970. Numbers instead of pairs: they
             are sorted in a tenth of the time.
-        told: datetime64[D], the sessions on which the file would have had any ticker that traded, ascending: those up
-            to the last one on which it is complete, without those that it lost.
+        told: datetime64[D], the sessions on which the file has all tickers that traded, ascending: up to its last
+            complete session, without those that it lost.
 
     """
 
@@ -54,23 +54,23 @@ class HeldDays(NamedTuple):
 
     @classmethod
     def of(cls, rows: pl.DataFrame, told: NDArray[np.datetime64]) -> "HeldDays":
-        """From `ticker` (its place) and `date` (days since 1970)."""
+        """Create it from `ticker` (its place) and `date` (days since 1970)."""
         return cls(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()), told)
 
 
 def told_sessions(counts: pl.DataFrame, last: date, complete: date) -> NDArray[np.datetime64]:
-    """Sessions of a file on which a ticker's silence says something: neither without any bar nor without most.
+    """Sessions of a file on which a ticker's silence counts: most tickers have a bar.
 
     Args:
-        counts: `date` and `tickers`, how many of all the file's tickers have a bar.
-        last: last day of the file. Where it is said to be complete for longer, everybody is silent from then on.
+        counts: `date` and `tickers`, the number of the file's tickers with a bar.
+        last: last day of the file; if it is declared complete for longer, all tickers are silent from then on.
         complete: last day on which the file has every ticker that traded.
 
     """
     days = counts.filter(pl.col("date") <= complete).with_columns(provider=pl.lit("file"))
-    kept = days.join(lacking(days, LOST_SHARE), on="date", how="anti")["date"].sort()
+    usual = days.join(lacking(days, LOST_SHARE), on="date", how="anti")["date"].sort()
     later = calendar.sessions(last + timedelta(days=1), complete)
-    return np.concatenate([kept.to_numpy().astype("datetime64[D]"), later])
+    return np.concatenate([usual.to_numpy().astype("datetime64[D]"), later])
 
 
 def given_delistings(
@@ -78,7 +78,7 @@ def given_delistings(
     file: DelistingsFile | None,
     scan: Callable[[DelistingsFile, Columns], pl.LazyFrame],
 ) -> pl.DataFrame:
-    """`listed_delistings` of the settings, and of the file that they name, which `scan` reads."""
+    """`listed_delistings` of the settings and of the file that they name, read by `scan`."""
     if file is None:
         return listed_delistings(one_by_one)
     columns = named(file.columns, ("ticker", "last_session")) | optional(file.columns, ("known_at", "reason"))
@@ -88,19 +88,19 @@ def given_delistings(
 def listed_delistings(
     one_by_one: Sequence[ListedDelisting], file: DelistingsFile | None = None, rows: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """The delistings that the user gives (`LISTED`).
+    """The user's delistings (`LISTED`).
 
     Args:
-        one_by_one: of the settings.
-        file: a file of them.
-        rows: of the file: `ticker`, `last_session` and, if it has them, `known_at` and `reason`.
+        one_by_one: from the settings.
+        file: entry of a file of delistings.
+        rows: of the file: `ticker`, `last_session` and, if present, `known_at` and `reason`.
 
     Raises:
-        SourceError: a row has no ticker or no last session, a reason that the settings do not know, or there are two of
-            one ticker and last session; names file, ticker, date and remedy.
+        SourceError: a row has no ticker or no last session, or an unknown reason, or a ticker and last session is
+            repeated; names file, ticker, date and remedy.
 
     """
-    found = pl.DataFrame([each.model_dump() for each in one_by_one], LISTED)
+    delistings = pl.DataFrame([each.model_dump() for each in one_by_one], LISTED)
     if file is not None and rows is not None:
         lost = rows.filter(pl.any_horizontal(pl.col("ticker", "last_session").is_null()))
         if len(lost):
@@ -108,12 +108,12 @@ def listed_delistings(
                 f"{file.file}: a row of ticker {lost['ticker'][0]}, last session {lost['last_session'][0]}, lacks "
                 "one of the two; add it or remove the row"
             )
-        given = rows.select(
+        file_rows = rows.select(
             pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name) for name, dtype in LISTED.items()
         )
-        # What an audit puts in place of the file's reasons are ours.
+        # An audit replaces the file's reasons by ours.
         reasons = {"takeover": "takeover", "failure": "failure", **file.reasons}
-        strange = given.filter(pl.col("reason").is_not_null() & ~pl.col("reason").is_in(list(reasons)))
+        strange = file_rows.filter(pl.col("reason").is_not_null() & ~pl.col("reason").is_in(list(reasons)))
         if len(strange):
             row = strange.row(0, named=True)
             raise SourceError(
@@ -121,22 +121,22 @@ def listed_delistings(
                 f"'{row['reason']}'; map it to takeover, failure or null in files.delistings.reasons of {MAPPING}"
             )
         mapped = pl.col("reason").replace_strict(reasons, default=None, return_dtype=pl.String)
-        found = pl.concat([found, given.with_columns(mapped)])
-    twice = found.filter(pl.struct("ticker", "last_session").is_duplicated()).sort("ticker", "last_session")
+        delistings = pl.concat([delistings, file_rows.with_columns(mapped)])
+    twice = delistings.filter(pl.struct("ticker", "last_session").is_duplicated()).sort("ticker", "last_session")
     if len(twice):
         raise SourceError(
             f"ticker {twice['ticker'][0]} is delisted twice on {twice['last_session'][0]}; remove one from "
             f"{'' if file is None else f'{file.file} or '}files.delisted of {MAPPING}"
         )
-    if found.is_empty():
-        return found
+    if delistings.is_empty():
+        return delistings
     every = calendar.sessions(date.min, date.max)
     # The session on the day or before it, and the one on the day or after it; those of today's calendar at most.
-    last = np.searchsorted(every, found["last_session"].to_numpy().astype("datetime64[D]"), side="right") - 1
-    told = found["known_at"].fill_null(date.min).to_numpy().astype("datetime64[D]")
-    known = np.where(found["known_at"].is_null(), last + 1, np.maximum(np.searchsorted(every, told), last))
+    last = np.searchsorted(every, delistings["last_session"].to_numpy().astype("datetime64[D]"), side="right") - 1
+    told = delistings["known_at"].fill_null(date.min).to_numpy().astype("datetime64[D]")
+    known = np.where(delistings["known_at"].is_null(), last + 1, np.maximum(np.searchsorted(every, told), last))
     inside = (last >= 0) & (known < len(every))
-    return found.filter(inside).with_columns(
+    return delistings.filter(inside).with_columns(
         last_session=pl.Series(every[last[inside]], dtype=pl.Date),
         known_at=pl.Series(every[known[inside]], dtype=pl.Date),
     )
@@ -209,12 +209,12 @@ def delistings_known(
 
 
 def as_told(delistings: pl.DataFrame, listed: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
-    """Delistings without those that silence tells while nobody told anything of the ticker.
+    """Delistings without those by a silence during which the files have no information on the ticker.
 
     Args:
         delistings: of `delistings_known`.
         listed: `LISTED`, which stay.
-        told: `ticker`, `told_through`; a ticker that is not in it was told of all the time.
+        told: `ticker`, `told_through`; for other tickers the files always have information.
 
     """
     silent = delistings.join(listed, on=["ticker", "last_session"], how="anti").filter(pl.col("reason").is_null())
@@ -223,7 +223,7 @@ def as_told(delistings: pl.DataFrame, listed: pl.DataFrame, told: pl.DataFrame) 
 
 
 def _as_known(listed: pl.DataFrame, bars: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
-    """The user's delistings, known when the silence tells at the latest, or when the symbol trades again."""
+    """The user's delistings, known at the latest when the silence is too long, or when the symbol trades again."""
     latest = pl.min_horizontal("known", "next_position")
     around = bars.select("ticker", "date", latest=sessions.gather(bars.select(latest).to_series())).sort("date")
     found = listed.sort("last_session").join_asof(
@@ -238,7 +238,7 @@ def _as_known(listed: pl.DataFrame, bars: pl.DataFrame, sessions: pl.Series) -> 
 
 
 def _without_listed(gaps: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
-    """The gaps in which no delisting that the user gives lies, from the last bar before it to the next one."""
+    """The gaps without a delisting of the user between their last bar and the next one."""
     known = listed.select("ticker", ended="last_session").sort("ended")
     gaps = gaps.sort("last_session").join_asof(
         known, left_on="last_session", right_on="ended", by="ticker", strategy="forward", check_sortedness=False
@@ -250,15 +250,15 @@ def _without_listed(gaps: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
 def _around_gaps(
     names: Sequence[str], files: Sequence[HeldDays], all_of: Collection[str], listed: pl.DataFrame, silence: Silence
 ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-    """The last bar of each ticker before a long gap or a delisting that is `listed`, and every bar of those `all_of`.
+    """The last bar of each ticker before a long gap or a `listed` delisting, and every bar of tickers `all_of`.
 
-    A bar in any file counts.
+    Bars of all files count.
 
     Returns:
-        Sessions of the files, of shape (n_sessions,), without a bar their last ones alone, and `ticker`, `date`,
-        `position` among the sessions, `next_bar` and `next_position` of the ticker's next bar (null where there is
-        none), `silent` sessions up to it, and `known`, the place of the session on which they are no habit any more
-        (null where it trades again before); sorted by ticker and date.
+        Sessions of the files, of shape (n_sessions,), without any bar only their last ones, and `ticker`, `date`,
+        `position` among the sessions, `next_bar` and `next_position` of the ticker's next bar (null without one),
+        `silent` sessions up to it, and `known`, the position of the session on which the silence is too long (null if
+        it trades again before); sorted by ticker and date.
 
     """
     bars = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *(file.days for file in files)]), kind="stable")
@@ -273,7 +273,7 @@ def _around_gaps(
     same = np.append(ticker[1:] == ticker[:-1], False)
     after = np.append(position[1:], len(sessions))
     after[~same] = len(sessions)
-    # No habit comes of a shorter gap, and no delisting.
+    # Shorter gaps affect neither habits nor delistings.
     gap = after > position + min(silence.sessions, int(silence.sessions / silence.habit))
     gap |= np.isin(ticker, [place for place, name in enumerate(names) if name in all_of])
     ended = listed.filter(pl.col("ticker").is_in(list(names)))
@@ -313,9 +313,9 @@ def _around_gaps(
 
 
 def _allowed(ticker: IntArray, position: IntArray, silent: IntArray, silence: Silence) -> IntArray:
-    """Silent sessions after which each gap is a delisting, by the longest of the ticker's silences before it."""
+    """Silent sessions after which a gap is a delisting, by the ticker's longest earlier silence."""
     gaps = pl.DataFrame({"ticker": ticker, "position": position, "silent": silent})
-    # Beyond a year it was another company, whose habits are none of this one's.
+    # After a longer gap it was another company, whose habits do not count.
     habit = pl.when(pl.col("silent") <= silence.another_company_after).then("silent")
     longest = habit.rolling_max_by("position", f"{silence.another_company_after}i", closed="left").over("ticker")
     found = gaps.select((longest.fill_null(0) * silence.habit).ceil().cast(pl.Int64)).to_series().to_numpy()

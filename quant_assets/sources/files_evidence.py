@@ -1,4 +1,4 @@
-"""What the values of a file say of how it must be mapped: what prices are adjusted for, how often statements come."""
+"""Evidence in a file's values for its mapping: adjustment of prices, frequency of statements."""
 
 import re
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ import polars as pl
 
 from quant_assets.settings.sectors import SECTORS
 
-#: Ratios of a split that a step from close to close is told by, and how near to one of them it is.
+#: Ratios by which a step of closes is recognised as a split, and their tolerance.
 _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0)
 _NEAR = 0.04
 
-#: Most days between observations of a frequency, and days after its end by which nearly everything has been released.
-#: What is rarer than a quarter is taken for annual: half a year that counts as a whole one is known late, not early.
+#: Most days between observations of a frequency, and days after the period's end by which nearly all are released.
+#: Semi-annual series count as annual, so that they are known late, not early.
 _FREQUENCIES = (
     (4.0, ("daily", 8)),
     (10.0, ("weekly", 14)),
@@ -23,7 +23,7 @@ _FREQUENCIES = (
     (400.0, ("annual", 366)),
 )
 
-#: Sectors as GICS, Yahoo, SimFin and others call them, without capitals and signs.
+#: Sector names of GICS, Yahoo, SimFin and others, in lower case without punctuation.
 _SECTOR_NAMES = {
     "basicmaterials": "materials",
     "industrial": "industrials",
@@ -48,18 +48,18 @@ _SECTOR_NAMES = {
 
 
 class Adjustment(NamedTuple):
-    """A value of `PriceFile.adjustment`, and why it is proposed."""
+    """A proposed value of `PriceFile.adjustment`, with its reason."""
 
     adjustment: str
     evidence: str
 
 
 def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: str) -> Adjustment:
-    """What the prices of a file are adjusted for.
+    """The adjustment of a file's prices.
 
     Args:
-        bars: `sources.base.BARS` of one file, read as if they were as traded, with splits where it has them.
-        adjusted_close: its adjusted close, of the same rows, where it has one.
+        bars: `sources.base.BARS` of one file, read as if as traded, with splits if it has them.
+        adjusted_close: its adjusted close of the same rows, if it has one.
         file: its name.
 
     """
@@ -87,12 +87,12 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
             return Adjustment(
                 "as_traded",
                 f"on {row['date']} the adjusted close of {row['ticker']} steps by {row['change']:.3g} against the "
-                "close: a split that the close does not know",
+                "close: a split that is not in the close",
             )
         paid = steps.filter((pl.col("change") - 1.0) > 1e-3)
         return Adjustment(
             "split_adjusted",
-            f"the adjusted close differs from the close by {len(paid)} dividends and by no split, as of Yahoo's files",
+            f"the adjusted close differs from the close by {len(paid)} dividends and by no split, as in Yahoo's files",
         )
     if "<TICKER>" in file or ".us." in file:
         return Adjustment("total_return", "Stooq's files are adjusted for splits and dividends")
@@ -105,13 +105,13 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
         )
     return Adjustment(
         "split_adjusted",
-        f"no close of {len(steps)} steps by a ratio of a split; whether dividends are taken out the file does not "
-        "tell: write total_return where your provider says so",
+        f"none of {len(steps)} closes steps by a ratio of a split; the file does not show whether dividends are taken "
+        "out: write total_return if your provider says so",
     )
 
 
 def frequency_of(statements: pl.DataFrame) -> str:
-    """How often statements come, by the days between the ends of periods."""
+    """Frequency of statements, by the days between the ends of periods."""
     gaps = (
         statements.select("ticker", "period_end")
         .unique()
@@ -125,7 +125,7 @@ def frequency_of(statements: pl.DataFrame) -> str:
 
 
 def span(days: pl.Series) -> tuple[date, date] | None:
-    """First and last day; None where there is none."""
+    """First and last day; None without any."""
     first, last = days.min(), days.max()
     return (first, last) if isinstance(first, date) and isinstance(last, date) else None
 
@@ -142,7 +142,7 @@ def series_of(observations: pl.DataFrame) -> dict[str, dict[str, str | int]]:
         observations: `series_id` and `period`.
 
     Returns:
-        Settings of each series; none of those whose observations are more than a year apart.
+        Settings by series, without series whose observations are more than a year apart.
 
     """
     gaps = (
@@ -152,23 +152,23 @@ def series_of(observations: pl.DataFrame) -> dict[str, dict[str, str | int]]:
         .group_by("series_id", maintain_order=True)
         .agg(gap=pl.col("period").diff().dt.total_days().median())
     )
-    found: dict[str, dict[str, str | int]] = {}
+    settings: dict[str, dict[str, str | int]] = {}
     for name, gap in gaps.iter_rows():
-        # A single observation may be of a whole year.
+        # A single observation may cover a whole year.
         fits = next((each for most, each in _FREQUENCIES if (400.0 if gap is None else gap) <= most), None)
         if fits is not None:
-            found[name] = {"frequency": fits[0], "lag_days": fits[1]}
-    return found
+            settings[name] = {"frequency": fits[0], "lag_days": fits[1]}
+    return settings
 
 
 def slugs_of(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Our sectors for a file's names of them, and the names that are like none."""
-    found, unknown = {}, []
+    """Our sectors by a file's names, and the unknown names."""
+    slugs, unknown = {}, []
     for name in sorted(names):
         plain = re.sub(r"[\W_]", "", name).lower()
         slug = plain if plain in SECTORS else _SECTOR_NAMES.get(plain)
         if slug is None:
             unknown.append(name)
         else:
-            found[name] = slug
-    return found, unknown
+            slugs[name] = slug
+    return slugs, unknown

@@ -1,4 +1,4 @@
-"""Which files on disk, and in archives, the name of a file in the settings stands for. What is in them is not read."""
+"""The files on disk and in archives that match a file name of the settings. Their contents are not read."""
 
 import bz2
 import gzip
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from quant_assets.errors import SourceError
 
-#: Ends of names, by how the file is read. Compressed ones come with another end after it.
+#: File name suffixes with their readers. Compressed files have a second suffix.
 TABLES = {
     ".parquet": "parquet",
     ".csv": "text",
@@ -22,10 +22,10 @@ TABLES = {
     ".jsonl": "json lines",
     ".ndjson": "json lines",
 }
-#: Ends of names of workbooks, which are not read: see `workbook`.
+#: Suffixes of workbooks, which are not read: see `workbook`.
 WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 _PACKED = (".gz", ".bz2")
-#: What stands for the name of what is in a file: a ticker, or a macro series.
+#: Placeholders in file names for a ticker or a macro series.
 _NAMES = ("{ticker}", "{series}")
 
 
@@ -34,8 +34,8 @@ class Part(NamedTuple):
 
     Attributes:
         path: of the file or the archive.
-        member: name in the archive; empty where there is none.
-        ticker: or macro series that the name tells; None where it tells none.
+        member: name in the archive; empty for a file.
+        ticker: or macro series in the name; None without one.
 
     """
 
@@ -50,11 +50,11 @@ class Part(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """How it is read, one of the values of `TABLES`; empty where it is no table."""
+        """Its reader, one of the values of `TABLES`; empty if it is not a table."""
         return kind_of(self.member or self.path.name)
 
     def content(self) -> bytes:
-        """All of it, unpacked.
+        """The whole content, decompressed.
 
         Raises:
             SourceError: the archive or the compressed file is damaged.
@@ -63,17 +63,17 @@ class Part(NamedTuple):
         try:
             if self.member:
                 with zipfile.ZipFile(self.path) as archive:
-                    given = archive.read(self.member)
+                    content = archive.read(self.member)
             else:
-                given = self.path.read_bytes()
+                content = self.path.read_bytes()
             end = PurePosixPath(self.member or self.path.name).suffix.lower()
-            return gzip.decompress(given) if end == ".gz" else bz2.decompress(given) if end == ".bz2" else given
+            return gzip.decompress(content) if end == ".gz" else bz2.decompress(content) if end == ".bz2" else content
         except (OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
             raise SourceError(f"{self.path} cannot be unpacked: {error}; download it again") from None
 
 
 def kind_of(name: str) -> str:
-    """How a file of this name is read; empty where it is no table."""
+    """The reader of a file name; empty if it is not a table."""
     ends = [end.lower() for end in PurePosixPath(name).suffixes]
     if ends and ends[-1] in _PACKED:
         ends.pop()
@@ -81,12 +81,12 @@ def kind_of(name: str) -> str:
 
 
 def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
-    """The tables that a name in the settings stands for, sorted by name; none where nothing is there.
+    """The tables that match a name in the settings, sorted by name; empty without a match.
 
     Args:
         folder: of the data.
-        file: as `settings.formats.GivenFile` has it.
-        others: files that have a name of their own in the settings, so that no pattern stands for them.
+        file: name, as in `settings.formats.GivenFile`.
+        others: files with their own entry in the settings, which patterns do not match.
 
     Raises:
         SourceError: an archive is damaged or may not be read.
@@ -110,14 +110,14 @@ def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
 
 
 def workbook(name: str) -> SourceError:
-    """The error for a workbook: no library that reads them is among ours."""
-    return SourceError(f"{name} is a workbook (Excel), which is not read; save its sheet as CSV and name that file")
+    """The error for a workbook: we have no library to read it."""
+    return SourceError(f"{name} is a workbook (Excel), which cannot be read; save its sheet as CSV and name that file")
 
 
 def workbooks(folder: Path) -> list[str]:
-    """Names, below a folder, of the workbooks in it; sorted."""
-    found = (path for path, _ in _matching(folder, "**") if path.suffix.lower() in WORKBOOKS)
-    return [path.relative_to(folder).as_posix() for path in found]
+    """Names of the workbooks below a folder; sorted."""
+    paths = (path for path, _ in _matching(folder, "**") if path.suffix.lower() in WORKBOOKS)
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def tables(folder: Path) -> list[Part]:
@@ -126,9 +126,9 @@ def tables(folder: Path) -> list[Part]:
 
 
 def on_disk(folder: Path, file: str) -> list[str]:
-    """Names, relative to the folder, of the files on disk that are read for a name in the settings.
+    """Names, relative to the folder, of the files on disk that match a name in the settings.
 
-    The name itself where nothing is there. Archives are not opened.
+    The name itself without a match. Archives are not opened.
     """
     if (folder / file).is_file():
         return [file]
@@ -160,10 +160,10 @@ def _of_archive(path: Path, pattern: str) -> list[Part]:
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
-    """Files whose name below the folder fits, with the ticker in it; sorted.
+    """Files below the folder whose name matches, with the ticker in it; sorted.
 
     Raises:
-        SourceError: one is a link to nothing; names it.
+        SourceError: one is a broken link; names it.
 
     """
     fixed = [*_fixed(pattern)]
@@ -180,7 +180,7 @@ def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
         if match and path.is_file():
             yield path, _ticker(match)
         elif match and path.is_symlink() and (kind_of(name) or path.suffix.lower() == ".zip"):
-            raise SourceError(f"{path} is a link to a file that is not there; mend or remove it")
+            raise SourceError(f"{path} is a broken link; fix or remove it")
 
 
 def _hidden(name: str) -> bool:
@@ -189,15 +189,15 @@ def _hidden(name: str) -> bool:
 
 def _not_entered(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise SourceError(f"{error.filename} cannot be entered: {error.strerror}; mend its permissions") from None
+        raise SourceError(f"{error.filename} cannot be opened: {error.strerror}; fix its permissions") from None
 
 
 def _fixed(pattern: str) -> Iterator[str]:
-    """The folders that a pattern begins with."""
-    for each in pattern.split("/")[:-1]:
-        if any(sign in each for sign in ("*", *_NAMES)):
+    """The leading folders of a pattern without placeholders."""
+    for folder in pattern.split("/")[:-1]:
+        if any(sign in folder for sign in ("*", *_NAMES)):
             return
-        yield each
+        yield folder
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -210,26 +210,26 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _ticker(match: re.Match[str]) -> str | None:
-    """Symbols are written in capitals, names of files often are not."""
+    """The ticker in a matched name, in upper case, as file names often are not."""
     return match["ticker"].upper() if "ticker" in match.re.groupindex else None
 
 
 def refuse_unusable(folder: Path, wanted: str) -> None:
-    """Refuse a data folder that is not there, cannot be read or is empty; `wanted` says what it should hold.
+    """Raise an error for a data folder that is missing, unreadable or empty; `wanted` names its expected files.
 
     Raises:
-        SourceError: it is; names the folder and the remedy.
+        SourceError: names the folder and the remedy.
 
     """
     try:
         empty = not any(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         raise SourceError(
-            f"the data folder {folder} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}"
+            f"the data folder {folder} does not exist; set QUANT_DATA_DIR to the folder with {wanted}"
         ) from None
     except OSError as error:
         raise SourceError(
-            f"the data folder {folder} cannot be read: {error.strerror}; mend that, or set QUANT_DATA_DIR to the "
+            f"the data folder {folder} cannot be read: {error.strerror}; fix that, or set QUANT_DATA_DIR to the "
             f"folder that holds {wanted}"
         ) from None
     if empty:

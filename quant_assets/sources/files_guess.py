@@ -1,6 +1,6 @@
-"""What a file probably is, and how its columns would be mapped, by the names of its columns alone.
+"""The probable kind of a file and the mapping of its columns, from the column names alone.
 
-Names are compared without capitals, spaces and signs. What the values say of it is in `files_evidence`.
+Names are compared ignoring case, spaces and punctuation. Evidence from values is in `files_evidence`.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-#: Names under which providers have our columns, the better ones first.
+#: Providers' names of our columns, the best first.
 _TICKER = ("ticker", "symbol", "tic", "stocksymbol", "tickersymbol", "name")
 _PRICES = {
     "ticker": _TICKER,
@@ -74,7 +74,7 @@ _RATES = {
     "to": ("to", "tocurrency", "quote", "quotecurrency"),
     "rate": ("rate", "exchangerate", "value", "close"),
 }
-#: Which columns make a kind, in the order in which kinds are tried; one of `any` must be there.
+#: Kinds with their columns, required columns, and columns of which one is required; in the order of the tests.
 _KINDS: tuple[tuple[str, Mapping[str, Sequence[str]], Sequence[str], Sequence[str]], ...] = (
     ("prices", _PRICES, ("date", "open", "high", "low", "close"), ()),
     ("fundamentals", _STATEMENTS, ("ticker", "period_end"), ("revenue", "net_income", "total_assets")),
@@ -83,9 +83,9 @@ _KINDS: tuple[tuple[str, Mapping[str, Sequence[str]], Sequence[str], Sequence[st
     ("membership", _MEMBERSHIP, ("ticker", "start_date", "end_date"), ()),
     ("securities", _SECURITIES, ("ticker", "sector"), ()),
 )
-#: How FRED names its series, in a table with a column for each of them.
+#: Pattern of FRED's series in a table with one column per series.
 _SERIES = re.compile(r"[A-Z][A-Z0-9_]*")
-#: How many columns a message names.
+#: Number of columns in a message.
 _SHOWN = 8
 _PER_TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=\-]{0,9}")
 
@@ -93,42 +93,42 @@ Columns = dict[str, str | list[str]]
 
 
 class Kind(NamedTuple):
-    """Kind of a file (empty where none is likely), and the file's names of our columns."""
+    """Kind of a file (empty if unknown), and the file's names of our columns."""
 
     kind: str
     columns: Columns
 
 
 def guessed(names: Sequence[str], *, has_ticker: bool) -> Kind:
-    """What a file with these columns is.
+    """The probable kind of a file with these columns.
 
     Args:
         names: of its columns.
-        has_ticker: whether its name tells the ticker.
+        has_ticker: whether its name has the ticker.
 
     """
     plain: dict[str, str] = {}
     for name in names:
         plain.setdefault(re.sub(r"[\W_]", "", name).lower(), name)
     for kind, aliases, needed, any_of in _KINDS:
-        found: Columns = {}
+        columns: Columns = {}
         for ours, theirs in aliases.items():
-            there = [plain[each] for each in theirs if each in plain and plain[each] not in found.values()]
-            if there:
-                found[ours] = there[0]
-        if kind == "fundamentals" and "total_debt" not in found:
+            candidates = [plain[each] for each in theirs if each in plain and plain[each] not in columns.values()]
+            if candidates:
+                columns[ours] = candidates[0]
+        if kind == "fundamentals" and "total_debt" not in columns:
             debts = next(([plain[each] for each in both] for both in _DEBTS if set(both) <= plain.keys()), None)
-            found |= {"total_debt": debts} if debts else {}
+            columns |= {"total_debt": debts} if debts else {}
         if kind == "prices" and has_ticker:
-            found.pop("ticker", None)
-        if set(needed) <= found.keys() and (not any_of or set(any_of) & found.keys()):
-            return Kind(kind, found)
+            columns.pop("ticker", None)
+        if set(needed) <= columns.keys() and (not any_of or set(any_of) & columns.keys()):
+            return Kind(kind, columns)
     period = _period_of_series(names, plain)
     return Kind("", {}) if period is None else Kind("macro", {"period": period})
 
 
 def said_unknown(names: Sequence[str]) -> str:
-    """Why a file with these columns is of no kind, and what to do; a phrase."""
+    """Why the kind of a file is unknown, and the remedy; a phrase."""
     plain = {re.sub(r"[\W_]", "", name).lower() for name in names}
     lacks = {kind: [ours for ours in needed if plain.isdisjoint(aliases[ours])] for kind, aliases, needed, _ in _KINDS}
     share = {kind: len(lacks[kind]) / len(needed) for kind, _, needed, _ in _KINDS}
@@ -136,13 +136,13 @@ def said_unknown(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     lacking = f"no name for {', '.join(lacks[near])}" if lacks[near] else "none of the figures"
     return (
-        f"none of the kinds by its columns ({shown}); of {near} it has {lacking} that is known: where it is one, name "
-        "its columns in an entry of yours (docs/files.md)"
+        f"unknown kind by its columns ({shown}); for {near} it has {lacking} that is known: if it is one, name "
+        "its columns in your own entry (docs/files.md)"
     )
 
 
 def _period_of_series(names: Sequence[str], plain: Mapping[str, str]) -> str | None:
-    """The column of periods of a table as FRED has them: a column for each series, or one of values."""
+    """The column of periods of a table in FRED's format: one column per series, or one of values."""
     period = plain.get("observationdate") or plain.get("date")
     if period is None or len(names) < 2 or "" in plain:
         return None
@@ -155,23 +155,23 @@ def _period_of_series(names: Sequence[str], plain: Mapping[str, str]) -> str | N
 
 
 def ticker_in(file: str) -> str | None:
-    """The ticker that the name of one file begins with; None where that is like none."""
+    """The ticker at the start of a file's name; None if it does not look like one."""
     stem = os.path.basename(file).partition(".")[0]
     return stem.upper() if _PER_TICKER.fullmatch(stem) else None
 
 
 def patterns(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Names for settings, each with the files that it stands for: several of one kind by their tickers become one.
+    """File names for settings, with the files that they match: similar files that differ in the ticker become one.
 
     Args:
         files: names of the columns of each file, by its name below the folder.
 
     """
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    similar: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for file, names in files.items():
-        alike.setdefault((os.path.splitext(file)[1].lower(), tuple(names)), []).append(file)
-    found: dict[str, list[str]] = {}
-    for (_, names), group in alike.items():
+        similar.setdefault((os.path.splitext(file)[1].lower(), tuple(names)), []).append(file)
+    matched: dict[str, list[str]] = {}
+    for (_, names), group in similar.items():
         ending = _common_end(group)
         stems = [os.path.basename(file)[: -len(ending)] for file in group]
         by_ticker = len(group) > 1 and all(_PER_TICKER.fullmatch(stem) for stem in stems)
@@ -181,21 +181,21 @@ def patterns(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
             if len(folders) > 1:
                 top = f"{top}/**" if top else "**"
             pattern = f"{top}/{{ticker}}{ending}" if top else f"{{ticker}}{ending}"
-            # Files with other columns under names alike: the larger group has the pattern.
-            first, second = sorted((found.get(pattern, []), group), key=len, reverse=True)
-            found |= {pattern: first} | {file: [file] for file in second}
+            # Files with other columns under similar names: the larger group gets the pattern.
+            first, second = sorted((matched.get(pattern, []), group), key=len, reverse=True)
+            matched |= {pattern: first} | {file: [file] for file in second}
         else:
-            found |= {file: [file] for file in group}
-    return found
+            matched |= {file: [file] for file in group}
+    return matched
 
 
 def _alone(names: Sequence[str], stems: Sequence[str]) -> bool:
-    """Whether one file without a column of tickers has one for a name, as a download of one ticker has."""
+    """Whether a file without a ticker column is named by a ticker, like a download of one ticker."""
     return "ticker" not in guessed(names, has_ticker=False).columns and bool(_PER_TICKER.fullmatch(stems[0]))
 
 
 def _common_end(files: Sequence[str]) -> str:
-    """What all names of files end with, from a sign on: `.us.txt`, `_data.csv`."""
+    """The common end of file names, from a separator on: `.us.txt`, `_data.csv`."""
     names = [os.path.basename(file) for file in files]
     if len(names) == 1:
         return names[0][names[0].index(".") :] if "." in names[0] else ""

@@ -1,4 +1,4 @@
-"""Tables of texts in JSON: a list of records, records by ticker or by date, columns, pandas' kinds, JSON lines."""
+"""Tables in JSON: a list of records, records by ticker or by date, columns, pandas' formats, JSON lines."""
 
 import json
 import re
@@ -19,10 +19,10 @@ Record = dict[str, Any]
 
 
 def json_texts(part: Part) -> Texts:
-    """All rows of a file, each value as it is written there.
+    """All rows of a file, with values as texts.
 
     Raises:
-        SourceError: it is no JSON, or none of the known kinds.
+        SourceError: it is not JSON, or of an unknown format.
 
     """
     text = _decoded(part)
@@ -37,14 +37,14 @@ def json_texts(part: Part) -> Texts:
         else:
             found = _parsed(text)
     except json.JSONDecodeError as error:
-        try:  # lines of JSON under the name of one text
+        try:  # JSON lines with suffix .json
             found = [_parsed(line) for line in text.splitlines() if line.strip()]
         except json.JSONDecodeError:
-            raise SourceError(f"{part.name} is no JSON: {error}; download it again") from None
+            raise SourceError(f"{part.name} is not JSON: {error}; download it again") from None
     records = _records(found)
     if records is None:
         raise SourceError(
-            f"{part.name} holds no table: write a list of records, records by ticker, columns, or a record a line"
+            f"{part.name} has no table: write a list of records, records by ticker, columns, or one record per line"
         )
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = {name: pl.Series([_text(record.get(name)) for record in records], dtype=pl.String) for name in names}
@@ -100,7 +100,7 @@ def _of_mapping(found: Mapping[str, Any]) -> list[Record] | None:
 
 
 def _split(found: Mapping[str, Any]) -> list[Record] | None:
-    """Names and rows apart, as pandas (`split`, `table`) and Quandl write them."""
+    """Separate names and rows, as written by pandas (`split`, `table`) and Quandl."""
     data, names = found["data"], found.get("columns", found.get("column_names"))
     if isinstance(data, list) and names and all(isinstance(row, list) for row in data):
         plain = [name["name"] if isinstance(name, Mapping) else str(name) for name in names]
@@ -132,7 +132,7 @@ def _of_mappings(found: Mapping[str, Mapping[str, Any]]) -> list[Record] | None:
 
 
 def _unwrapped(found: Mapping[str, Any]) -> list[Record] | None:
-    """One table among what is said of it, each scalar of which holds for every row."""
+    """One table among metadata, whose scalars apply to every row."""
     holders = {key: each for key, each in found.items() if isinstance(each, list | Mapping) and each}
     tables = {key: rows for key, each in holders.items() if (rows := _records(each)) and len(rows[0]) > 1}
     if len(tables) > 1:

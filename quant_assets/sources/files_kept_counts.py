@@ -1,8 +1,8 @@
-"""Later share counts that altered files keep: those that tell the product the splits in counts known by the cut.
+"""Later share counts that altered files keep, because they are needed to find the splits in known counts.
 
-All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones
-have been looked at (`market.share_counts`, `files`). That is declared, and no more of the counts is kept than
-it needs; every other figure is altered.
+All counts of a download contain the splits up to it, so known counts can only be corrected with the later ones
+(`market.share_counts`, `files`). The audit reports this. Only the needed counts are kept; every other figure is
+altered.
 """
 
 from datetime import date
@@ -14,29 +14,28 @@ from quant_assets.sources.altered import KEPT, KNOWN
 
 
 def tells_splits(file: FundamentalFile, rows: pl.LazyFrame) -> bool:
-    """Whether a file's counts contain the splits up to its downloads, so that those of later ones are needed."""
+    """Whether a file's counts contain the splits up to its downloads, so that later counts are needed."""
     return file.shares_as_of == "snapshot" and {"snapshot", "shares"} <= {*rows.collect_schema()}
 
 
 def with_kept_counts(
     rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date | pl.Expr, *, removed: bool
 ) -> pl.LazyFrame:
-    """Mark the rows that became known after the cut and whose counts are needed for those that were known.
+    """Mark rows that became known after the cut and whose counts are needed for known ones.
 
-    - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one.
-      Of tickers without such a spin-off nothing is kept, nor of a download in which the ticker has no known period.
-    - The count of a period that only a later download has is taken back to the first download by the median of what
-      changed between the two in the ticker's other periods. So what the later one says of periods that were known is
-      kept, of tickers that have such a period among them. In the other periods both downloads are altered alike; where
-      they would be removed, they are kept too.
+    - A spin-off after the last known period is judged by the first period after it, and the periods up to that one.
+      Nothing is kept for tickers without such a spin-off, or for a download in which the ticker has no known period.
+    - The count of a period that only a later download has is converted to the first download by the median change
+      between the two in the ticker's other periods. So for tickers with such a period, the later download's counts of
+      known periods are kept. In other periods both downloads are altered equally; if they would be removed, they are
+      kept too.
 
     Args:
         rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `KNOWN` (null counts as known), and `company`
-            or `form` where the file has them.
-        spin_offs: `ticker` and `day`, as the source has them.
-        cut: last day of a row that stays as it is, null where it stays whatever its day.
-        removed: whether rows that are not marked will be removed; else their counts are multiplied, of a period all by
-            the same factor.
+            or `form` if the file has them.
+        spin_offs: `ticker` and `day`, from the source.
+        cut: last day of unaltered rows, null for rows that stay unaltered.
+        removed: whether unmarked rows will be removed; else the counts of a period are multiplied by one factor.
 
     Returns:
         The rows with `KEPT`.

@@ -1,6 +1,6 @@
 """Macro series of one file of the `files` provider.
 
-Which observations there are, and when each is assumed to be known.
+Its observations, and when they are assumed to be known.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from quant_assets.sources.files_columns import MAPPING, Columns, named, optional
 from quant_assets.sources.files_evidence import series_of
 from quant_assets.sources.files_reading import collect
 
-#: Days of a period, as long as one of them can be.
+#: Most days of a period.
 _LENGTHS = {"daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "annual": 366}
 _APART = {
     "weekly": "an observation a week",
@@ -22,15 +22,15 @@ _APART = {
     "quarterly": "an observation a quarter",
     "annual": "an observation a year or fewer",
 }
-#: So few observations do not tell how long their periods are.
+#: Up to so many observations do not show the length of their periods.
 _FEW = 2
 
 
 def macro_of(
     files: Sequence[MacroFile], scan: Callable[[MacroFile, Columns], pl.LazyFrame], *, strict: bool
 ) -> pl.DataFrame:
-    """Observations of all files, see `observations`; `scan` reads columns of one of them."""
-    found = [MACRO.to_frame()]
+    """Observations of all files, see `observations`; `scan` reads columns of one file."""
+    frames = [MACRO.to_frame()]
     for file in files:
         columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
         if not file.series and "released" not in file.columns:
@@ -40,23 +40,23 @@ def macro_of(
         scanned = scan(file, columns)
         if file.series:
             scanned = scanned.filter(pl.col("series_id").is_in(list(file.series)))
-        found.append(observations(file, collect(scanned, file.file), strict=strict))
-    return pl.concat(found).sort("series_id", "period", "released")
+        frames.append(observations(file, collect(scanned, file.file), strict=strict))
+    return pl.concat(frames).sort("series_id", "period", "released")
 
 
 def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -> pl.DataFrame:
     """Observations of one file; of several releases of a period, those that changed its value or withdrew it (null).
 
     Args:
-        file: which file they are of.
-        frame: `series_id`, `period`, `value` and, where the file has it, `released`.
-        strict: whether a series that is not there, or has longer periods than the settings say, is an error.
+        file: entry in the settings.
+        frame: `series_id`, `period`, `value` and, if the file has it, `released`.
+        strict: whether a missing series, or one with longer periods than in the settings, is an error.
 
     Returns:
         The columns of `MACRO`.
 
     Raises:
-        SourceError: there is one, or a row without a release is of none of the series; names the file and the series.
+        SourceError: such a series, or a row with neither release nor lag; names the file and the series.
 
     """
     if strict:
@@ -87,7 +87,7 @@ def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -
 def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
     """Last day of the period that starts on a day.
 
-    The day itself where the frequency is daily or weekly.
+    For daily and weekly frequencies, the day itself.
     """
     lengths = {"monthly": "1mo", "quarterly": "3mo", "annual": "1y"}
     months = frequency.replace_strict(lengths, default="1d", return_dtype=pl.String)
@@ -95,7 +95,7 @@ def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
 
 
 def _refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
-    """Refuse a file without one of the series of the settings.
+    """Raise an error for a file that lacks a series of the settings.
 
     Raises:
         SourceError: it lacks one; names the file and the series.
@@ -107,28 +107,28 @@ def _refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
 
 
 def _refuse_frequent(file: MacroFile, frame: pl.DataFrame) -> None:
-    """Refuse a series of periods that are longer than the settings say: its values would be known before their ends.
+    """Raise an error for periods longer than in the settings: their values would be known before their ends.
 
     Raises:
-        SourceError: there is one; names the file, the series and both frequencies.
+        SourceError: names the file, the series and both frequencies.
 
     """
     found = series_of(frame.select("series_id", "period"))
     several = frame.group_by("series_id").agg(pl.col("period").n_unique()).filter(pl.col("period") > _FEW)["series_id"]
     for name in sorted(set(several) & file.series.keys()):
-        told, is_so = file.series[name].frequency, str(found.get(name, {"frequency": "annual"})["frequency"])
-        if _LENGTHS[is_so] > _LENGTHS[told]:
+        stated, actual = file.series[name].frequency, str(found.get(name, {"frequency": "annual"})["frequency"])
+        if _LENGTHS[actual] > _LENGTHS[stated]:
             raise SourceError(
-                f"{file.file}: series '{name}' has {_APART[is_so]}, and {MAPPING} has it for {told}: "
-                f"write frequency: {is_so} there, or mend the file"
+                f"{file.file}: series '{name}' has {_APART[actual]}, but {MAPPING} says {stated}: "
+                f"write frequency: {actual} there, or fix the file"
             )
 
 
 def _refuse_undated(file: MacroFile, frame: pl.DataFrame) -> None:
-    """Refuse values of which neither a release nor a lag tells when they were known.
+    """Raise an error for values with neither a release nor a lag.
 
     Raises:
-        SourceError: there is one; names the file, the series and the period.
+        SourceError: names the file, the series and the period.
 
     """
     if file.series:

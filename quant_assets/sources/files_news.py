@@ -1,4 +1,4 @@
-"""News of the `files` provider: one file of texts with when each was known."""
+"""News of the `files` provider: one file of texts with the times when they were known."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -15,12 +15,11 @@ _NEEDED = tuple(name for name in NEWS if name not in _OPTIONAL)
 
 
 def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
-    """The news of a file (`NEWS`); none where there is no file.
+    """The news of a file (`NEWS`); empty without a file.
 
     Raises:
         SourceError: it is missing, cannot be read, lacks a column, has a row without `item`, `known_at` or `title`, or
-            an item that was known before it was published, which nobody can have read; names the file and what is
-            wrong.
+            an item that was known before it was published; names the file and the problem.
 
     """
     if file is None:
@@ -29,7 +28,7 @@ def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
     try:
         given = pl.read_parquet(path, use_statistics=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise SourceError(f"{path} cannot be read ({str(error).splitlines()[0][:120]}); mend files.news") from None
+        raise SourceError(f"{path} cannot be read ({str(error).splitlines()[0][:120]}); fix files.news") from None
     missing = [name for name in _NEEDED if name not in given.columns]
     if missing:
         raise SourceError(f"{path} has no column '{missing[0]}'; news need {', '.join(_NEEDED)}")
@@ -47,7 +46,7 @@ def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
         shown = next((f"{name} {row[name]}" for name in ("item", "title") if row[name] is not None), "a row")
         more = f", and {len(lacking) - 1} more of {len(rows)} rows lack {' or '.join(_NEEDED)}"
         raise SourceError(
-            f"{path}: {shown} has no {lacks}{more if len(lacking) > 1 else ''}; complete these rows or take them out"
+            f"{path}: {shown} has no {lacks}{more if len(lacking) > 1 else ''}; complete or remove these rows"
         )
     early = rows.filter(pl.col("published") > pl.col("known_at"))
     if len(early):
@@ -59,7 +58,7 @@ def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
 
 
 def known_news(news: pl.DataFrame, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-    """News that were known on days from `start` to `through`, of these tickers or of no company by themselves."""
+    """News known on days from `start` to `through`, of these tickers or without a company."""
     asked = pl.col("ticker").is_null() | pl.col("ticker").is_in(list(tickers))
     known = pl.col("known_at").dt.date().is_between(start, through)
     return news.filter(asked, known).sort("known_at", "item", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Numbers in texts of files: which sign stands before the decimals and which between thousands, and what they are."""
+"""Numbers in texts of files: detection of decimal and thousands separators, and parsing."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -13,12 +13,12 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "%"
 
 
 class Signs(NamedTuple):
-    """How a file writes its numbers.
+    """The number format of a file.
 
     Attributes:
-        decimal: the sign before the decimals; None where the file does not tell.
-        grouped: whether the other one stands between thousands.
-        example: a value that does not tell it; empty where the file tells.
+        decimal: decimal separator; None if ambiguous.
+        grouped: whether the other sign separates thousands.
+        example: an ambiguous value; empty if the format is clear.
 
     """
 
@@ -34,23 +34,23 @@ class Signs(NamedTuple):
 
 
 def is_null(column: pl.Expr, more: Iterable[str] = ()) -> pl.Expr:
-    """Whether a text stands for nothing, in columns of numbers and dates."""
+    """Whether a text means null, in columns of numbers and dates."""
     words = [*NULL_WORDS, *(word.strip().lower() for word in more)]
     return column.is_null() | column.str.strip_chars().str.to_lowercase().is_in(words)
 
 
 def plain_numbers(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """What texts are if numbers are written as a computer writes them, and which are something else."""
+    """The numbers of texts in plain format, and whether a text has another format."""
     plain = texts.cast(pl.Float64, strict=False)
     return plain, texts.is_not_null() & ~plain.is_finite().fill_null(False)
 
 
 def signs_of(columns: Sequence[pl.Series], given: Sign | None) -> Signs:
-    """How the numbers of a file are written, by all values of its columns of numbers together.
+    """The number format of a file, from all values of its numeric columns.
 
     Args:
-        columns: texts, of all columns; those that are plain everywhere tell something beside others alone.
-        given: the sign before the decimals, where the settings say it.
+        columns: texts of all numeric columns, plain ones included.
+        given: decimal separator of the settings, if set.
 
     """
     texts = [each for column in columns for each in _with_signs(column)]
@@ -81,33 +81,33 @@ def signs_of(columns: Sequence[pl.Series], given: Sign | None) -> Signs:
 
 
 def _with_signs(column: pl.Series) -> list[str]:
-    """The values of a column that have a comma or several points; of many, those that differ in what they tell."""
+    """The values of a column with a comma or several points, one per shape."""
     found = column.filter(column.str.contains(r",|\..*\.").fill_null(False))
     if found.is_empty():
         return []
     plain = found.str.replace_all(r"[^0-9.,+-]", "").unique(maintain_order=True)
-    # Which digits they are tells nothing, so that each shape is looked at once.
+    # Digits do not matter, so one value per shape suffices.
     return [*plain.filter(plain.str.replace_all("[1-9]", "1").is_first_distinct())]
 
 
 def _has_decimal_point(columns: Sequence[pl.Series]) -> bool:
-    """Whether a point stands before other than three digits, so that it is not between thousands."""
+    """Whether a point precedes other than three digits, so that it is no thousands separator."""
     return any(column.str.contains(r"^[^.,]*\d\.(?:\d{1,2}|\d{4,})(?:\D.*)?$").any() for column in columns)
 
 
 def numbers(
     column: pl.Series, given: tuple[pl.Series, pl.Series], signs: Signs, nulls: Iterable[str]
 ) -> tuple[pl.Series, pl.Series]:
-    """The numbers of a column of texts, and which of them are none although they stand for something.
+    """The numbers of a column of texts, and whether a text is neither a number nor null.
 
-    Spaces, apostrophes and signs of currency are left out, brackets mean less than nothing, and K, M, B, T and % after
-    a number multiply it. Thousands have three digits each, else it is no number.
+    Spaces, apostrophes and currency signs are ignored, brackets mean negative, and suffixes K, M, B, T and % multiply.
+    Groups of thousands must have three digits.
 
     Args:
         column: texts.
         given: `plain_numbers` of them.
-        signs: how they are written.
-        nulls: further words that stand for nothing.
+        signs: number format.
+        nulls: further words that mean null.
 
     """
     plain, rest = given

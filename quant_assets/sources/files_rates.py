@@ -1,12 +1,11 @@
-"""Rates of exchange of the `files` provider: which one a statement is converted by, and the statements so converted.
+"""Exchange rates of the `files` provider, and conversion of statements.
 
-- What belongs to a day (assets, equity, debt): the rate of the last day of the period, or the one before it.
-- What adds up over a period (revenue, profits): the mean of the period's daily rates. Of monthly rates as above.
-- A monthly rate is of use once its month is over.
+- Balance sheet figures (assets, equity, debt): the rate of the last day of the period, or the one before it.
+- Flows over a period (revenue, profits): the mean of the period's daily rates. With monthly rates as above.
+- A monthly rate is used once its month is over.
 
-A rate counts as known on its day (or at the end of its month). No rate is used that is later than the period's end, and
-no statement is known by then, so that none follows from a rate that was published after it. IAS 21 (39, 40) and ASC 830
-translate statements so.
+A rate counts as known on its day (or at the end of its month). No rate after the period's end is used, and statements
+are known only later, so none depends on a rate published after it. IAS 21 (39, 40) and ASC 830 translate so.
 """
 
 from datetime import timedelta
@@ -19,7 +18,7 @@ from quant_assets.settings.economy import RatesFile
 from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.files_columns import MAPPING
 
-#: What adds up over a period, and what belongs to its last day. Share counts are not of a currency.
+#: Figures over a period, and figures of its last day. Share counts have no currency.
 FLOWS = (
     "revenue",
     "gross_profit",
@@ -31,11 +30,11 @@ FLOWS = (
 )
 BALANCE = ("total_assets", "total_equity", "total_debt", "cash")
 
-#: Days without a daily rate that a period may have, or its end: the longest holidays have eight or nine.
+#: Most days without a daily rate in a period or at its end: the longest holidays have eight or nine.
 _HOLIDAYS = 10
-#: How many days old the rate of the last month that is over may be.
+#: Largest age in days of the rate of the last complete month.
 _MONTH = 31
-#: Most days between rates of two months. A rate of a quarter would be taken for one of its first month.
+#: Most days between monthly rates: a quarterly rate would be taken for one of its first month.
 _MONTHS_APART = 45
 _BACK = {"quarterly": "-3mo", "annual": "-12mo"}
 _PAIR = ("from", "to")
@@ -45,9 +44,9 @@ class Rates(NamedTuple):
     """The rates of a file.
 
     Attributes:
-        file: where they are from.
-        rows: `from`, `to`, `date` (of which the rate is known) and `rate`, sorted by these; a pair that has no rate of
-            a day has that of the pair the other way round.
+        file: their entry in the settings.
+        rows: `from`, `to`, `date` (on which the rate is known) and `rate`, sorted by these; missing pairs get the
+            inverse of the opposite pair.
 
     """
 
@@ -61,10 +60,10 @@ def rates_of(file: RatesFile, rows: pl.DataFrame, *, strict: bool = True) -> Rat
     Args:
         file: their entry in the settings.
         rows: `date`, `from`, `to` and `rate`.
-        strict: whether rates that cannot be right are an error.
+        strict: whether impossible rates are an error.
 
     Raises:
-        SourceError: a rate is not above zero, two rates of a day differ, or daily rates are rarer; names pair and day.
+        SourceError: a rate is not positive, two rates of a day differ, or rates are too rare; names pair and day.
 
     """
     rows = rows.drop_nulls().filter(pl.col("from") != pl.col("to"))
@@ -85,10 +84,10 @@ def _refuse(file: RatesFile, rows: pl.DataFrame) -> None:
 
     wrong = rows.filter(~((pl.col("rate") > 0.0) & pl.col("rate").is_finite()))
     if len(wrong):
-        raise named(wrong, "is not above zero; mend the file")
+        raise named(wrong, "is not above zero; fix the file")
     twice = rows.filter(pl.col("rate").n_unique().over(*_PAIR, "date") > 1)
     if len(twice):
-        raise named(twice, f"has several rates; mend the file, or its columns in {MAPPING}")
+        raise named(twice, f"has several rates; fix the file, or its columns in {MAPPING}")
     gaps = rows.unique([*_PAIR, "date"]).sort(*_PAIR, "date")
     gaps = gaps.with_columns(gap=pl.col("date").diff().over(_PAIR).dt.total_days().median().over(_PAIR))
     most = _HOLIDAYS if file.frequency == "daily" else _MONTHS_APART
@@ -103,12 +102,12 @@ def converted(file: FundamentalFile, rows: pl.DataFrame, rates: Rates) -> pl.Dat
     """Statements with their figures in the currency `of_prices`.
 
     Args:
-        file: whose statements they are.
-        rows: with `period_end`, `currency` and `of_prices`, all of which differ in the two.
-        rates: to convert them by.
+        file: of the statements.
+        rows: with `period_end`, and `currency` and `of_prices`, which differ.
+        rates: for the conversion.
 
     Returns:
-        The rows in their order, and `without_rate`: whether there is none for one of their figures.
+        The rows in their order, and `without_rate`: whether a figure lacks its rate.
 
     """
     frequency = pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency)
@@ -131,13 +130,13 @@ def converted(file: FundamentalFile, rows: pl.DataFrame, rates: Rates) -> pl.Dat
     lacks = [pl.col(name).is_not_null() & pl.col(kind).is_null() for name, kind in rate.items()]
     return found.with_columns(
         *(pl.col(name) * pl.col(kind) for name, kind in rate.items()),
-        # One that covers neither a quarter nor a year is left out for that.
+        # Statements of other periods are left out for that reason.
         without_rate=pl.any_horizontal(pl.lit(False), *lacks) & pl.col("frequency").is_not_null(),
     ).select(*rows.columns, "without_rate")
 
 
 def _at_end(periods: pl.DataFrame, rates: Rates) -> pl.DataFrame:
-    """The rate of the last day of each period, `at_end`; of an earlier day where that has none."""
+    """The rate of the last day of each period, `at_end`; of an earlier day if that day has none."""
     oldest = _HOLIDAYS if rates.file.frequency == "daily" else _MONTH
     return (
         periods.drop_nulls("period_end")
@@ -156,10 +155,10 @@ def _at_end(periods: pl.DataFrame, rates: Rates) -> pl.DataFrame:
 
 
 def _over_period(periods: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The mean of the rates of each period, `over`; none where it lacks those of more than some holidays."""
+    """The mean of the rates of each period, `over`; null if more than some holidays are missing."""
     length = pl.col("frequency").replace_strict(_BACK, default=None, return_dtype=pl.String)
-    asked = periods.drop_nulls().with_columns(first=pl.col("period_end").dt.offset_by("1d").dt.offset_by(length))
-    told = asked.join_where(
+    spans = periods.drop_nulls().with_columns(first=pl.col("period_end").dt.offset_by("1d").dt.offset_by(length))
+    matched = spans.join_where(
         rows.rename({"from": "of", "to": "into"}),
         pl.col("from") == pl.col("of"),
         pl.col("to") == pl.col("into"),
@@ -168,7 +167,7 @@ def _over_period(periods: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     before, after = pl.col("date").min() - pl.col("first").min(), pl.col("period_end").max() - pl.col("date").max()
     longest = pl.max_horizontal(before, after, pl.col("date").diff().max())
     return (
-        told.group_by(periods.columns, maintain_order=True)
+        matched.group_by(periods.columns, maintain_order=True)
         .agg(over=pl.col("rate").mean(), longest=longest)
         .filter(pl.col("longest") <= timedelta(days=_HOLIDAYS))
         .drop("longest")

@@ -1,19 +1,19 @@
-"""What was read of one of the `files` provider's files: how it is written, rows, and rows refused by reason."""
+"""The report on a file that the `files` provider has read: format, rows, and refused rows by reason."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class FileRead(NamedTuple):
-    """What was read of a file, for people.
+    """The report on a file, for people.
 
     Attributes:
-        kind: of the file, as the settings name it.
+        kind: of the file, as in the settings.
         file: its name in the settings, with its `where`.
-        parts: how many files that are.
-        said: what was found out about how it is written.
-        rows: of all parts that `where` leaves.
-        used: of these; a bar without a price that can be read is one, until it is refused for it.
+        parts: number of files.
+        said: detected format.
+        rows: of all parts, after `where`.
+        used: number of used rows; a bar without a readable price counts until it is refused.
         refused: rows by reason.
 
     """

@@ -1,7 +1,6 @@
-"""The one place that reads files of the `files` provider: their columns come under our names and types.
+"""Reading of all files of the `files` provider into our column names and types.
 
-An error names the file, the column and the remedy. How a text is cut into columns is in `files_text`, what its values
-mean in `files_values`.
+Errors name the file, the column and the remedy. `files_text` splits texts into columns, `files_values` parses values.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,18 +29,18 @@ _FILE = "__file"
 
 
 class Reader:
-    """Files of one folder. A text is decoded once, while its files stay as they are; Parquet is read lazily."""
+    """Files of one folder. A text is decoded once, unless its files change; Parquet is read lazily."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}
-        #: Of Parquet files of which an entry has several.
+        #: Schemas of Parquet files, for entries with several.
         self._schemas: dict[object, object] = {}
 
     def told(self) -> list[FileRead]:
-        """What was read so far and had to be decoded."""
+        """Reports on the files decoded so far."""
         return list(self._told.values())
 
     def scan(self, of: File, columns: Columns) -> pl.LazyFrame:
@@ -68,7 +67,7 @@ class Reader:
                 raise workbook(wrong.name)
             raise SourceError(
                 f"{wrong.path} is neither .parquet nor .csv nor another table ({', '.join(TABLES)}; "
-                f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or mend {MAPPING}"
+                f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or fix {MAPPING}"
             )
         if isinstance(of, MacroFile):
             own = [series_columns(of, part, columns_in(part, of.read)) for part in found]
@@ -79,7 +78,7 @@ class Reader:
             figures = [name for name in columns if name not in (*TEXT, *DAYS)]
             rows = rows.with_columns(pl.col(figures) * of.read.scale)
         if isinstance(of, PriceFile):
-            rows = _of_member(of, rows)  # before dividends are told from a bar and the one before it
+            rows = _of_member(of, rows)  # before dividends are derived from consecutive bars
         return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
 
     def _given(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
@@ -89,7 +88,7 @@ class Reader:
     def _series(
         self, of: MacroFile, found: Sequence[Part], own: Sequence[Columns | None], columns: Columns
     ) -> pl.LazyFrame:
-        """Macro series of tables that differ in their columns, a row for each series and period."""
+        """Macro series of tables with different columns, a row per series and period."""
         tables = []
         for part, theirs in zip(found, own, strict=True):
             each = of if len(found) == 1 else of.model_copy(update={"file": part.name})
@@ -106,7 +105,7 @@ class Reader:
         return pl.concat([rows.select(list(columns)) for rows, _, _ in alike]) if len(alike) > 1 else alike[0][0]
 
     def _alike(self, found: Sequence[Part]) -> list[list[Part]]:
-        """The tables by their columns and types: one file has whole numbers of shares, another one has holes."""
+        """The tables grouped by columns and types: whole numbers in one file may be floats in another one."""
         if len(found) == 1:
             return [[*found]]
         groups: dict[object, list[Part]] = {}
@@ -122,7 +121,7 @@ class Reader:
     def _parquet_alike(
         self, of: File, found: Sequence[Part], columns: Columns
     ) -> tuple[pl.LazyFrame, pl.LazyFrame, list[str]]:
-        """Our columns of tables of the same columns, all of their rows, and what was found out."""
+        """Our columns of tables with the same columns, all of their rows, and notes."""
         many = len(found) > 1 or found[0].ticker is not None
         paths, named = [part.path for part in found], _FILE if many else None
         scanned = pl.scan_parquet(paths if many else paths[0], glob=False, include_file_paths=named)
@@ -159,15 +158,15 @@ class Reader:
     def _day(
         self, of: File, found: Sequence[Part], scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str
     ) -> pl.Expr:
-        """The day that a column stands for."""
+        """The day of a column's values."""
         if dtype in (pl.Date, pl.Null):
             return pl.col(name).cast(pl.Date)
         if not isinstance(dtype, pl.Datetime) and (
             of.read.dates is None or not (dtype == pl.String or dtype.is_integer())
         ):
             raise SourceError(
-                f"{of.file}: column '{name}' is {dtype}, but {ours} needs a date; convert it, mend {MAPPING}, or say "
-                "in its mapping how dates are written, such as read: {dates: iso}"
+                f"{of.file}: column '{name}' is {dtype}, but {ours} needs a date; convert it, fix {MAPPING}, or set "
+                "the date format in its mapping, such as read: {dates: iso}"
             )
         key = (of.file, of.read, name, ours, _state(found))
         if key not in self._stamps:
@@ -178,7 +177,7 @@ class Reader:
         key = (of.file, of.read, tuple(where_of(of).items()), tuple(columns.items()))
         state = _state(found)
         if key not in self._texts or self._texts[key][0] != state:
-            # Of another file with the same name nothing is kept, whatever is asked of it.
+            # The cache is not used for another file of the same name.
             values = _values(of, found, columns)
             self._texts[key] = state, values.rows
             count = len(values.rows) + sum(values.refused.values())
@@ -223,15 +222,15 @@ def _left_by_where(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _of_member(file: PriceFile, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The bars without those of `not_the_member`."""
+    """The bars without those in `not_the_member`."""
     for symbol, span in file.not_the_member.items():
         strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
-        rows = rows.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
+        rows = rows.filter(~strange.fill_null(False))  # rows without ticker or date are refused elsewhere
     return rows
 
 
 def _state(found: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[object, ...]]:
-    """What changes when a file does: of each table."""
+    """State of the tables' files, which changes with them."""
     stats = {part.path: part.path.stat() for part in found}
     return tuple(found), tuple(
         (stats[part.path].st_ino, stats[part.path].st_mtime_ns, stats[part.path].st_size) for part in found
@@ -239,7 +238,7 @@ def _state(found: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[object, ...]]
 
 
 def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
-    """All rows of a file of texts, or of several; of these some may be empty."""
+    """All rows of one or several files of texts, some of which may be empty."""
 
     def of_part(part: Part) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]] | EmptyFileError:
         try:
@@ -266,7 +265,7 @@ def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
 
 
 def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]]:
-    """Texts of one table under our names, the file's names of them, and what was found out."""
+    """Texts of one table under our names, the file's names, and notes."""
     said: list[str] = []
     if part.kind == "text":
         layout = layout_of(part, of.read)
@@ -304,7 +303,7 @@ def _stamped(of: File, scanned: pl.LazyFrame, name: str, dtype: pl.DataType, our
         found = read_days(distinct, of.read.dates, of.read.zone, sessions=sessions, ends=ours in ENDS)
         wrong = next((text for text, day in found.days.items() if day is None), None)
         if wrong is not None:
-            raise SourceError(f"{where}: '{wrong}' is no date by read: {{dates: {of.read.dates}}}; mend {MAPPING}")
+            raise SourceError(f"{where}: '{wrong}' is no date by read: {{dates: {of.read.dates}}}; fix {MAPPING}")
         if found.ambiguous:
             raise ambiguous_zone(where, found.ambiguous[0], found.days[found.ambiguous[0]])
         return column.cast(pl.String).replace_strict(dict(found.days), default=None, return_dtype=pl.Date)
@@ -334,7 +333,7 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
         fits = isinstance(dtype, pl.String | pl.Categorical | pl.Enum) if wanted == "text" else dtype.is_numeric()
         if not fits and dtype != pl.Null:
             raise SourceError(
-                f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {MAPPING}"
+                f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or fix {MAPPING}"
             )
     if wanted == "text":
         return pl.col(theirs[0]).cast(pl.String).alias(ours)
@@ -346,4 +345,4 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
 
 
 def _unreadable(file: str, error: Any) -> str:
-    return f"{file} cannot be read: {str(error).strip().splitlines()[0]}; mend the file or its columns in {MAPPING}"
+    return f"{file} cannot be read: {str(error).strip().splitlines()[0]}; fix the file or its columns in {MAPPING}"

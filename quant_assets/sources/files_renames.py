@@ -44,34 +44,40 @@ def symbols_of_companies(renames: Sequence[Rename], silent_sessions: int) -> pl.
 def refuse_lost(
     renames: Sequence[Rename], tickers: Collection[str], there: Collection[str], through: date, files: str
 ) -> None:
-    """A rename to a symbol that no file has, nor a later one of the company, would end the old one without a word.
+    """Raise an error for a rename to a company without bars, as the old symbol would end silently.
 
     Args:
         renames: of companies.
-        tickers: that are asked for.
-        there: tickers of which there are bars.
-        through: renames after it are not looked at.
-        files: that have bars, for the message.
+        tickers: requested ones.
+        there: tickers with bars.
+        through: later renames are ignored.
+        files: names of the price files, for the message.
 
     Raises:
-        SourceError: one of the tickers has bars and was renamed so; names it and the files.
+        SourceError: names the ticker and the files.
 
     """
-    after = {each.old: each.new for each in renames}
-    for each in renames:
-        later = [each.new]
+    after = {rename.old: rename.new for rename in renames}
+    for rename in renames:
+        later = [rename.new]
         while later[-1] in after:
             later.append(after[later[-1]])
-        if each.old in tickers and each.old in there and each.since <= through and not set(there).intersection(later):
+        if (
+            rename.old in tickers
+            and rename.old in there
+            and rename.since <= through
+            and not set(there).intersection(later)
+        ):
             raise SourceError(
-                f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}"
+                f"{rename.old} was renamed to {rename.new} on {rename.since}, but {files} have no bars of it; "
+                f"fix {MAPPING}"
             )
 
 
 def company_bars(bars: pl.LazyFrame, symbols: pl.DataFrame) -> pl.LazyFrame:
-    """Bars of renamed companies: each's under all its symbols up to the day on which it gave the asked one up.
+    """Bars of renamed companies, under each of their symbols up to the day on which it was given up.
 
-    Where a file has several of them on one day, the earliest one counts, which was the symbol then.
+    If a file has several on one day, the earliest symbol counts, which was the current one.
     """
     return (
         bars.join(symbols.lazy(), on="ticker", maintain_order="left")
@@ -83,7 +89,7 @@ def company_bars(bars: pl.LazyFrame, symbols: pl.DataFrame) -> pl.LazyFrame:
 
 
 def company_snapshots(rows: pl.DataFrame, symbols: pl.DataFrame, renames: Sequence[Rename]) -> pl.DataFrame:
-    """Sector snapshots, a renamed company's under each of its symbols, with `since` where a rename begins one."""
+    """Sector snapshots, a renamed company's under each of its symbols, with `since` if a rename begins the symbol."""
     first = pl.col("known_at") == pl.col("known_at").min().over("asked")
     known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
     plain, others = _under_every_symbol(rows, symbols, known)
@@ -99,11 +105,10 @@ def company_snapshots(rows: pl.DataFrame, symbols: pl.DataFrame, renames: Sequen
 
 
 def company_statements(rows: pl.DataFrame, symbols: pl.DataFrame, undated_after: int) -> pl.DataFrame:
-    """Statements, a renamed company's under each of its symbols, versions numbered anew.
+    """Statements, a renamed company's under each of its symbols, with renumbered versions.
 
-    While the company used a symbol and statements under it had come before, none under a later symbol is its own: that
-    was another company's then. Of two statements of a period the one under the earlier symbol counts from its
-    publication on.
+    While a company used a symbol and had statements under it, statements under its later symbols belonged to another
+    company. Of two statements of a period, the one under the earlier symbol counts from its publication on.
     """
     plain, others = _under_every_symbol(
         rows, symbols, pl.coalesce("published", "period_end").is_between("first", "last")
@@ -130,9 +135,9 @@ def company_statements(rows: pl.DataFrame, symbols: pl.DataFrame, undated_after:
 
 
 def _under_every_symbol(rows: pl.DataFrame, symbols: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of tickers that have had one symbol only; of the others those `known` in time.
+    """Rows of tickers with one symbol only, and rows of the others that were `known` in time.
 
-    The latter come under every symbol, with the columns of `symbols`.
+    The latter are repeated under every symbol, with the columns of `symbols`.
     """
     plain = rows.join(symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
     others = rows.join(symbols, on="ticker", maintain_order="left").filter(known)

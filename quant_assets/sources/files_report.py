@@ -1,6 +1,6 @@
-"""What files of the `files` provider hold that is not used: how many rows, why, and some of them by name.
+"""Unused rows of the `files` provider: number, reason, and some names.
 
-Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
+Likely mistakes are errors where they are read; this module counts rows that may be left out.
 """
 
 import re
@@ -15,12 +15,12 @@ from quant_assets.settings.providers import FundamentalFile, PriceFile
 from quant_assets.sources.files_columns import KINDS, MAPPING, File
 from quant_assets.sources.files_reading import collect
 
-#: How many rows or tickers a sentence names.
+#: Number of rows or tickers that a sentence names.
 SHOWN = 5
 
-#: Letters that are not seen, which come with what is copied from a page.
+#: Invisible characters, often copied from web pages.
 _WITHOUT_WIDTH = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
-#: What stands between a company's symbol and the class of its shares.
+#: Separators of a company's symbol and its share class.
 _SIGNS = re.compile(r"[\W_]")
 
 P = ParamSpec("P")
@@ -29,13 +29,13 @@ S = TypeVar("S", bound="_Mapped")
 
 
 class _Mapped(Protocol):
-    """A source that says by which file it reads others."""
+    """A source with the file of its settings."""
 
     mapping: str
 
 
 def naming_the_file(answer: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Let errors of an answer name the mapping in use, where those who raise them know the usual one alone."""
+    """Replace the default mapping file in errors by the one in use."""
 
     @wraps(answer)
     def named_so(source: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,12 +51,12 @@ class LeftOut(NamedTuple):
     """Rows of one file that are not used, for one reason.
 
     Attributes:
-        kind: of the file, as the settings name it.
-        file: its name, and which entry of the settings it is where several read it.
-        reason: why, as a phrase after "rows".
-        rows: how many.
-        of: how many rows the entry has; None where that is not known.
-        named: some of them.
+        kind: of the file, as in the settings.
+        file: its name, with the entry of the settings if several read it.
+        reason: a phrase after "rows".
+        rows: their number.
+        of: number of rows of the entry; None if unknown.
+        named: names of the rows.
 
     """
 
@@ -75,13 +75,13 @@ class LeftOut(NamedTuple):
 
 
 class FilesReport:
-    """What was left out of each file so far, once for each entry of the settings and reason."""
+    """Rows left out so far, by entry of the settings and reason."""
 
     def __init__(self) -> None:
-        #: Entries of statements, several of which may read one file; set by whoever reads these.
+        #: Entries of statements, several of which may read one file; set by the reader.
         self.fundamentals: Sequence[FundamentalFile] = ()
         self._found: dict[tuple[int, str], LeftOut] = {}
-        #: Of each entry, before anything was left out.
+        #: Number of rows by entry, before any were left out.
         self._rows: dict[int, int] = {}
 
     def own(self, file: FundamentalFile, rows: pl.DataFrame) -> pl.DataFrame:
@@ -99,9 +99,9 @@ class FilesReport:
         Args:
             file: entry of the settings.
             rows: of the file.
-            wrong: which of them are not used; a null is none of them.
-            reason: why, as a phrase after "rows".
-            named: columns by which a row is named.
+            wrong: whether a row is left out; null means no.
+            reason: a phrase after "rows".
+            named: columns that name a row.
 
         """
         wrong = wrong.fill_null(False)
@@ -110,7 +110,7 @@ class FilesReport:
         return rows.filter(~wrong)
 
     def count(self, file: File, wrong: pl.DataFrame, reason: str, *named: str) -> None:
-        """Count rows of a file that something is to be said of; rows of it were left out before, or none."""
+        """Count rows of a file to report, after `leave_out`."""
         if len(wrong):
             names = wrong.select(pl.concat_str(pl.col(named).cast(pl.String), separator=" ", ignore_nulls=True))
             shown = names.to_series().drop_nulls().unique().sort().to_list()
@@ -118,7 +118,7 @@ class FilesReport:
             self._found[id(file), reason] = LeftOut(kind, self._entry(file), reason, len(wrong), of, tuple(shown))
 
     def left_out(self) -> list[LeftOut]:
-        """All of it, in the order in which it was found."""
+        """All counts, in the order of their discovery."""
         return list(self._found.values())
 
     def _beside(self, file: File) -> list[FundamentalFile]:
@@ -133,10 +133,10 @@ class FilesReport:
 
 
 def said_by_case(tickers: Iterable[str]) -> list[str]:
-    """A sentence where tickers differ only in their letters' case, or in spaces and signs.
+    """Sentences on tickers that differ only in case, or in spaces and punctuation.
 
-    They are two spellings of one company as a rule: BRK.B and BRK-B, or one with a blank at its end, or with a letter
-    that is not seen and is shown as its number.
+    Usually they are two spellings of one company: BRK.B and BRK-B, or one with a trailing blank or an invisible
+    character, which is shown as its code.
     """
     groups: dict[tuple[str, str], set[str]] = {}
     for ticker in tickers:
@@ -156,7 +156,7 @@ def said_by_case(tickers: Iterable[str]) -> list[str]:
 
 
 def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:
-    """A sentence for each provider none of whose statements is of a ticker with a price: it spells them otherwise.
+    """Sentences on providers without any statement of a ticker with a price: their spelling differs.
 
     Args:
         statements: `sources.base.STATEMENTS`.
@@ -165,8 +165,8 @@ def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:
     """
     each = statements.group_by("provider").agg(pl.col("ticker").unique().sort()).sort("provider")
     return [
-        f"no statement of {provider} is of a ticker with a price ({_some(tuple(map(_visible, tickers)))}); write "
-        "tickers in the same letters in all files, or say in its mapping read: {ticker_suffix: …}"
+        f"no statement of {provider} is of a ticker with a price ({_some(tuple(map(_visible, tickers)))}); spell "
+        "tickers alike in all files, or set read: {ticker_suffix: …} in its mapping"
         for provider, tickers in each.iter_rows()
         if len(priced) and set(tickers).isdisjoint(priced)
     ]
@@ -175,16 +175,15 @@ def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:
 def said_twins(
     file: PriceFile, ends: pl.DataFrame, bars: pl.LazyFrame, renames: Collection[Collection[str]]
 ) -> list[str]:
-    """A sentence where tickers of a file have the same bars: a download kept twice, or a company under two symbols.
+    """Sentences on tickers of a file with the same bars: a duplicate download, or a company under two symbols.
 
-    Each of them would count, and be bought, as a company. Looked at are the close and the volume of the first day and
-    the last.
+    They would all count as companies. The close and the volume of the first and the last day are compared.
 
     Args:
-        file: whose bars they are.
+        file: of the bars.
         ends: `ticker`, `first` and `last` (Date of its first and last bar).
         bars: all of it.
-        renames: symbols of one company, which are known to be so.
+        renames: known sets of symbols of one company.
 
     """
     spans = pl.struct("first", "last")
@@ -200,7 +199,7 @@ def said_twins(
         .sort("ticker", "date")
         .group_by("ticker", "first", "last")
         .agg(*figures)
-        .filter(pl.max_horizontal("first_volume", "volume") > 0.0)  # two that never trade may well look alike
+        .filter(pl.max_horizontal("first_volume", "volume") > 0.0)  # tickers without trading may look alike
     )
     twins = each.group_by(pl.exclude("ticker")).agg(pl.col("ticker").sort())["ticker"].to_list()
     known = {frozenset(each) for each in renames}
@@ -213,7 +212,7 @@ def said_twins(
 
 
 def _visible(ticker: str) -> str:
-    """A ticker as it is shown: in quotes where it begins or ends with a blank or has letters that are not seen."""
+    """A ticker for display: escaped if it has leading or trailing blanks or invisible characters."""
     return ascii(ticker) if ticker != ticker.strip() or _WITHOUT_WIDTH.search(ticker) else ticker
 
 

@@ -1,6 +1,6 @@
-"""Macro files whose columns are series: FRED's tables as they are downloaded, and ALFRED's with a column a vintage.
+"""Macro files whose columns are series: tables of FRED, and of ALFRED with a column per vintage.
 
-Which column has which series, and one row for each series and period made of them. When these are known is not here.
+Mapping of columns to series, and conversion to one row per series and period.
 """
 
 import re
@@ -14,28 +14,28 @@ from quant_assets.settings.economy import MacroFile
 from quant_assets.sources.files_columns import MAPPING, Columns
 from quant_assets.sources.files_found import Part
 
-#: Names of the column of periods where the settings name none.
+#: Default names of the column of periods.
 _PERIODS = ("period", "observation_date", "date")
-#: ALFRED's column of a vintage: the series, and the day on which these values were the newest ones.
+#: ALFRED's column of a vintage: the series, and the day on which the values were the newest.
 _VINTAGE = re.compile(r".+_(?:19|20)\d{6}")
 _SERIES, _OF_VINTAGE = "series ", "vintage "
 
 
 def series_columns(of: MacroFile, part: Part, there: Sequence[str]) -> Columns | None:
-    """The columns of one table under names of ours, `period` among them; None where a column names the series.
+    """The columns of one table under our names, including `period`; None if a column names the series.
 
-    - A column `value` has those of one series: that of the file's name where it is written with {series}, else the only
-      one of the settings. FRED's bulk files are so (DATE, VALUE).
-    - Otherwise each column beside the periods has the series of its name (observation_date, DGS10, UNRATE), or of the
-      vintage in it (GDPC1_20240125). Those that the settings do not name are not read.
+    - A column `value` has one series: that of the file's name with {series}, else the only one of the settings, as in
+      FRED's bulk files (DATE, VALUE).
+    - Otherwise the other columns are series by name (observation_date, DGS10, UNRATE), or with the vintage in the name
+      (GDPC1_20240125). Series that are not in the settings are not read.
 
     Args:
-        of: the entry. One without series is asked for all that are there.
+        of: the entry; without series, all are read.
         part: the table.
         there: its columns.
 
     Raises:
-        SourceError: no column has any of the series, or one of values may be of several; names the remedy.
+        SourceError: no column has any of the series, or a column of values is ambiguous; names the remedy.
 
     """
     plain = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(there)}
@@ -51,7 +51,7 @@ def series_columns(of: MacroFile, part: Part, there: Sequence[str]) -> Columns |
         if name is None:
             raise SourceError(
                 f"{of.file} has one column of values and may be of any of {', '.join(of.series)}; name one series in "
-                f"its entry in {MAPPING}, or write {{series}} where names of files tell it"
+                f"its entry in {MAPPING}, or write {{series}} in the file's name"
             )
         told = {"released": of.columns["released"]} if "released" in of.columns else {}
         return {"period": period, f"{_SERIES}{name}": value, **told}
@@ -64,15 +64,15 @@ def series_columns(of: MacroFile, part: Part, there: Sequence[str]) -> Columns |
     if not wanted:
         raise SourceError(
             f"{of.file} has no column 'series_id', nor one for any of the series {', '.join(of.series)}; it has "
-            f"{', '.join(there)}; mend the file or its columns in {MAPPING}"
+            f"{', '.join(there)}; fix the file or its columns in {MAPPING}"
         )
     return {"period": period, **wanted}
 
 
 def one_row_each(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows of `series_columns` with `series_id`, `period`, `value` and, where they tell it, `released`.
+    """Rows of `series_columns` with `series_id`, `period`, `value` and, if given, `released`.
 
-    An empty cell of a table of several series is no observation: their periods are of different lengths.
+    Empty cells in a table of several series are no observations, as frequencies differ.
     """
     columns = rows.collect_schema().names()
     series = [name for name in columns if name.startswith((_SERIES, _OF_VINTAGE))]

@@ -1,4 +1,4 @@
-"""What a price file holds as a whole: each ticker's first and last bar, the tickers of each day. It may be refused."""
+"""Overview of a price file: first and last bar by ticker, tickers by day. Unusable files are errors."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -11,7 +11,7 @@ from quant_assets.sources.files_adjusted import refuse_contradiction
 from quant_assets.sources.files_columns import MAPPING, Columns, named
 from quant_assets.sources.files_reading import collect
 
-#: Of so many tickers, spread over all, the closes are looked at.
+#: Size of the sample of tickers whose closes are checked.
 _LOOKED_AT = 60
 
 
@@ -19,8 +19,8 @@ def spans(file: PriceFile, bars: pl.LazyFrame, *, strict: bool) -> pl.DataFrame:
     """`ticker`, `first` and `last` (Date of its first and last bar) of all bars of a file.
 
     Args:
-        file: whose bars they are.
-        bars: all of it.
+        file: of the bars.
+        bars: all bars.
         strict: whether a file without a bar, or whose closes contradict its lows and highs, is an error.
 
     Raises:
@@ -35,10 +35,10 @@ def spans(file: PriceFile, bars: pl.LazyFrame, *, strict: bool) -> pl.DataFrame:
         raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
     if strict and ends.is_empty():
         raise SourceError(
-            f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}"
+            f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; fix the file or {MAPPING}"
         )
     if strict:
-        # Of the file and not of the tickers that happen to be asked for: the bars of a few bad ones are refused singly.
+        # A sample of all tickers, not the requested ones: bars of a few bad tickers are refused singly.
         tickers = ends["ticker"].sort().gather_every(max(1, len(ends) // _LOOKED_AT))
         looked_at = bars.filter(pl.col("ticker").is_in(tickers.to_list())).select(
             "ticker", "date", "low", "high", "close"
@@ -52,12 +52,12 @@ def told_through(
     spans_of: Callable[[int], pl.DataFrame],
     scan: Callable[[PriceFile, Columns], pl.LazyFrame],
 ) -> pl.DataFrame:
-    """`ticker`, `told_through`: until when the files tell of the tickers of which none tells whenever they trade.
+    """`ticker`, `told_through`: last day with information, for tickers without information at all times.
 
     Args:
         files: the price files.
-        spans_of: gives `spans` of a file by its place.
-        scan: gives columns of a file.
+        spans_of: returns `spans` of a file by its position.
+        scan: returns columns of a file.
 
     """
     last = pl.col("told_through").max()
@@ -66,7 +66,7 @@ def told_through(
     found = []
     for place, file in enumerate(files):
         if "told_through" in file.columns:
-            columns = named(file.columns, ("ticker", "date", "told_through"))  # by its day an audit alters a row
+            columns = named(file.columns, ("ticker", "date", "told_through"))  # an audit alters rows by their date
             rows = scan(file, columns).group_by("ticker").agg(last)
             found.append(collect(rows, file.file).drop_nulls())
         else:
@@ -75,7 +75,7 @@ def told_through(
 
 
 def tickers_by_day(file: PriceFile, bars: pl.LazyFrame) -> pl.DataFrame:
-    """`date` and `tickers`, of how many tickers a file has a bar; a repeated bar counts once.
+    """`date` and `tickers`, the number of tickers with a bar; a repeated bar counts once.
 
     Args:
         file: whose bars they are.
@@ -88,7 +88,7 @@ def tickers_by_day(file: PriceFile, bars: pl.LazyFrame) -> pl.DataFrame:
         (~same.fill_null(False)).sum() == pl.col("ticker").n_unique(),
         pl.when(same).then(pl.col("date") > pl.col("date").shift()).all(),
     )
-    # In a file in the order of ticker and date no bar is repeated: to look for such takes six times as long.
+    # A file strictly sorted by ticker and date has no repeated bar; removing duplicates takes six times as long.
     if not all(in_order.row(0)):
         rows = rows.unique()
     return rows.group_by("date").agg(tickers=pl.len())

@@ -1,4 +1,4 @@
-"""The splits that price files of the `files` provider tell: by them share counts are taken back to publication."""
+"""Splits from price files of the `files` provider, for converting share counts to their publication."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,16 +11,15 @@ SPLITS = pl.Schema({"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64, "s
 
 
 def splits_of(prices: Sequence[PriceFile], bars: Callable[[PriceFile], pl.LazyFrame]) -> pl.DataFrame:
-    """The splits of each day, from the best file with a bar of it.
+    """The splits of each day, from the best file with a bar of that day.
 
-    Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier
-    day, and files of adjusted prices give spin-offs as splits, which share counts do not reflect. An altered source
-    takes those of the files as they are: a snapshot's counts contain the splits up to it, whatever is to be read of the
-    prices.
+    Best by precedence, not by length: later data of a file must not change an earlier day, and files of adjusted prices
+    give spin-offs as splits, which share counts do not reflect. An altered source uses the unaltered files, because a
+    snapshot's counts contain the splits up to it.
 
     Args:
         prices: the files, the best first.
-        bars: gives the bars of a file.
+        bars: returns the bars of a file.
 
     Returns:
         Columns `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits).
@@ -39,7 +38,7 @@ def splits_of(prices: Sequence[PriceFile], bars: Callable[[PriceFile], pl.LazyFr
         for place, file in files.items()
     }
     events, day = pl.concat(given.values()), ["ticker", "date"]
-    # Which files have bars of these days: of the worst one it makes no difference, and of each only a worse one's days.
+    # Files with bars of these days: not needed for the worst file, and for others only on days of worse ones.
     there = [events.select(*day, "place")]
     for place, file in list(files.items())[:-1]:
         worse = pl.concat(each for other, each in given.items() if other > place).lazy().select(day).unique()

@@ -1,4 +1,4 @@
-"""Statements of files of one provider: what is one statement, what counts as a version, share counts as published."""
+"""Statements of one provider's files: merging of rows, versions, and share counts as of publication."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class GivenStatements(NamedTuple):
 
 
 def together(files: Iterable[FundamentalFile]) -> list[list[FundamentalFile]]:
-    """Files whose statements are halves of one another: of one provider, with a frequency in common."""
+    """Groups of files whose statements complete each other: of one provider, with a common frequency."""
     groups: list[list[FundamentalFile]] = []
     for file in files:
         own = [group for group in groups if any(file.covers_what(other) for other in group)]
@@ -62,14 +62,14 @@ def versions(
 ) -> pl.DataFrame:
     """Statements of the files that belong `together`, with the versions of each period numbered.
 
-    - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be
-      used, and competes with others, `undated_after` days after the end of the period.
-    - Rows of one company, period, vintage and day of publication complete each other, of one file or of several, where
-      no figure of theirs differs. What one file has no column for stays as another file of the provider told it last.
-    - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published,
-      those of a later one with it.
-    - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for
-      the period or in the vintage, until then whichever is there.
+    - A day of publication on or before the end of the period is an error and counts as unknown: the statement counts
+      from `undated_after` days after the end of the period.
+    - Rows of one company, period, vintage and day of publication are merged, across files, unless figures differ. A
+      figure without a column in one file is filled with the last one of another file of the provider.
+    - Statements of a period's first vintage (the snapshot, else the filing) became known when they were published,
+      those of a later vintage with it.
+    - Of several companies under one ticker, the one whose symbol is the ticker counts as soon as it is known for the
+      period or in the vintage, until then any other.
     - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half
       empty), the complete one with the largest balance sheet counts, then the one with the largest figures, of those
       that were known.
@@ -78,17 +78,17 @@ def versions(
 
     Args:
         given: the files.
-        splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as
-            of the snapshot; else None.
+        splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), if share counts are as of
+            the snapshot; else None.
         undated_after: days.
-        report: what is left out is counted there.
+        report: counts the rows that are left out.
         strict: whether files that contradict each other are an error.
 
     Returns:
         The columns of `STATEMENTS`.
 
     Raises:
-        SourceError: two files have other figures of one publication; names ticker, period and files.
+        SourceError: two files have different figures of one publication; names ticker, period and files.
 
     """
     rows = pl.concat([_normalised(each, place, report) for place, each in enumerate(given)])
@@ -145,19 +145,19 @@ def versions(
 
 
 def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.DataFrame:
-    """Rows of one file that say something, under the same columns whichever file it is."""
+    """Rows of one file with any figure, under common columns."""
     file, rows = given
-    there = rows.columns
+    columns = rows.columns
     named = ("ticker", "period_end")
     rows = report.leave_out(
         file, rows, pl.any_horizontal(pl.col(*named).is_null()), "have no ticker or no end of a period", *named
     )
     rows = rows.with_columns(
-        *(pl.lit(None, pl.Float64).alias(figure) for figure in _FIGURES if figure not in there),
+        *(pl.lit(None, pl.Float64).alias(figure) for figure in _FIGURES if figure not in columns),
         frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
-        vintage=pl.col("snapshot" if "snapshot" in there else "published"),
-        company="company" if "company" in there else "ticker",
-        restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
+        vintage=pl.col("snapshot" if "snapshot" in columns else "published"),
+        company="company" if "company" in columns else "ticker",
+        restated_on=pl.col("restated_on") if "restated_on" in columns else pl.lit(None, pl.Date),
     )
     if file.forms:
         rows = report.leave_out(
@@ -174,19 +174,19 @@ def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.D
     report.count(
         file, rows.filter(early), "were published before the end of their period; that day is not used", *named
     )
-    report.count(file, rows.filter(no_count), "have a share count that is none", *named)
+    report.count(file, rows.filter(no_count), "have a share count that is not positive", *named)
     return rows.with_columns(
         published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
         shares=pl.when(pl.col("shares") > 0.0).then("shares"),
         file=pl.lit(place),
-        **{f"told_{figure}": pl.lit(figure in there) for figure in _FIGURES},
+        **{f"told_{figure}": pl.lit(figure in columns) for figure in _FIGURES},
     ).select(*_PERIOD, "company", "vintage", "published", "restated_on", "file", *_FIGURES, *_TOLD)
 
 
 def _completed(
     rows: pl.DataFrame, given: Sequence[GivenStatements], report: FilesReport, *, strict: bool
 ) -> pl.DataFrame:
-    """The rows, those that complete each other as one, and with what only other files have columns for."""
+    """The rows, merged where they complete each other."""
     publication = [*_PERIOD, "company", "vintage", "published"]
     figures, told = pl.col(_FIGURES), pl.col(_TOLD)
     many = pl.len().over(publication) > 1
@@ -199,8 +199,8 @@ def _completed(
         names = ", ".join(each.file.file for each in given)
         raise SourceError(
             f"{names}: the files of provider '{given[0].file.provider}' have different figures of ticker "
-            f"{row['ticker']} for {row['period_end']}, published {row['published'] or 'on no day that is told'}; give "
-            "each file a provider of its own, or mend the files"
+            f"{row['ticker']} for {row['period_end']}, published {row['published'] or 'on an unknown day'}; give "
+            "each file its own provider, or fix the files"
         )
     for place, each in enumerate(given):
         report.count(
@@ -221,7 +221,7 @@ def _completed(
 
 
 def _with_halves(rows: pl.DataFrame, given: Sequence[GivenStatements], undated_after: int) -> pl.DataFrame:
-    """The rows with the figures that their file has no column for, as another file told them before."""
+    """The rows, with figures that their file lacks from earlier rows of another file."""
     if len(given) > 1:
         usable = pl.coalesce("published", pl.col("period_end") + pl.duration(days=undated_after))
         vintage = ["vintage"] if "snapshot" in given[0].rows.columns else []
@@ -236,10 +236,9 @@ def _with_halves(rows: pl.DataFrame, given: Sequence[GivenStatements], undated_a
 def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Series:
     """Share counts without the splits between the publication and the snapshot.
 
-    From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots
-    share, which needs no price file of the time in between; else the splits of the price files. From there to the
-    publication: the splits of the price files, but for those of spin-offs that the counts do not reflect
-    (`market.share_counts`).
+    From a later snapshot to the first one: the median ratio of a company's counts of common periods, which needs no
+    price file of that time; else the splits of the price files. From there to the publication: the splits of the price
+    files, except spin-offs that the counts do not reflect (`market.share_counts`).
     """
     first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
     same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
@@ -264,7 +263,7 @@ def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Serie
 
 
 def _splits_between(splits: pl.DataFrame, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
-    """New shares for one old by the splits after one day and up to another, which may be the earlier one."""
+    """New shares per old one by the splits after one day and up to another, in either order."""
     asked = frame.select("ticker", after=after, through=through).with_row_index()
     for name in ("after", "through"):
         asked = (

@@ -1,4 +1,4 @@
-"""Tables of texts: the lines, columns and names of a file of text with separators. What the texts mean is not here."""
+"""Tables of delimited text files: lines, columns and names. Values are not parsed here."""
 
 import codecs
 import csv
@@ -14,9 +14,9 @@ from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.sources.files_found import Part
 
-#: How much of a file is looked at before all of it is read.
+#: Size of the beginning of a file that is inspected first.
 _HEAD_BYTES, _HEAD_LINES = 65_536, 60
-#: What workbooks begin with, also those that are named .csv: they are archives, or Microsoft's compound files.
+#: First bytes of workbooks, even if named .csv: archives, or Microsoft's compound files.
 _OF_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 _DATA = re.compile(r"\d{4}-\d{1,2}-\d{1,2}.*|(?:19|20)\d{6}|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
@@ -24,16 +24,16 @@ _FIELDS = {"open", "high", "low", "close", "adj close", "volume"}
 
 
 class Layout(NamedTuple):
-    """Where the table is in a text.
+    """The layout of a table in a text.
 
     Attributes:
         encoding: of the text.
         separator: of its columns.
-        skipped: lines before the first row, those of the names included.
-        names: of its columns, each once.
-        comments: whether lines that begin with # are none of the table.
-        wide: name of each column's field and ticker, where the names take several lines; else empty.
-        said: what was found out, for people.
+        skipped: lines before the first row, including the names.
+        names: of its columns, unique.
+        comments: whether lines that begin with # are comments.
+        wide: field and ticker of each column, if the header has several lines; else empty.
+        said: detected format, for people.
 
     """
 
@@ -47,28 +47,28 @@ class Layout(NamedTuple):
 
 
 class EmptyFileError(SourceError):
-    """A file without a line, as archives of many tickers have some."""
+    """A file without a line, as in archives of many tickers."""
 
 
 class Texts(NamedTuple):
-    """Rows of texts, and how many lines of the file are none of them, by reason."""
+    """Rows of texts, and the number of refused lines by reason."""
 
     rows: pl.DataFrame
     refused: dict[str, int]
 
 
 def layout_of(part: Part, reading: Reading) -> Layout:
-    """Look at the beginning of a file.
+    """Detect the layout from the beginning of a file.
 
     Raises:
         EmptyFileError: it has no line.
-        SourceError: it cannot be unpacked, or is no text.
+        SourceError: it cannot be decompressed, or is not text.
 
     """
     head, whole = _head(part)
     if head.startswith(_OF_WORKBOOKS):
         raise SourceError(
-            f"{part.name} is no text but an archive or a workbook (Excel); unpack it, or save its sheet as CSV"
+            f"{part.name} is not text but an archive or a workbook (Excel); unpack it, or save its sheet as CSV"
         )
     encoding, said = _encoding(head, reading.encoding)
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
@@ -85,7 +85,7 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     width = Counter(len(row) for _, row in rows).most_common(1)[0][0]
     at = next(number for number, (_, row) in enumerate(rows) if len(row) == width)
     if at and len(rows[at - 1][1]) == width - 1 and not any(row[-1] for _, row in rows[at:] if len(row) == width):
-        at, width = at - 1, width - 1  # each row ends with a separator, the names do not
+        at, width = at - 1, width - 1  # rows end with a separator, the names do not
     levels = _header_rows([row for _, row in rows[at : at + 4]], reading.header_rows)
     header = [(row + [""] * width)[:width] for _, row in rows[at : at + levels]]
     first = rows[at + levels - 1][0] + 1 if levels else rows[at][0]
@@ -104,12 +104,12 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     else:
         wide = _wide(header)
         names = [f"column_{place}" for place in range(1, width + 1)]
-        said.append(f"{levels} lines of names: one table for each of {len({ticker for _, ticker in wide[1:]})} tickers")
+        said.append(f"{levels} lines of names: one table per ticker, {len({ticker for _, ticker in wide[1:]})} tickers")
     return Layout(encoding, separator, first, tuple(names), comments, wide, tuple(said))
 
 
 def columns_of(layout: Layout) -> list[str]:
-    """Names of the columns that `texts_of` can give."""
+    """Names of the columns that `texts_of` can return."""
     if layout.wide:
         return list(dict.fromkeys([layout.wide[0][0], "Ticker", *(field for field, _ in layout.wide[1:])]))
     return list(layout.names)
@@ -127,20 +127,20 @@ def texts_of(part: Part, layout: Layout, names: Sequence[str]) -> Texts:
         rows, refused = _read(part, layout, wanted)
     except (pl.exceptions.PolarsError, OSError, UnicodeError, csv.Error) as error:
         raise SourceError(
-            f"{part.name} cannot be read: {str(error).strip().splitlines()[0]}; mend the file, or say in its `read` "
-            "how it is written (separator, encoding, header_rows)"
+            f"{part.name} cannot be read: {str(error).strip().splitlines()[0]}; fix the file, or set its format "
+            "in `read` (separator, encoding, header_rows)"
         ) from None
     if layout.wide:
         rows = _long(rows, layout.wide).select(names)
     blank = pl.all_horizontal(pl.all().is_null() | (pl.all().str.strip_chars() == ""))
-    kept = rows.filter(~blank)
-    if len(kept) < len(rows):
-        refused = {**refused, "blank": len(rows) - len(kept)}
-    return Texts(kept, refused)
+    filled = rows.filter(~blank)
+    if len(filled) < len(rows):
+        refused = {**refused, "blank": len(rows) - len(filled)}
+    return Texts(filled, refused)
 
 
 def _head(part: Part) -> tuple[bytes, bool]:
-    """The beginning of a file, and whether that is all of it."""
+    """The beginning of a file, and whether that is the whole file."""
     if part.member or part.path.suffix.lower() in (".gz", ".bz2"):
         content = part.content()
         return content[:_HEAD_BYTES], len(content) <= _HEAD_BYTES
@@ -149,7 +149,7 @@ def _head(part: Part) -> tuple[bytes, bool]:
             head = file.read(_HEAD_BYTES)
             return head, not file.read(1)
     except OSError as error:
-        raise SourceError(f"{part.path} cannot be read: {error.strerror}; mend its permissions") from None
+        raise SourceError(f"{part.path} cannot be read: {error.strerror}; fix its permissions") from None
 
 
 def _encoding(head: bytes, given: str | None) -> tuple[str, list[str]]:
@@ -176,12 +176,12 @@ def _decodes(head: bytes, encoding: str) -> bool:
 
 
 def _latin(content: bytes) -> str:
-    """Windows' version has letters where Latin-1 has control characters, and five bytes that stand for nothing."""
+    """cp1252 if possible: it has letters where Latin-1 has control characters, but five undefined bytes."""
     return "cp1252" if _decodes(content, "cp1252") else "latin-1"
 
 
 def _commented_header(lines: Sequence[str]) -> bool:
-    """Whether the names stand in a line that begins with #, right above the rows."""
+    """Whether the names are in a line that begins with #, directly above the rows."""
     marked = [place for place, line in enumerate(lines) if line.startswith("#")]
     if marked != [0] or len(lines) < 2:
         return False
@@ -191,7 +191,7 @@ def _commented_header(lines: Sequence[str]) -> bool:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """The one by which the most lines have the same number of columns, and most columns."""
+    """The separator that gives most lines the same number of columns, and most columns."""
 
     def fit(separator: str) -> tuple[float, int]:
         widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator))
@@ -202,7 +202,7 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _split(table: Sequence[tuple[int, str]], separator: str) -> list[list[str]]:
-    """One list for each line: a text in quotes that goes on in the next line is rare, and is read well later."""
+    """Cells by line. Quoted texts over several lines are rare, and are read correctly later."""
     return [next(csv.reader([line], delimiter=separator), []) for _, line in table]
 
 
@@ -223,7 +223,7 @@ def _header_rows(rows: Sequence[Sequence[str]], given: int | None) -> int:
 
 
 def _wide(header: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    """Field and ticker of each column; of the first, which has the dates, its name and nothing."""
+    """Field and ticker of each column; for the first, which has the dates, its name and an empty ticker."""
     above, below = header[0], header[1]
     fields_above = sum(cell.lower() in _FIELDS for cell in above) >= sum(cell.lower() in _FIELDS for cell in below)
     fields, tickers = (above, below) if fields_above else (below, above)
@@ -232,7 +232,7 @@ def _wide(header: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
 
 
 def _long(rows: pl.DataFrame, wide: Sequence[tuple[str, str]]) -> pl.DataFrame:
-    """One row for each date and ticker that has any value."""
+    """One row per date and ticker with any value."""
     fields = list(dict.fromkeys(field for field, _ in wide[1:]))
     tables = []
     for ticker in dict.fromkeys(ticker for _, ticker in wide[1:]):
@@ -247,11 +247,11 @@ def _long(rows: pl.DataFrame, wide: Sequence[tuple[str, str]]) -> pl.DataFrame:
 
 
 def _once(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
+    unique: list[str] = []
     for place, name in enumerate(names, start=1):
         plain = name or f"column_{place}"
-        found.append(plain if plain not in found else f"{plain}_{place}")
-    return found
+        unique.append(plain if plain not in unique else f"{plain}_{place}")
+    return unique
 
 
 def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -261,7 +261,7 @@ def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, d
         if direct:
             return _parsed(part.path.as_posix(), layout, names), {}
     except pl.exceptions.PolarsError:
-        pass  # not in UTF-8 after its beginning, or lines of other lengths: told apart below
+        pass  # not UTF-8 after its beginning, or lines of other lengths: handled below
     content = part.content()
     try:
         text = content.decode(layout.encoding)
@@ -291,7 +291,7 @@ def _parsed(source: str | io.BytesIO, layout: Layout, names: list[str]) -> pl.Da
 
 
 def _line_by_line(text: str, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows that have as many columns as the names, or fewer; the others are counted."""
+    """The rows with at most as many columns as names; the others are counted."""
     width, kept, refused = len(layout.names), [], 0
     lines = io.StringIO(text, newline="")
     for _ in range(layout.skipped):

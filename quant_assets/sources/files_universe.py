@@ -1,4 +1,4 @@
-"""Members of the index and sectors of the `files` provider: of its files, or by rule where there is no such file."""
+"""Index members and sectors of the `files` provider: from its files, or by rule without a file."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -19,7 +19,7 @@ from quant_assets.sources.files_report import FilesReport
 Bars = Callable[[PriceFile, Sequence[str]], pl.LazyFrame]
 Delistings = Callable[[Sequence[str], date], pl.DataFrame]
 
-#: The start of a membership that began before anything that is asked.
+#: The start of a membership that always existed.
 ALWAYS = date(1, 1, 1)
 
 
@@ -29,10 +29,10 @@ def membership_of(
     """Intervals of membership, both ends included.
 
     Args:
-        file: whose rows they are.
-        rows: columns of `MEMBERSHIP` as the file has them.
-        report: what is left out is counted there.
-        strict: whether rows that cannot be meant are an error; otherwise they are left out.
+        file: entry in the settings.
+        rows: columns of `MEMBERSHIP` from the file.
+        report: counts the rows that are left out.
+        strict: whether impossible rows are an error; otherwise they are left out.
 
     Returns:
         The columns of `MEMBERSHIP`, sorted by ticker and start.
@@ -58,7 +58,7 @@ def membership_of(
         row = backwards.row(0, named=True)
         raise SourceError(
             f"{name}: the membership of ticker {row['ticker']} ends on {row['end_date']}, before it starts on "
-            f"{row['start_date']}, as do {len(backwards) - 1} other rows; mend the file"
+            f"{row['start_date']}, as do {len(backwards) - 1} other rows; fix the file"
         )
     if not file.end_is_member:
         rows = rows.with_columns(pl.col("end_date").dt.offset_by("-1d"))
@@ -71,20 +71,20 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     """Sector snapshots with our slugs.
 
     Args:
-        file: whose rows they are.
-        rows: `ticker`, `sector` and `known_at` as the file has them.
-        report: what is left out is counted there.
+        file: entry in the settings.
+        rows: `ticker`, `sector` and `known_at` from the file.
+        report: counts the rows that are left out.
         strict: whether two sectors of a ticker on a day are an error; otherwise the first by name counts.
 
     Returns:
-        `ticker`, `sector`, `known_at`, sorted by ticker and day, which is a key.
+        `ticker`, `sector`, `known_at`, sorted by ticker and day, which are unique.
 
     Raises:
         SourceError: a sector is not mapped, or a ticker has two on one day; names the ticker.
 
     """
     name = file.file
-    what = "sector that their SIC code tells" if file.by_sic else "sector"
+    what = "sector by their SIC code" if file.by_sic else "sector"
     for column, lacks in (("ticker", "ticker"), ("sector", what), ("known_at", "known_at")):
         rows = report.leave_out(file, rows, pl.col(column).is_null(), f"have no {lacks}", "ticker")
     if file.by_sic:
@@ -101,20 +101,20 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     if strict and len(twice):
         ticker, day = twice.select("ticker", "known_at").row(0)
         both = twice.filter((pl.col("ticker") == ticker) & (pl.col("known_at") == day))["sector"].to_list()
-        raise SourceError(f"{name}: ticker {ticker} is in {' and in '.join(both)} on {day}; mend the file")
+        raise SourceError(f"{name}: ticker {ticker} is in {' and in '.join(both)} on {day}; fix the file")
     return rows.unique(["ticker", "known_at"], keep="first", maintain_order=True)
 
 
 class MemberRules:
-    """Who is a member where no file has it.
+    """Membership by rule, without a file.
 
     Args:
-        rule: who.
+        rule: of the settings.
         prices: the price files.
         renames: of companies.
         start: first day of the profile.
-        currencies: gives `ticker`, `currency` of its prices.
-        strict: whether months in which nobody can be ranked are an error.
+        currencies: returns `ticker`, `currency` of its prices.
+        strict: whether months without tickers to rank are an error.
 
     """
 
@@ -140,24 +140,24 @@ class MemberRules:
 
         Args:
             there: tickers of the price files.
-            bars: gives the bars that a file has of companies, by the symbols that are asked for.
-            delistings: gives all delistings of tickers that are known by a day, those before the profile too.
+            bars: returns a file's bars of companies, under the requested symbols.
+            delistings: returns all delistings of tickers known by a day, including those before the profile.
 
         Returns:
             The columns of `MEMBERSHIP`, sorted by ticker and start.
 
         Raises:
-            SourceError: of the most liquid, see `_ranked`.
+            SourceError: see `_ranked`, for the most liquid tickers.
 
         """
         rule, files, renames = self._rule, self._prices, self._renames
         names = sorted({*there, *(each for rename in renames for each in (rename.old, rename.new))})
         names = [name for name in names if not rule.tickers or name in rule.tickers]
-        found = [pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "place": pl.Int32})]
+        frames = [pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "place": pl.Int32})]
         for place, file in enumerate(files if names else ()):
             days = bars(file, names).filter(pl.col("date") >= first_session_from(date.min))
-            found.append(collect(days.select("ticker", "date", place=pl.lit(place, pl.Int32)), file.file))
-        held = pl.concat(found)
+            frames.append(collect(days.select("ticker", "date", place=pl.lit(place, pl.Int32)), file.file))
+        held = pl.concat(frames)
         if held.is_empty():
             return MEMBERSHIP.to_frame()
         newest: date = held["date"].max()  # type: ignore[assignment]
@@ -172,10 +172,10 @@ class MemberRules:
         return most_liquid(volumes, trading, rule.most_liquid, rule.liquidity_sessions, sessions(oldest, last))
 
     def _ranked(self, held: pl.DataFrame, names: Sequence[str], last: date, bars: Bars) -> pl.DataFrame:
-        """`ticker`, `date`, `dollar_volume` from the best file that has them, none of total-return prices.
+        """`ticker`, `date`, `dollar_volume` from the best file with them, without total-return prices.
 
         Raises:
-            SourceError: prices are in several currencies, or a month that is over has total-return prices alone.
+            SourceError: prices are in several currencies, or a complete month has only total-return prices.
 
         """
         own = self._currencies().filter(pl.col("ticker").is_in(names))
@@ -183,7 +183,7 @@ class MemberRules:
         if len(several) > 1:
             told = " and in ".join(f"{currency} ({ticker})" for currency, ticker in several.rows())
             raise SourceError(
-                f"members.most_liquid compares close times volume, and prices are in {told}; choose those of one "
+                f"members.most_liquid compares close times volume, and prices are in {told}; choose tickers of one "
                 f"currency with members.tickers or prices.where in {MAPPING}"
             )
         every = self._prices
@@ -195,24 +195,24 @@ class MemberRules:
         if self._strict and len(lacking):
             ticker, day, place, *_ = lacking.row(0)
             raise SourceError(
-                f"members.most_liquid has no prices of {day:%Y-%m} but those of {every[place].file} (ticker {ticker} "
-                f"on {day}), which are total_return and tell later dividends; add a file of prices that are as_traded "
-                f"or split_adjusted for that month, or name members in members.tickers of {MAPPING} and take "
+                f"members.most_liquid has only the prices of {every[place].file} for {day:%Y-%m} (ticker {ticker} "
+                f"on {day}), which are total_return and contain later dividends; add a file of as_traded or "
+                f"split_adjusted prices for that month, or name members in members.tickers of {MAPPING} and take "
                 "most_liquid out"
             )
         volume = (pl.col("close") * pl.col("volume")).alias("dollar_volume")
-        found = []
+        frames = []
         for place in ranking:
             rows = bars(every[place], names).select("ticker", "date", volume)
-            found.append(collect(rows, every[place].file).drop_nulls())
-        return pl.concat(found).unique(["ticker", "date"], keep="first", maintain_order=True)
+            frames.append(collect(rows, every[place].file).drop_nulls())
+        return pl.concat(frames).unique(["ticker", "date"], keep="first", maintain_order=True)
 
 
 def sectors_by_rule(sector: str | None, held: pl.DataFrame, membership: pl.DataFrame) -> pl.DataFrame:
-    """Every ticker in one sector, known from its first bar on, else from its membership on.
+    """Every ticker in one sector, known from its first bar on, or without bars from its membership on.
 
     Args:
-        sector: slug; None where there is no rule either.
+        sector: slug; None without a rule.
         held: `ticker`, `first` (day of its first bar).
         membership: `MEMBERSHIP`.
 
@@ -226,32 +226,32 @@ def sectors_by_rule(sector: str | None, held: pl.DataFrame, membership: pl.DataF
 
 
 def said_rules(settings: FilesSettings, *, without_price: list[str]) -> list[str]:
-    """What stands in for files that the settings do not name, a sentence each.
+    """Sentences on the rules that replace files missing in the settings.
 
     Args:
         settings: of the files.
-        without_price: tickers of `members.tickers` that no price file has.
+        without_price: tickers of `members.tickers` without prices.
 
     """
-    said, rule = [], settings.members
+    sentences, rule = [], settings.members
     if settings.membership is None:
         who = f"the tickers of members.tickers ({len(rule.tickers)})" if rule.tickers else "every ticker with a price"
         if rule.most_liquid is not None:
             who = f"of {who} the {rule.most_liquid} with the largest dollar volume, chosen each month,"
         verb = "are members" if rule.tickers or rule.most_liquid is not None else "is a member"
-        said.append(
-            f"no membership file: {who} {verb}; companies that no price file has any more are missing, and returns "
+        sentences.append(
+            f"no membership file: {who} {verb}; companies that have left the price files are missing, and returns "
             "look better than they were"
         )
     adjusted = [file.file for file in settings.prices if file.adjustment == "total_return"]
     if rule.most_liquid is not None and adjusted:
-        said.append(f"members.most_liquid: the total_return prices of {', '.join(adjusted)} rank nobody")
+        sentences.append(f"members.most_liquid: the total_return prices of {', '.join(adjusted)} rank nobody")
     if without_price:
-        said.append(f"members.tickers: no price file has {', '.join(without_price)}")
+        sentences.append(f"members.tickers: no price file has {', '.join(without_price)}")
     if settings.securities is None and settings.sector is not None:
-        said.append(f"no securities file: every ticker is in sector '{settings.sector}' (files.sector)")
+        sentences.append(f"no securities file: every ticker is in sector '{settings.sector}' (files.sector)")
     elif settings.securities is None:
-        said.append("no securities file and no files.sector: no ticker is in any sector's universe")
+        sentences.append("no securities file and no files.sector: no ticker is in any sector's universe")
     elif settings.securities.by_sic:
-        said.append(f"{settings.securities.file}: sectors are told by SIC codes, an approximation of GICS")
-    return said
+        sentences.append(f"{settings.securities.file}: sectors come from SIC codes, an approximation of GICS")
+    return sentences

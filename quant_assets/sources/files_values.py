@@ -1,4 +1,4 @@
-"""From columns of texts to ours: texts, dates and Float64; rows that are none are counted."""
+"""Conversion of columns of texts to our types (text, date, Float64); invalid rows are counted."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -11,7 +11,7 @@ from quant_assets.settings.formats import Reading
 from quant_assets.sources.files_dates import read_days
 from quant_assets.sources.files_numbers import is_null, numbers, plain_numbers, signs_of
 
-#: Columns of ours that are texts or dates; all others are numbers.
+#: Our columns that are texts or dates; all others are numbers.
 TEXT = ("ticker", "sector", "series_id", "form", "company", "reason", "currency", "from", "to")
 DAYS = (
     "date",
@@ -27,21 +27,21 @@ DAYS = (
     "restated_on",
     "told_through",
 )
-#: Of these a month or quarter stands for its last day: the others begin a period, or say so in their settings.
+#: Date columns in which a month or quarter means its last day; in the others its first, or as set.
 ENDS = ("end_date", "known_at", "period_end", "published", "snapshot", "restated_on")
-#: What stands in the first column of lines below a table.
+#: First column of lines below a table.
 _BELOW = (
     r"(?i)^\W*(?:grand |sub)?(?:totals?|sum|average|mean|count|sources?|notes?|footnotes?|copyright|disclaimer|end)\b"
 )
-#: Share of the rows that may be refused; more of them say that the file is read wrongly.
+#: Largest share of refused rows; more mean that the file is read wrongly.
 _BEARABLE = 0.2
-_MANY = "the text that begins with '{}' goes over several lines; a quote is not closed there, mend the file"
+_MANY = "the text that begins with '{}' has several lines because a quote is not closed; fix the file"
 
 Given = Mapping[str, Sequence[str]]
 
 
 class Values(NamedTuple):
-    """Rows under our names and types, what was found out about the file, and refused rows by reason."""
+    """Rows under our names and types, the detected format, and refused rows by reason."""
 
     rows: pl.DataFrame
     said: list[str]
@@ -49,7 +49,7 @@ class Values(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What messages name: the file, and the file's names of each of our columns."""
+    """Names for messages: the file, and the file's names of our columns."""
 
     file: str
     names: Given
@@ -61,19 +61,19 @@ class Origin(NamedTuple):
 
 
 def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) -> Values:
-    """Our columns of texts.
+    """Convert texts to our columns.
 
-    A row without a date that can be read is refused. So is one with a number that is none; of bars it stays, without a
-    close, so that it is listed among the refused bars.
+    Rows without a readable date, or with an invalid number, are refused. Bars with an invalid number stay without a
+    close, so that they are listed among the refused bars.
 
     Args:
         texts: columns `ours:0`, `ours:1` … for the file's columns of one of ours.
         origin: of the texts.
-        reading: what the settings say.
+        reading: the format in the settings.
         bars: whether they are bars.
 
     Raises:
-        SourceError: what the file does not settle; most rows are none. Names the column and the setting to give.
+        SourceError: the format is ambiguous, or most rows are invalid. Names the column and the setting.
 
     """
     places: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     signs = signs_of([texts[name] for name in figures if odd], reading.decimal)
     if signs.decimal is None:
         raise SourceError(
-            f"{origin.file}: whether {signs.example} has thousands or decimals cannot be told; say in its mapping "
+            f"{origin.file}: whether {signs.example} has thousands or decimals is ambiguous; set in its mapping "
             "read: {decimal: '.'} or {decimal: ','}"
         )
     said += signs.shown
@@ -142,7 +142,7 @@ def _first(
 
 
 def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]], *, bars: bool) -> pl.Series:
-    """Lines below the table, such as a total or the source: they begin so; or they are no bars but a text."""
+    """Lines below the table, such as a total or the source, recognised by their first words; or bars without values."""
     words = [name for ours, names in places.items() if ours in (*TEXT, *DAYS) for name in names]
     first = pl.any_horizontal(pl.col(words).str.contains(_BELOW).fill_null(False))
     days = [name for ours, names in places.items() if ours in DAYS for name in names]
@@ -169,7 +169,7 @@ def _days(
     found = read_days(there, reading.dates, reading.zone, sessions=bars and ours == "date", ends=ours in ENDS)
     if found.undecided:
         raise SourceError(
-            f"{where}: day and month of {found.undecided[0]} cannot be told apart; say in its mapping "
+            f"{where}: day and month of {found.undecided[0]} are ambiguous; set in its mapping "
             "read: {dates: day_first} or {dates: month_first}"
         )
     if found.form != "dates iso":
@@ -188,16 +188,16 @@ def _days(
 
 
 def ambiguous_zone(where: str, stamp: str, day: date | None) -> SourceError:
-    """The error for bars at times that may stand for two sessions."""
+    """The error for bars with times that may mean two sessions."""
     return SourceError(
-        f"{where}: which session the time stamp {stamp} stands for cannot be told ({day} by its own clock or by "
-        "New York's, another one where it is midnight); say in its mapping read: {zone: …}, the zone whose days the "
-        "bars are of, such as Europe/Berlin or America/New_York"
+        f"{where}: the session of the time stamp {stamp} is ambiguous ({day} by its own clock or New York's, "
+        "but another day in other zones); set in its mapping read: {zone: …}, the zone of the bars' days, such as "
+        "Europe/Berlin or America/New_York"
     )
 
 
 def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
-    """Refuse a column much of which is not what it should be: the mapping is wrong, or the file is read wrongly."""
+    """Raise an error for a column with many invalid values: the mapping or the format is wrong."""
     count, there = int(bad.sum()), len(texts) - texts.null_count()
     if count:
         _closed(texts.filter(bad), where)
@@ -205,20 +205,20 @@ def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
         return
     example = " ".join(texts.filter(bad)[0].split())[:40]
     raise SourceError(
-        f"{where}: '{example}' is {what}, nor are {count} of {there} values; mend the file, its columns or its `read` "
+        f"{where}: '{example}' is {what}, nor are {count} of {there} values; fix the file, its columns or its `read` "
         "(separator, decimal, dates)"
     )
 
 
 def _closed(texts: pl.Series, where: str) -> None:
-    """Refuse texts of several lines: rows are in them, from a quote on that nothing closes."""
+    """Raise an error for texts of several lines: they contain rows, because of an unclosed quote."""
     lines = texts.filter(texts.str.contains("\n", literal=True).fill_null(False))
     if len(lines):
         raise SourceError(f"{where}: {_MANY.format(lines[0][:40].splitlines()[0])}")
 
 
 def _together(columns: Sequence[pl.Series], *, days: bool) -> pl.Series:
-    """The latest day, or the sum where any of them is there."""
+    """The latest day, or the sum of the columns if any is not null."""
     every = [pl.lit(column) for column in columns]
     if days:
         return pl.select(pl.max_horizontal(every)).to_series()

@@ -1,4 +1,4 @@
-"""Where universe and bars of a provider do not meet: why a run ends without a row, or decides on a day without bars."""
+"""Mismatches of a provider's universe and bars: why a run has no rows, or decides on a day without bars."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
@@ -17,10 +17,10 @@ _SHOWN = 5
 
 
 def unmatched(source: Source, sectors: Collection[str], first: date, through: date) -> str | None:
-    """Why no member of these sectors has a bar from one day to another.
+    """Why no member of these sectors has a bar in a range of days.
 
     Returns:
-        A clause that names some tickers; None where a member has one.
+        A clause that names some tickers; None if a member has a bar.
 
     """
     membership = source.membership(through).filter(pl.col("end_date").is_null() | (pl.col("end_date") >= first))
@@ -31,11 +31,11 @@ def unmatched(source: Source, sectors: Collection[str], first: date, through: da
     snapshots = source.sector_snapshots(through)
     every = set(snapshots["ticker"])
     if not every:
-        return f"no sector is known of any of {_named(members)}"
+        return f"no sector is known for any of {_named(members)}"
     classified = [ticker for ticker in members if ticker in every]
     if not classified:
         return (
-            f"none of {_named(members)} has a sector; those of which one is known are {_named(every)}"
+            f"none of {_named(members)} has a sector; tickers with a sector are {_named(every)}"
             f"{_other_case(members, every)}"
         )
     own = set(snapshots.filter(pl.col("sector").is_in(list(sectors)))["ticker"])
@@ -56,18 +56,17 @@ def unmatched(source: Source, sectors: Collection[str], first: date, through: da
 
 
 def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapping: str) -> list[str]:
-    """Sentences on decisions, and their executions, for which most of a sector's members have no bar.
+    """Sentences on decisions, and executions, on days when most of a sector's members have no bar.
 
-    Nobody among these is chosen, or bought; what was held of them is sold at its last price. The files end before that
-    day, as those of yesterday do once the market has closed, or have lost it. Of a sector the day counts on which no
-    member has a bar, or fewer than half of those who had one on one of the `provider_gaps.USUAL_SESSIONS` before: a
-    company without any price is no gap of the day.
+    Members without a bar are neither chosen nor bought, and holdings are sold at their last price. Files may end before
+    that day, or lack it. A day counts for a sector if no member has a bar, or fewer than half of those with a bar on
+    one of the `provider_gaps.USUAL_SESSIONS` before: companies without any price do not count.
 
     Args:
         source: of the members and bars.
         sectors: slugs.
-        days: sessions on which is decided or executed, ascending.
-        mapping: where as_of is set, for the message.
+        days: sessions of decisions or executions, ascending.
+        mapping: file where as_of is set, for the message.
 
     """
     if not days:
@@ -79,7 +78,7 @@ def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapp
         for sector in sectors
     )
     now = _counted(source, asked.with_columns(session="date"))
-    # Nearly always most are there, and the sessions before need not be looked at.
+    # Usually most members have bars, and earlier sessions need not be read.
     few = now.filter(pl.col("there") < (1.0 - LOST_SHARE) * pl.col("members")).drop("session")
     if few.is_empty():
         return []
@@ -104,7 +103,7 @@ def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapp
             alike.setdefault(tuple(found), []).append(sector)
     return [
         f"{', '.join(those)}: on {_named([str(day) for day in lacked])} most members have no bar, so that none of "
-        f"these is chosen or bought then; complete the prices, or set as_of in {mapping} to the last day that they have"
+        f"these is chosen or bought then; complete the prices, or set as_of in {mapping} to their last day"
         for lacked, those in alike.items()
     ]
 
@@ -114,7 +113,7 @@ def _sessions(days: NDArray[np.datetime64]) -> pl.DataFrame:
 
 
 def _counted(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
-    """How many `members` of each `sector` and `date` there are, and how many of them have a bar on each `session`."""
+    """Number of `members` by `sector` and `date`, and number of them with a bar on each `session` (`there`)."""
     tickers, days = (asked[name].unique().sort().to_list() for name in ("ticker", "session"))
     held = source.held(tickers, days).select("ticker", session="date").unique().with_columns(there=pl.lit(1))
     return (
@@ -125,10 +124,10 @@ def _counted(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _other_case(wanted: Sequence[str], there: Collection[str]) -> str:
-    """What is to be said where tickers are there in other letters."""
+    """A clause for tickers that exist with another case."""
     upper = {ticker.upper() for ticker in wanted}
     alike = [ticker for ticker in there if ticker.upper() in upper]
-    return f", but there is {_named(alike)}: write tickers in the same letters in all files" if alike else ""
+    return f", but there is {_named(alike)}: spell tickers alike in all files" if alike else ""
 
 
 def _named(tickers: Collection[str]) -> str:

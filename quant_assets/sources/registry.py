@@ -1,6 +1,6 @@
-"""How a profile's provider is made from its name, and what stands in for the kinds of data that it has not.
+"""Creation of a profile's provider by name, completed with empty frames for kinds of data that it lacks.
 
-The names and classes themselves are in `settings.providers.PROVIDERS`, beside the settings of each provider.
+Names and classes are in `settings.providers.PROVIDERS`, beside the providers' settings.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ from quant_assets.sources.base import (
     Universe,
 )
 
-#: Name in metadata for what a source does not use, and how those begin for what it read.
+#: Metadata name of a source's unused rows, and prefix of the names of its files.
 LEFT_OUT, _READ = "left_out", "read "
 
 
 class Terms(NamedTuple):
-    """What a profile tells any provider, beside the provider's own settings.
+    """A profile's terms for any provider, in addition to the provider's own settings.
 
     Attributes:
         profile: its name, for messages.
         start: first day of its months.
-        data_dir: the user's folder of files; None where it is not set.
+        data_dir: the user's folder of files; None if not set.
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
-        file: YAML file of the profile, which messages name.
+        file: YAML file of the profile, for messages.
 
     """
 
@@ -58,15 +58,15 @@ class Terms(NamedTuple):
 
 
 def open_source(name: str, settings: Any, terms: Terms) -> Source:
-    """The provider of a profile, made by its `of(settings, terms)`.
+    """Create the provider of a profile by its `of(settings, terms)`.
 
     Args:
         name: one of `PROVIDERS`.
-        settings: the provider's own group; None where it has none.
-        terms: what the profile says.
+        settings: the provider's own group; None without one.
+        terms: of the profile.
 
     Raises:
-        SourceError: it lacks a kind of data that every profile needs, or what it needs itself is missing.
+        SourceError: it lacks a kind of data that every profile needs, or its own requirements are missing.
 
     """
     return completed(class_of(name).of(settings, terms), terms.profile, terms.file)
@@ -79,12 +79,12 @@ def class_of(name: str) -> Any:
 
 
 def completed(given: Provider, profile: str, file: str = "") -> Source:
-    """A provider with no rows for the kinds of data that it may be without; itself where it has them all.
+    """The provider, completed with empty frames for optional kinds of data; itself if it has them all.
 
     Args:
         given: the provider.
-        profile: whose it is, for messages.
-        file: YAML file of the profile, for messages; that of its name in conf/profiles where empty.
+        profile: its name, for messages.
+        file: YAML file of the profile, for messages [default: by its name in conf/profiles].
 
     Raises:
         SourceError: it lacks a kind that every profile needs.
@@ -98,22 +98,22 @@ def completed(given: Provider, profile: str, file: str = "") -> Source:
             made_by = f"{type(given).__module__}.{type(given).__name__}"
             raise SourceError(
                 f"profile '{profile}' needs {kind.__name__.lower()}, but its provider {made_by} has no "
-                f"{' and no '.join(lacks)}; add it as quant_assets/sources/base.py says, or set another source in "
+                f"{' and no '.join(lacks)}; add it (see quant_assets/sources/base.py), or set another source in "
                 f"{file or f'conf/profiles/{profile}.yaml'} (one of {', '.join(PROVIDERS)})"
             )
     return _Completed(given)
 
 
 def as_given(source: Source) -> Provider:
-    """The provider as it was given, without what stands in for the kinds of data that it lacks."""
+    """The original provider, without the empty frames for kinds of data that it lacks."""
     return source.given if isinstance(source, _Completed) else source
 
 
 def said_absent(source: Source, *kinds: type) -> dict[str, str]:
-    """Which of these kinds of data (of all, where none is named) a source is without, and what follows from it.
+    """The kinds of data, of these or all, that a source lacks, with the consequences.
 
     Returns:
-        A sentence for each kind, under a name for metadata.
+        Sentences by metadata name.
 
     """
     return {
@@ -124,24 +124,24 @@ def said_absent(source: Source, *kinds: type) -> dict[str, str]:
 
 
 def said_read(source: Source, *kinds: str) -> dict[str, str]:
-    """What a source says of the files that it read, each a sentence under a name for metadata.
+    """A source's reports on the files that it read: sentences by metadata name.
 
     Args:
-        source: of the profile; one that reads no files says nothing.
-        kinds: of files, as its settings name them.
+        source: of the profile; without files, the result is empty.
+        kinds: of files, as in its settings.
 
     """
     given = as_given(source)
-    told = given.told() if isinstance(given, Reads) else []
-    return {f"{_READ}{each.file}": each.shown for each in told if each.kind in kinds}
+    reports = given.told() if isinstance(given, Reads) else []
+    return {f"{_READ}{each.file}": each.shown for each in reports if each.kind in kinds}
 
 
 def said_left_out(source: Source, *kinds: str) -> list[str]:
-    """Which rows that it was given a source does not use, a sentence for each reason.
+    """Sentences on a source's unused rows, one per reason.
 
     Args:
-        source: of the profile; one that uses all says nothing.
-        kinds: of files, as its settings name them; all where none is named.
+        source: of the profile; if it uses all rows, the result is empty.
+        kinds: of files, as in its settings [default: all].
 
     """
     given = as_given(source)
@@ -149,7 +149,7 @@ def said_left_out(source: Source, *kinds: str) -> list[str]:
 
 
 def speaks_of_source(name: str) -> bool:
-    """Whether metadata of this name tells of a source or its files as a whole, those of later days included."""
+    """Whether metadata of this name describe a source or its files as a whole, including later days."""
     return name == LEFT_OUT or name.startswith(_READ) or name in {_absent(kind) for kind in WITHOUT}
 
 
@@ -162,7 +162,7 @@ def _methods(kind: type) -> list[str]:
 
 
 class _Completed:
-    """A provider and, for the kinds of data that it has not, frames without rows."""
+    """A provider, with empty frames for kinds of data that it lacks."""
 
     def __init__(self, given: Provider) -> None:
         self.given = given

@@ -1,9 +1,9 @@
-"""GICS sectors by SIC code, where nothing better is known: an approximation.
+"""GICS sectors by SIC code: an approximation.
 
-SIC (the Standard Industrial Classification of 1987, which the SEC still gives for each filer) goes by what a firm
-makes, GICS by what it lives on, and no official mapping exists. The table sends a range of codes to the sector in which
-most of its firms are in GICS of 2018; holding companies, conglomerates and platforms (retailers by mail order, computer
-services that are media) end up elsewhere than GICS has them. Of two ranges that hold a code the narrower one counts.
+SIC (the Standard Industrial Classification of 1987, which the SEC still uses for filers) classifies firms by products,
+GICS by revenue, and no official mapping exists. The table maps a range of codes to the sector of most of its firms in
+GICS of 2018; holding companies, conglomerates and platforms (mail order retailers, media among computer services) may
+get another sector than in GICS. Of two ranges with a code, the narrower one counts.
 """
 
 import polars as pl

@@ -82,7 +82,7 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
     assert "own.yaml exists; choose another --name" in again.err
     assert "cannot be a profile's name" in command("files", "init", str(folder), "-n", "../x").err
     (folder.parent / "bare").mkdir()
-    assert "holds no table" in command("files", "init", str(folder.parent / "bare")).err
+    assert "has no table" in command("files", "init", str(folder.parent / "bare")).err
     (folder.parent / "bare" / "sectors.csv").write_text("a,b\n1,2\n")
     assert "has no price file that can be read" in command("files", "init", str(folder.parent / "bare")).err
 

@@ -137,7 +137,7 @@ def test_a_data_folder_that_cannot_be_read_is_one_line(command: Quant, monkeypat
     outcome = command("run", "-p", "files", "-s", "it", "--to", "2016-06")
     assert outcome.status == 1
     assert outcome.err.startswith("error: the data folder /nnn")
-    assert "cannot be read: File name too long; mend that, or set QUANT_DATA_DIR" in outcome.err
+    assert "cannot be read: File name too long; fix that, or set QUANT_DATA_DIR" in outcome.err
     assert len(outcome.err.splitlines()) == 1
 
 

@@ -46,7 +46,7 @@ def test_files_that_the_pattern_of_tickers_does_not_stand_for_are_set_apart(tmp_
     assert found["{ticker}.csv"].entry["apart"] == ["NOTES.csv"]
     # Of other columns, and so with an entry of its own.
     assert found["CC.csv"].entry["read"] == {"ticker": "CC"}
-    assert found["NOTES.csv"].error.startswith("none of the kinds by its columns (what, why)")
+    assert found["NOTES.csv"].error.startswith("unknown kind by its columns (what, why)")
     assert bars(proposed(tmp_path, found.values()), "AA", "BB", "CC", "NOTES") == {"AA": 2, "BB": 2, "CC": 2}
 
 

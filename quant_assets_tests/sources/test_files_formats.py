@@ -394,7 +394,7 @@ def test_a_link_to_nothing_is_named_and_a_circle_of_links_does_no_harm(tmp_path:
         assert bars_of(source_of(tmp_path, file, **entry)) == [GOOD]
     (tmp_path / "us" / "bbbb.csv").symlink_to(tmp_path / "nothing")
     for file in ("us/{ticker}.csv", "**/{ticker}.csv", "us"):
-        with pytest.raises(SourceError, match=r"us/bbbb.csv is a link to a file that is not there; mend or remove it$"):
+        with pytest.raises(SourceError, match=r"us/bbbb.csv is a broken link; fix or remove it$"):
             bars_of(source_of(tmp_path, file))
 
 
@@ -447,7 +447,7 @@ def test_lines_of_json_and_a_time_series_of_alpha_vantage(tmp_path: Path) -> Non
     content = {"Meta Data": {"2. Symbol": "AAAA"}, "Time Series (Daily)": {"2024-01-02": numbered}}
     columns = {name: f"{place}. {name}" for place, name in enumerate(BARE, 1)}
     assert read(tmp_path, json.dumps(content), "aaaa.json", columns=columns, read={"ticker": "AAAA"}) == [GOOD]
-    for wrong, message in (("{", "is no JSON"), ('"text"', "holds no table")):
+    for wrong, message in (("{", "is not JSON"), ('"text"', "has no table")):
         with pytest.raises(SourceError, match=message):
             read(tmp_path, wrong, "prices.json")
 
@@ -576,8 +576,8 @@ def test_damaged_files_are_one_line_that_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("prices.xlsx", r"^prices\.xlsx is a workbook \(Excel\), which is not read; save its sheet as CSV and name"),
-        ("prices.csv", r"^prices\.csv is no text but an archive or a workbook \(Excel\); .* save its sheet as CSV$"),
+        ("prices.xlsx", r"^prices\.xlsx is a workbook \(Excel\), which cannot be read; save its sheet as CSV and name"),
+        ("prices.csv", r"^prices\.csv is not text but an archive or a workbook \(Excel\); .* save its sheet as CSV$"),
     ],
 )
 def test_a_workbook_is_refused_by_its_name_and_by_what_is_in_it(tmp_path: Path, file: str, message: str) -> None:

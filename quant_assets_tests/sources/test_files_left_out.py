@@ -86,7 +86,7 @@ def sectors(folder: Path, rows: str) -> FilesSource:
 def test_two_sectors_of_a_ticker_on_a_day_are_refused_whatever_their_order(tmp_path: Path) -> None:
     rows = "AAAA,Tech,2019-01-02\nAAAA,Phones,2019-01-02\n"
     for each in (rows, shuffled(f"\n{rows}")):
-        with pytest.raises(SourceError, match="ticker AAAA is in it and in telecoms on 2019-01-02; mend the file"):
+        with pytest.raises(SourceError, match="ticker AAAA is in it and in telecoms on 2019-01-02; fix the file"):
             sectors(tmp_path, each).sector_snapshots(THROUGH)
     twice = sectors(tmp_path, "AAAA,Tech,2019-01-02\nAAAA,Software,2019-01-02\nAAAA,Tech,2019-01-02\n")
     assert twice.sector_snapshots(THROUGH).rows() == [("AAAA", "it", date(2019, 1, 2), None)]
@@ -428,7 +428,7 @@ def test_statements_none_of_which_is_of_a_ticker_with_a_price_are_said(tmp_path:
         "fundamentals": [{"file": f"{name}.csv", "provider": name, **entry} for name in ("a", "b")],
     }
     said = (
-        "no statement of a is of a ticker with a price (AAAA.US); write tickers in the same letters in all files, or "
-        "say in its mapping read: {ticker_suffix: …}"
+        "no statement of a is of a ticker with a price (AAAA.US); spell tickers alike in all files, or "
+        "set read: {ticker_suffix: …} in its mapping"
     )
     assert left_out(opened(tmp_path, files, **settings)) == [said]

@@ -119,7 +119,7 @@ def test_prices_as_traded_beside_an_adjusted_close_tell_splits_too(tmp_path: Pat
     (tmp_path / "eod.csv").write_text(text)
     (checked,) = looked_at(tmp_path)
     assert checked.entry["adjustment"] == "as_traded"
-    assert "a split that the close does not know" in checked.evidence[0]
+    assert "a split that is not in the close" in checked.evidence[0]
     prices = prices_of(tmp_path, [checked], "AAAA")
     np.testing.assert_allclose(gross(prices), GROSS, rtol=2e-5)
     np.testing.assert_allclose(prices["close_unadjusted"], AS_TRADED, rtol=1e-5)
@@ -199,7 +199,7 @@ def test_stooqs_bulk_folder(tmp_path: Path) -> None:
     assert checked.file == "data/daily/us/**/{ticker}.us.txt"
     assert (checked.entry["provider"], checked.entry["adjustment"]) == ("stooq", "total_return")
     np.testing.assert_allclose(gross(prices_of(tmp_path, [checked], "BBBB")), GROSS, rtol=1e-5)
-    assert "2 files alike" in checked.evidence[0]
+    assert "2 similar files" in checked.evidence[0]
 
 
 def test_a_folder_of_kaggle_with_a_suffix_and_a_column_of_names(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_folder_of_kaggle_with_a_suffix_and_a_column_of_names(tmp_path: Path) 
     assert checked.file == "individual_stocks_5yr/{ticker}_data.csv"
     assert checked.entry["adjustment"] == "split_adjusted"
     assert "write total_return where your provider says so" in checked.evidence[1]
-    assert checked.evidence[2] == "without dividends: total returns leave them out"
+    assert checked.evidence[2] == "without dividends: total returns lack them"
     assert len(prices_of(tmp_path, [checked], "AAPL")) == 12
 
 
@@ -286,9 +286,7 @@ def test_an_extract_of_compustat_without_a_day_of_publication(tmp_path: Path, ki
     assert checked.entry["read"] == {"scale": 1e6}
     assert checked.entry["frequency"] == "quarterly"
     assert "default_publication_lag_days" in " ".join(checked.evidence)
-    assert (
-        "without a day of publication: each statement counts fundamentals.default_publication_lag_days" in checked.read
-    )
+    assert "without a day of publication: a statement counts fundamentals.default_publication_lag_days" in checked.read
     statements = source_of(tmp_path, [checked]).statements(["AAAA"], date(2024, 1, 1))
     assert statements["published"].to_list() == [None] * 3
     assert statements.select("revenue", "total_debt", "shares").row(0) == (500.5e6, 1e8, 1.5e6)
@@ -316,12 +314,12 @@ def test_what_is_looked_at_is_sorted_out(tmp_path: Path) -> None:
         "void.csv": "",
     }
     assert "void.csv is empty" in found["void.csv"].error
-    assert found["names.csv"].evidence == ("no sector of ours is like 'Gadgets': map it in `sectors`",)
+    assert found["names.csv"].evidence == ("unknown sector 'Gadgets': map it in `sectors`",)
     assert "unknown sector 'Gadgets'" in found["names.csv"].error
     assert found["fred.csv"].entry["series"] == {"GDP": {"frequency": "quarterly", "lag_days": 90}}
-    with pytest.raises(SourceError, match="holds no table"):
+    with pytest.raises(SourceError, match="has no table"):
         looked_at(_void(tmp_path))
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         looked_at(tmp_path / "AAAA.csv")
 
 

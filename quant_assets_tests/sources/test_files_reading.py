@@ -49,8 +49,8 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -
             lambda t: t.with_columns(source=pl.lit("three")),
             r"other\.\w+ has no bars where \{'source': 'one'\}",
         ),
-        ("raw", lambda t: t.with_columns(close=pl.lit("much")), r"raw\.\w+.*close.*mend"),
-        ("raw", lambda t: t.with_columns(date=pl.lit("today")), r"raw\.\w+.*date.*mend"),
+        ("raw", lambda t: t.with_columns(close=pl.lit("much")), r"raw\.\w+.*close.*fix"),
+        ("raw", lambda t: t.with_columns(date=pl.lit("today")), r"raw\.\w+.*date.*fix"),
         (
             "raw",
             lambda t: t.with_columns(ticker=pl.when(pl.col("ticker") != "B").then("ticker")),
@@ -85,7 +85,7 @@ def test_other_files_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
     ):
         source.membership(THROUGH)
     (tmp_path / "parquet" / "filings.parquet").write_bytes(b"not a table")
-    with pytest.raises(SourceError, match=r"filings.parquet cannot be read: .*mend the file") as caught:
+    with pytest.raises(SourceError, match=r"filings.parquet cannot be read: .*fix the file") as caught:
         source.statements(["A"], THROUGH)
     assert "\n" not in str(caught.value)
 

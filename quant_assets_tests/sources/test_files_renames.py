@@ -138,7 +138,7 @@ def test_a_rename_to_a_symbol_without_bars_is_refused(tmp_path: Path) -> None:
     assert source.delistings(["MID"], date(2020, 5, 29))["successor"].to_list() == [None]  # the rename is still to come
     says = (
         "MID was renamed to NWE on 2020-06-01, but raw.parquet, other.parquet have no bars of it; "
-        "mend conf/profiles/files.yaml"
+        "fix conf/profiles/files.yaml"
     )
     with pytest.raises(SourceError, match=says):
         source.delistings(["MID"], THROUGH)

@@ -76,7 +76,7 @@ def test_without_a_membership_file_whoever_has_a_price_is_a_member_until_it_is_k
         ("SWOP", date(2020, 4, 1), None),
     ]
     assert source.left_out() == [
-        "no membership file: every ticker with a price is a member; companies that no price file has any more are "
+        "no membership file: every ticker with a price is a member; companies that have left the price files are "
         "missing, and returns look better than they were",
         "no securities file: every ticker is in sector 'it' (files.sector)",
     ]
@@ -132,9 +132,7 @@ def test_adjusted_prices_rank_nobody_where_there_are_no_others(tmp_path: Path) -
     rule = {"most_liquid": 1, "liquidity_sessions": 10}
     longer = {"adjusted.parquet": pl.concat([series("NEW", 0, 120, 9_000.0), series("ALL", 0, 120, 1.0)])}
     goes_on = opened(tmp_path, bars, longer, members=rule, prices=[adjusted, PRICES], renames=[])
-    with pytest.raises(
-        SourceError, match=r"most_liquid has no prices of 2020-04 but those of adjusted\.parquet \(tick"
-    ):
+    with pytest.raises(SourceError, match=r"most_liquid has only the prices of adjusted\.parquet for 2020-04 \(tick"):
         goes_on.membership(END)
     # A month that is not over chooses nobody.
     month = {"adjusted.parquet": series("NEW", 0, 70, 9_000.0)}
@@ -150,7 +148,7 @@ def test_dollar_volumes_in_several_currencies_are_not_compared(tmp_path: Path) -
     bars = BARS.with_columns(currency=pl.when(pl.col("ticker") == "NEW").then(pl.lit("JPY")))
     told = [{**PRICES, "columns": {"currency": "currency"}}]
     with pytest.raises(
-        SourceError, match=r"prices are in JPY \(NEW\) and in USD \(ALL\); choose those of one currency"
+        SourceError, match=r"prices are in JPY \(NEW\) and in USD \(ALL\); choose tickers of one currency"
     ):
         opened(tmp_path, bars, members={"most_liquid": 1}, prices=told).membership(END)
     alike = {"most_liquid": 1, "tickers": ["ALL", "OLD"], "liquidity_sessions": 10}
@@ -205,8 +203,8 @@ def test_sectors_by_sic_code(tmp_path: Path) -> None:
     source = opened(tmp_path, more={"sectors.parquet": table}, securities=file, sector=None)
     assert source.sector_snapshots(END).select("ticker", "sector").rows() == [("ALL", "it"), ("OLD", "healthcare")]
     assert source.left_out()[1:] == [
-        "sectors.parquet: sectors are told by SIC codes, an approximation of GICS",
-        "sectors.parquet: 2 of 4 rows have no sector that their SIC code tells (NEW, SWAP)",
+        "sectors.parquet: sectors come from SIC codes, an approximation of GICS",
+        "sectors.parquet: 2 of 4 rows have no sector by their SIC code (NEW, SWAP)",
     ]
 
 

@@ -40,12 +40,12 @@ def source(folder: Path, bars: str, members: str, sectors: str) -> FilesSource:
             "aaaa bbbb",
             "AAAA BBBB CC",
             "AAAA BBBB CC",
-            "none of AAAA, BBBB, CC has a bar from 2023-06-01 to 2023-06-30, but there is aaaa, bbbb: write tickers in "
-            "the same letters in all files",
+            "none of AAAA, BBBB, CC has a bar from 2023-06-01 to 2023-06-30, but there is aaaa, bbbb: spell tickers "
+            "alike in all files",
         ),
-        ("A", "A", "a", "none of A has a sector; those of which one is known are a, but there is a: write tickers"),
+        ("A", "A", "a", "none of A has a sector; tickers with a sector are a, but there is a: spell tickers"),
         ("A", "A,2023-07-03", "A", "no ticker is a member of the universe from 2023-06-01 to 2023-06-30"),
-        ("A", "A", "B", "none of A has a sector; those of which one is known are B"),
+        ("A", "A", "B", "none of A has a sector; tickers with a sector are B"),
         ("A", "A", "A,Phones", "none of A is in it; they are in telecoms"),
         ("A", "B", "B", "none of B has a bar from 2023-06-01 to 2023-06-30"),
         (
@@ -63,7 +63,7 @@ def test_the_cause_is_named(bars: str, members: str, sectors: str, said: str | N
 
 
 def test_without_any_sector_that_is_said(tmp_path: Path) -> None:
-    assert unmatched(source(tmp_path, "A", "A", ""), ["it"], FIRST, LAST) == "no sector is known of any of A"
+    assert unmatched(source(tmp_path, "A", "A", ""), ["it"], FIRST, LAST) == "no sector is known for any of A"
 
 
 def test_a_decision_on_a_day_that_the_files_lack_is_said(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_decision_on_a_day_that_the_files_lack_is_said(tmp_path: Path) -> None
     asked = ["it", "telecoms", "energy"]
     said = (
         "it: on 2023-06-30 most members have no bar, so that none of these is chosen or bought then; complete the "
-        "prices, or set as_of in mine.yaml to the last day that they have"
+        "prices, or set as_of in mine.yaml to their last day"
     )
     assert undecided(given, asked, [date(2023, 5, 31), LAST], "mine.yaml") == [said]
     assert undecided(given, asked, [date(2023, 5, 31)], "mine.yaml") == []
