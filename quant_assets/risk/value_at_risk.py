@@ -7,13 +7,13 @@ loss of the worst share 1 - c. Over T sessions:
   Uryasev 2002, proposition 8). Over T sessions the mean times T, and the deviation of the quantile from the mean times
   the root of T: there would be only a handful of independent T-session returns.
 - `filtered_historical`: standardised residuals of a GARCH(1,1) with Student-t errors, times the variance of the coming
-    session (Hull and White 1998; Barone-Adesi, Giannopoulos and Vosper 1999). Over T sessions paths are simulated with
-    drawn residuals, each session's variance following from the last; a path's returns are compounded. The seed comes
-    from the settings and the partition's key.
+  session (Hull and White 1998; Barone-Adesi, Giannopoulos and Vosper 1999). Over T sessions paths are simulated with
+  drawn residuals, each session's variance following from the last; a path's returns are compounded. The seed comes
+  from the settings and the partition's key.
 - `cornish_fisher`: the normal quantile corrected for skewness S and excess kurtosis K (Cornish and Fisher 1938),
-    z + (z² - 1) S / 6 + (z³ - 3z) K / 24 - (2z³ - 5z) S² / 36, and the mean of that over the tail. Null outside its
-    domain, in which it rises with z (Maillard 2012): beyond, a worse quantile would be a smaller loss. Over T sessions
-    mean and variance times T, S over the root of T and K over T, as for a sum of independent returns.
+  z + (z² - 1) S / 6 + (z³ - 3z) K / 24 - (2z³ - 5z) S² / 36, and the mean of that over the tail. Null outside its
+  domain, in which it rises with z (Maillard 2012): beyond, a worse quantile would be a smaller loss. Over T sessions
+  mean and variance times T, S over the root of T and K over T, as for a sum of independent returns.
 - `student_t`: location, scale and degrees of freedom by maximum likelihood. Over T sessions as `historical`: the shape
   of one session is kept, which is conservative for fat tails.
 - `normal`: mean and standard deviation. Over T sessions the mean times T, the deviation times the root of T.
