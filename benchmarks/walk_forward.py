@@ -125,9 +125,9 @@ class Study:
         names = dict(zip(source.settings.labels.horizons, source.features.names, strict=False))
         for sector in self.sectors:
             lacking = {
-                each
+                month
                 for name in _READ
-                for each in target.store.missing(target.datasets[name], self.keys(sector, self.begin))
+                for month in target.store.missing(target.datasets[name], self.keys(sector, self.begin))
             }
             if lacking:
                 said(f"{labels}: features and labels of {sector}, {len(lacking)} months")
@@ -228,25 +228,25 @@ def table(daily: pl.DataFrame, *, overlapping: bool) -> pl.DataFrame:
 
     """
     years = daily.with_columns(year=pl.col("date").dt.year().cast(pl.String))
-    found = []
+    means = []
     for part in (years, years.with_columns(year=pl.lit(ALL))):
         for (model, horizon, sector, year), rows in part.group_by("model", "horizon", "sector", "year"):
             ordered = rows.sort("date")
             values, overlap = ordered["rank_ic"].to_numpy(), int(horizon) if overlapping else 1  # type: ignore[call-overload]
             mean, error = float(values.mean()), standard_error(values, ordered["date"].to_numpy(), overlap)
             lower, upper = hac_interval(values, "mean", overlap) or (None, None)
-            found.append(
+            means.append(
                 {"model": model, "horizon": horizon, "sector": sector, "year": year, "sessions": len(rows)}
                 | {"names": rows["names"].mean(), "ic": rows["ic"].mean(), "rank_ic": mean, "error": error}
                 | {"t": mean / error if error else None, "lower": lower, "upper": upper}
             )
-    return pl.DataFrame(found, infer_schema_length=None).sort("model", "horizon", "sector", "year")
+    return pl.DataFrame(means, infer_schema_length=None).sort("model", "horizon", "sector", "year")
 
 
-def markdown(found: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterator[str]:
+def markdown(means: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterator[str]:
     """The tables of one kind of labels: by model and horizon, and for actual labels also by year."""
     columns = [*sectors, ALL]
-    overall = found.filter(pl.col("year") == ALL)
+    overall = means.filter(pl.col("year") == ALL)
     yield f"### {labels}: mean daily rank IC (t) of each sector\n"
     yield from _lines(overall.with_columns(row=pl.format("{}, {} sessions", "model", "horizon")), "", columns)
     cells = overall.filter((pl.col("sector") != ALL) & (pl.col("model") != "ensemble"))["t"].drop_nulls()
@@ -258,16 +258,16 @@ def markdown(found: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterat
         )
     if labels != "actual":
         return
-    for (model, horizon), part in found.group_by("model", "horizon", maintain_order=True):
+    for (model, horizon), part in means.group_by("model", "horizon", maintain_order=True):
         yield f"\n### {model}, {horizon} sessions: mean daily rank IC (t) of each year\n"
         yield from _lines(part.with_columns(row="year"), "year", columns)
 
 
-def _lines(found: pl.DataFrame, title: str, columns: Sequence[str]) -> Iterator[str]:
+def _lines(means: pl.DataFrame, title: str, columns: Sequence[str]) -> Iterator[str]:
     yield "| " + " | ".join([title, *columns]) + " |"
     yield "|" + "---|" * (len(columns) + 1)
-    cells = {(row["row"], row["sector"]): row for row in found.iter_rows(named=True)}
-    for name in found["row"].unique(maintain_order=True):
+    cells = {(row["row"], row["sector"]): row for row in means.iter_rows(named=True)}
+    for name in means["row"].unique(maintain_order=True):
         yield "| " + " | ".join([name, *(_cell(cells.get((name, column))) for column in columns)]) + " |"
 
 
