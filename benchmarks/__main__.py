@@ -1,4 +1,4 @@
-"""`python -m benchmarks [topic …]`: measure every topic, or those named, and print one table of ratios."""
+"""`python -m benchmarks [topic …]`: measure all topics, or the named ones, and print one table of ratios."""
 
 import importlib
 import os
@@ -13,14 +13,14 @@ from benchmarks.ratio import Ratio, table
 
 
 def topics() -> list[str]:
-    """Topics that have a file."""
+    """Topics with a file."""
     return sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
 
 
-def main(wanted: list[str]) -> int:
-    """Measure and print; what was measured before an error is printed too. Returns the exit status."""
+def main(names: list[str]) -> int:
+    """Measure and print, also the results before an error. Returns the exit status."""
     progress = Console(stderr=True)
-    unknown = sorted(set(wanted) - set(topics()))
+    unknown = sorted(set(names) - set(topics()))
     if unknown:
         progress.print(
             f"error: no benchmark '{unknown[0]}'; there are: {', '.join(topics())}", style="red", highlight=False
@@ -28,7 +28,7 @@ def main(wanted: list[str]) -> int:
         return 2
     ratios: list[Ratio] = []
     try:
-        for topic in wanted or topics():
+        for topic in names or topics():
             start = time.perf_counter()
             with progress.status(f"{topic}: measuring …"):
                 ratios += importlib.import_module(f"benchmarks.bench_{topic}").measure()

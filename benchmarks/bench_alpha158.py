@@ -1,7 +1,7 @@
-"""Qlib's 158 features over the same simulated panel: ours on one thread, Qlib's own engine in the peers' environment.
+"""Qlib's 158 features over the same simulated panel: ours on one thread, Qlib's engine in the peers' environment.
 
-Both start from prices that are at hand and end with 158 columns in memory. Ours are arrays of a panel; Qlib reads its
-binary files, whose pages are in the system's cache, and gives a pandas frame. Neither writes anything.
+Both start from local prices and end with 158 columns in memory. Ours are arrays of a panel; Qlib reads its binary
+files, whose pages are in the system's cache, and returns a pandas frame. Neither writes anything.
 """
 
 import os
@@ -23,7 +23,7 @@ REPETITIONS = 3
 
 
 def measure() -> list[Ratio]:
-    """Against one process of Qlib's and one for each core (its default is two less than the cores, at least one)."""
+    """Against Qlib on one process and on one process per core (its default: two fewer than the cores, at least one)."""
     days, fields = panel()
     processes = sorted({1, os.cpu_count() or 1})
     theirs: dict[int, list[float]] = {count: [] for count in processes}
@@ -34,7 +34,7 @@ def measure() -> list[Ratio]:
             np.savez(
                 arrays, allow_pickle=False, tickers=np.array([f"T{i:03d}" for i in range(TICKERS)]), days=days, **fields
             )
-            for _ in range(REPETITIONS):  # in turns, so that a slow spell of the machine meets both
+            for _ in range(REPETITIONS):  # in turns, so that a slow phase of the machine affects both
                 for count in processes:
                     theirs[count].append(qlib_seconds(arrays, count))
                     ours += our_seconds(days, fields)
@@ -45,10 +45,10 @@ def measure() -> list[Ratio]:
             what,
             median(ours),
             f"Qlib, {count} process{'es' * (count > 1)}",
-            median(taken) if taken else None,
+            median(seconds) if seconds else None,
             "ours on 1 thread",
         )
-        for count, taken in theirs.items()
+        for count, seconds in theirs.items()
     ]
 
 
@@ -73,19 +73,19 @@ def panel() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def our_seconds(days: np.ndarray, fields: dict[str, np.ndarray]) -> list[float]:
-    """Two computations of ours, after one that may compile."""
+    """Times of two computations of ours, after one that may compile."""
     features = FeatureSet(FEATURES)
-    given = {name: fields[name] for name in features.fields}
-    taken = []
+    inputs = {name: fields[name] for name in features.fields}
+    times = []
     for _ in range(3):
         start = time.perf_counter()
-        features.evaluate(given, Windows(days))
-        taken.append(time.perf_counter() - start)
-    return taken[1:]
+        features.evaluate(inputs, Windows(days))
+        times.append(time.perf_counter() - start)
+    return times[1:]
 
 
 def qlib_seconds(arrays: Path, processes: int) -> float:
-    """Qlib's, started from a process of its own."""
+    """Qlib's time, in a process of its own."""
     command = [str(PEERS_PYTHON), "-m", "benchmarks.qlib_alpha158", str(arrays), str(processes)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     if done.returncode != 0:

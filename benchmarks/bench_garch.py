@@ -1,9 +1,9 @@
-"""GARCH(1,1) fits per second: one batched call against arch called for one window after the other, core for core.
+"""GARCH(1,1) fits per second: one batched call against arch called window by window, core for core.
 
 Windows of 750 returns are drawn from GARCH processes with Student-t errors of varied persistence and tails
-(`benchmarks.garch_study` compares the estimates on real prices). Against arch both work on one thread and in turns, and
-CPU time is compared, because a busy machine stretches the wall clock. One more row for each distribution shows the gain
-of the other cores.
+(`benchmarks.garch_study` compares the estimates on real prices). Against arch both use one thread and run in turns, and
+CPU time is compared, because a busy machine stretches the wall clock. One more row per distribution shows the gain
+from more cores.
 """
 
 import statistics
@@ -51,7 +51,7 @@ def ours(windows: np.ndarray, distribution: str, threads: int) -> Callable[[], o
 
 
 def arch_loop(windows: np.ndarray, distribution: str) -> Callable[[], object]:
-    """Arch's fit of each window, as it comes."""
+    """Arch's fits, window by window."""
     from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
 
     def run() -> object:
@@ -70,13 +70,13 @@ def cpu_seconds(*runs: Callable[[], object]) -> list[float]:
     """Median CPU time of each of `runs`, taken in turns; each runs once before, untimed."""
     for run in runs:
         run()
-    taken: list[list[float]] = [[] for _ in runs]
+    times: list[list[float]] = [[] for _ in runs]
     for _ in range(ROUNDS):
-        for run, seconds in zip(runs, taken, strict=True):
+        for run, seconds in zip(runs, times, strict=True):
             start = time.process_time()
             run()
             seconds.append(time.process_time() - start)
-    return [statistics.median(seconds) for seconds in taken]
+    return [statistics.median(seconds) for seconds in times]
 
 
 def measure() -> list[Ratio]:

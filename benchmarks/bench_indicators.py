@@ -1,8 +1,8 @@
-"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib ticker after ticker.
+"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib ticker by ticker.
 
-All three start from prices in memory, each in the layout it likes (a panel, a long frame, an array per ticker), and end
-with the columns in memory. All run on one thread. Ours begin anew each month, so that a month computed alone has the
-same bits; the others carry their state from the first row.
+All three start from prices in memory in their own layout (a panel, a long frame, an array per ticker), and end with the
+columns in memory. All run on one thread. Ours restart each month, so that a month computed alone has the same bits; the
+others carry their state from the first row.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from quant_assets.windows.windows import Windows
 TICKERS, SESSIONS = 500, 2_500
 REPETITIONS = 3
 
-#: What all three compute.
+#: Indicators of all three.
 SAME = (
     "sma_distance_20",
     "sma_distance_200",
@@ -36,7 +36,7 @@ SAME = (
     "obv_change_20",
     "volume_zscore_20",
 )
-#: What TA-Lib has besides, and pandas has no vector code for.
+#: Indicators of TA-Lib without vectorised code in pandas.
 DIRECTIONAL = ("plus_di_14", "minus_di_14", "adx_14", "cci_20")
 
 Bars = dict[str, np.ndarray]
@@ -155,11 +155,11 @@ def in_pandas(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def in_talib(bars: Bars) -> dict[str, np.ndarray]:
-    """`SAME` and `DIRECTIONAL`, each ticker's arrays handed to the C library."""
+    """`SAME` and `DIRECTIONAL`, each ticker's arrays passed to the C library."""
     import talib
 
     out = {name: np.empty((TICKERS, SESSIONS)) for name in SAME + DIRECTIONAL}
-    root = np.sqrt(20 / 19)  # TA-Lib's deviation is the population's
+    root = np.sqrt(20 / 19)  # TA-Lib uses the population deviation
     for i in range(TICKERS):
         high, low, close, volume = (bars[name][i] for name in ("high", "low", "close", "volume"))
         line, signal, _ = talib.MACD(close)

@@ -1,8 +1,8 @@
-"""Own optimisers of 500 names against skfolio's, each from the same covariance: CPU time on one thread.
+"""Our optimisers of 500 names against skfolio's, from the same covariance: CPU time on one thread.
 
-What they are compared by is the weights alone: skfolio's prior is handed the covariance ready, and of its hierarchical
-risk parity the paper's convention (single linkage, without an optimal order of the leaves) is asked for, the quickest
-that it has. Ours clusters the distances between columns, as the paper's code does, which is the slowest part of it.
+Only the weights are compared: skfolio's prior receives the finished covariance, and its hierarchical risk parity uses
+the paper's convention (single linkage, without an optimal order of the leaves), its fastest. Ours clusters the
+distances between columns, as the paper's code does, which is the slowest part of it.
 """
 
 import time
@@ -29,7 +29,7 @@ def returns(seed: int = 1) -> np.ndarray:
 
 
 def peers(drawn: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """Skfolio's estimators, as their fit is called."""
+    """Skfolio's estimators, as calls of their fit."""
     from skfolio.cluster import HierarchicalClustering, LinkageMethod
     from skfolio.distance import PearsonDistance
     from skfolio.moments import EmpiricalCovariance
@@ -52,7 +52,7 @@ def peers(drawn: np.ndarray) -> dict[str, Callable[[], Any]]:
 
 
 def prepared(drawn: np.ndarray) -> Callable[[], Any]:
-    """What every one of skfolio's fits does first: its prior, whose time is taken off."""
+    """The first step of all of skfolio's fits: its prior, whose time is subtracted."""
     from skfolio.moments import EmpiricalCovariance
     from skfolio.prior import EmpiricalPrior
 
@@ -62,16 +62,16 @@ def prepared(drawn: np.ndarray) -> Callable[[], Any]:
 def cpu_seconds(run: Callable[[], Any], rounds: int) -> float:
     """Median CPU time; it runs once before, untimed."""
     run()
-    taken = []
+    times = []
     for _ in range(rounds):
         start = time.process_time()
         run()
-        taken.append(time.process_time() - start)
-    return median(taken)
+        times.append(time.process_time() - start)
+    return median(times)
 
 
 def measure() -> list[Ratio]:
-    """Time for one set of weights of each."""
+    """Time of each optimiser for one set of weights."""
     from threadpoolctl import threadpool_limits
 
     drawn = returns()
@@ -81,7 +81,7 @@ def measure() -> list[Ratio]:
         "hierarchical_risk_parity": lambda: hierarchical_weights(covariance),
         "equal_risk_contribution": lambda: equal_contributions(covariance),
     }
-    found = []
+    ratios = []
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = cpu_seconds(prepared(drawn), ROUNDS)
@@ -89,5 +89,5 @@ def measure() -> list[Ratio]:
             mine = cpu_seconds(ours[name], 20)
             theirs = max(cpu_seconds(run, 1 if name == "equal_risk_contribution" else ROUNDS) - before, 0.0)
             note = f"CPU time, one thread; skfolio without its prior ({before * 1e3:.0f} ms)"
-            found.append(Ratio("optimisers", f"{name} of {NAMES} names", mine, "skfolio", theirs, note))
-    return found
+            ratios.append(Ratio("optimisers", f"{name} of {NAMES} names", mine, "skfolio", theirs, note))
+    return ratios

@@ -1,6 +1,6 @@
-"""Which partitions all partitions of each asset read: what the web UI, backfills and sensors ask of the mappings.
+"""Upstream partitions of all partitions of each asset: the mappings as used by the web UI, backfills and sensors.
 
-The real graph over 310 months and 11 sectors. The peer works the months out one by one in sets.
+The real graph over 310 months and 11 sectors. The peer computes the months one by one in sets.
 """
 
 import warnings
@@ -20,7 +20,7 @@ Edge = tuple[dg.PartitionMapping, dg.PartitionsDefinition, dg.PartitionsDefiniti
 
 
 def edges() -> list[Edge]:
-    """Mapping, partitions that read, and partitions that are read: one of each input of each asset."""
+    """Mapping, downstream and upstream partitions of each input of each asset."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         graph = build_defs(
@@ -34,24 +34,24 @@ def edges() -> list[Edge]:
 
 
 def read(all_edges: list[Edge]) -> list[UpstreamPartitionsResult]:
-    """What all partitions of each asset read."""
+    """Upstream partitions of all partitions of each asset."""
     now = datetime.now(UTC)
     with partition_loading_context(effective_dt=now):
-        whole = {id(by): by.subset_with_partition_keys(by.get_partition_keys()) for _, by, _ in all_edges}
+        complete = {id(by): by.subset_with_partition_keys(by.get_partition_keys()) for _, by, _ in all_edges}
         return [
-            mapping.get_upstream_mapped_partitions_result_for_partitions(whole[id(by)], by, of, current_time=now)
+            mapping.get_upstream_mapped_partitions_result_for_partitions(complete[id(by)], by, of, current_time=now)
             for mapping, by, of in all_edges
         ]
 
 
 def measure() -> list[Ratio]:
-    """Both give the same; the time of Dagster around it is in both."""
-    found = edges()
+    """Both give the same result, and both times include Dagster's own."""
+    inputs = edges()
 
     def by_sets() -> None:
         with patch.object(partitions, "_upstream", upstream_by_sets):
-            read(found)
+            read(inputs)
 
-    ours, sets = alternating(lambda: read(found), by_sets, repetitions=3)
-    what = f"parents of all partitions, {len(found)} inputs"
+    ours, sets = alternating(lambda: read(inputs), by_sets, repetitions=3)
+    what = f"parents of all partitions, {len(inputs)} inputs"
     return [Ratio("partitions", what, ours, "month by month in sets", sets, "310 months x 11 sectors")]

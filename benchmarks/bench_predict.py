@@ -1,7 +1,7 @@
 """Picks among 100 tickers, warm and in a new process, forecasts of 1,000 rows, and a walk-forward over 1,000 rows.
 
-The storage is made up: 100 tickers of one sector with the features of set core, a model of 100 trees at most. There is
-no peer; what the times are meant to be stands in the notes.
+The storage is synthetic: 100 tickers of one sector with the features of set core, a model of at most 100 trees. There
+is no peer; the notes have the time limits.
 """
 
 import os
@@ -41,16 +41,16 @@ assert found["source"] == "model" and found["metadata"]["valid_stocks"] == 99, f
 
 
 def cold_seconds(storage: Path) -> float:
-    """CPU time of a new process: imports, settings, the model's files and the picks; the least of three."""
+    """CPU time of a new process: imports, settings, the model's files and the picks; the minimum of three."""
     fixed = {**ENVIRONMENT, "QUANT__STORAGE": str(storage), "QUANT_PROFILE": "demo"}
-    taken = []
+    times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         code = COLD.replace("DAY", AS_OF.isoformat())
         subprocess.run([sys.executable, "-c", code], env=os.environ | fixed, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(taken)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(times)
 
 
 def panel() -> pl.DataFrame:
@@ -68,7 +68,7 @@ def panel() -> pl.DataFrame:
     return pl.DataFrame(keys | {"forward_return": outcome} | {f"f{place}": matrix[place] for place in range(FEATURES)})
 
 
-#: The published shape; how well it was fitted is of no matter for the time.
+#: The published shape; the quality of the fit does not affect the time.
 DEEP = {"transformer": {"kind": "transformer", "horizons": [20], "parameters": {"max_epochs": 1}}}
 
 
@@ -83,28 +83,28 @@ def deep_seconds(storage: Path) -> float:
     empty = profile.datasets["prices"].empty()
     stored = pl.concat([empty, rows], how="diagonal").select(empty.columns)
     profile.store.write(profile.datasets["prices"], stored, [key(SECTOR, month) for month in months], lambda _: AS_OF)
-    as_of, told = TRAININGS[-1], profile.settings
-    given = told.training, told.predictions, profile.models.learners["transformer"], (20,), SECTOR, ()
+    as_of, chosen = TRAININGS[-1], profile.settings
+    inputs = chosen.training, chosen.predictions, profile.models.learners["transformer"], (20,), SECTOR, ()
     with tempfile.TemporaryDirectory() as folder:
         frame = bars.select("ticker", "date")
-        trained = train_checkpoint(frame, labelled(bars, (20,)), as_of, *given, Path(folder), prices=bars)
-        kept = f"transformer_checkpoint/{SECTOR}/{month_of(as_of)}"
+        trained = train_checkpoint(frame, labelled(bars, (20,)), as_of, *inputs, Path(folder), prices=bars)
+        artifact = f"transformer_checkpoint/{SECTOR}/{month_of(as_of)}"
         for item in trained:
             for name, path in item.files.paths.items() if item.files else ():
-                profile.store.write_artifact_file(f"{kept}/{name}", path)
-            profile.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest or b"")
-        found = checkpoint_rows(trained, kept).with_columns(sector=pl.lit(SECTOR))
+                profile.store.write_artifact_file(f"{artifact}/{name}", path)
+            profile.store.write_artifact(f"{artifact}/{item.manifest_name}", item.manifest or b"")
+        checkpoints = checkpoint_rows(trained, artifact).with_columns(sector=pl.lit(SECTOR))
     dataset = profile.datasets["transformer_checkpoint"]
-    profile.store.write(dataset, found, [key(SECTOR, month_of(as_of))], lambda _: as_of)
+    profile.store.write(dataset, checkpoints, [key(SECTOR, month_of(as_of))], lambda _: as_of)
     picked = inference_pipeline(TICKERS, AS_OF, "transformer", profile=profile)
     if picked["source"] != "model" or picked["metadata"]["valid_stocks"] != len(TICKERS):
         raise RuntimeError(f"not what is measured: {picked['metadata']}")
-    (taken,) = alternating(lambda: inference_pipeline(TICKERS, AS_OF, "transformer", profile=profile))
-    return taken
+    (seconds,) = alternating(lambda: inference_pipeline(TICKERS, AS_OF, "transformer", profile=profile))
+    return seconds
 
 
 def measure() -> list[Ratio]:
-    """Each by itself: wall clock, and CPU time of the new process, whose imports a busy machine stretches most."""
+    """Times without a peer: wall clock, and CPU time of the new process, whose imports a busy machine slows most."""
     with tempfile.TemporaryDirectory() as folder:
         profile = write(Path(folder), TICKERS)
         models, _ = usable_models(profile, SECTOR, "lightgbm", AS_OF, 20)
@@ -117,9 +117,9 @@ def measure() -> list[Ratio]:
         (warm,) = alternating(lambda: inference_pipeline(TICKERS, AS_OF, profile=profile))
         (forecast,) = alternating(lambda: fitted.predict(rows), repetitions=20)
         cold = cold_seconds(Path(folder))
-    names, learner, given = [f"f{place}" for place in range(FEATURES)], LightGBM("m"), panel()
+    names, learner, table = [f"f{place}" for place in range(FEATURES)], LightGBM("m"), panel()
     settings = PredictionSettings(min_bucket_rows=20)
-    (walked,) = alternating(lambda: walk_forward(given, learner, 5, names, settings, n_splits=FOLDS, test_size=0.5))
+    (walked,) = alternating(lambda: walk_forward(table, learner, 5, names, settings, n_splits=FOLDS, test_size=0.5))
     with tempfile.TemporaryDirectory() as folder:
         deep = deep_seconds(Path(folder))
     note = "meant to be under"

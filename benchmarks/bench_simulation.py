@@ -1,8 +1,8 @@
 """A book of 500 names over 25 years with all costs, against vectorbt's `from_orders` of the same trades.
 
-Ours decides the trades: it holds the weights of 300 decisions, works out what to trade with the costs of it, and tells
-the parts of the cost apart. vectorbt is given these trades, in shares, with the cost of each as its fee. Both give the
-value of the book after each close; a difference beyond `TOLERANCE` is an error, not a time.
+Ours computes the trades: it holds the weights of 300 decisions, determines the trades with their costs, and itemises
+the costs. vectorbt receives these trades, in shares, with each trade's cost as its fee. Both compute the value of the
+book after each close; a difference beyond `TOLERANCE` is an error, not a time.
 """
 
 import subprocess
@@ -18,12 +18,12 @@ from quant_assets.backtest.book_kernel import Carried, carried
 
 SESSIONS, NAMES, REPETITIONS = 6300, 500, 5
 
-#: Of the two values of the book, relative.
+#: Largest relative difference of the two values of the book.
 TOLERANCE = 1e-9
 
 
 def measure() -> list[Ratio]:
-    """In turns, so that a slow spell of the machine meets both."""
+    """In turns, so that a slow phase of the machine affects both."""
     market = drawn()
     ours, theirs = [], []
     book = carry(market)
@@ -31,8 +31,8 @@ def measure() -> list[Ratio]:
         start = time.perf_counter()
         book = carry(market)
         ours.append(time.perf_counter() - start)
-    there = peer_imports("vectorbt")
-    for _ in range(3 if there else 0):
+    installed = peer_imports("vectorbt")
+    for _ in range(3 if installed else 0):
         theirs.append(vectorbt_seconds(market["mark"], book))
         start = time.perf_counter()
         carry(market)
@@ -50,7 +50,7 @@ def measure() -> list[Ratio]:
 
 
 def drawn() -> dict[str, np.ndarray]:
-    """Prices, weights and costs of a made-up market, (n_sessions, n_names)."""
+    """Prices, weights and costs of a synthetic market, (n_sessions, n_names)."""
     rng = np.random.default_rng(25)
     shape = (SESSIONS, NAMES)
     mark = 50.0 * np.exp(np.cumsum(0.015 * rng.standard_normal(shape), axis=0))
@@ -69,12 +69,12 @@ def drawn() -> dict[str, np.ndarray]:
 
 
 def carry(market: dict[str, np.ndarray]) -> Carried:
-    """Ours, with commission, spread and impact; fees and interest by night are what vectorbt has not, and 0."""
+    """Ours, with commission, spread and impact; nightly fees and interest, which vectorbt lacks, are 0."""
     return carried(market["mark"], rates=(1e-4, 0.0, 0.0, 0.0), long_only=False, **market)
 
 
 def vectorbt_seconds(mark: np.ndarray, book: Carried) -> float:
-    """Of a process of its own; its value of the book is held against ours."""
+    """Vectorbt's time in a process of its own; its value of the book is compared with ours."""
     at, row = book.traded.T
     sizes, fees = np.zeros(mark.shape), np.zeros(mark.shape)
     before = book.equity[at] / (1.0 - book.cost[at])

@@ -1,8 +1,8 @@
 """Windows of 32 days x 25 columns: gathered from our tensor, and by the loader of pytorch-forecasting, in one process.
 
-Both start from prices that are at hand and end with batches of windows in memory, in an order drawn at random. The
-loader of pytorch-forecasting (`TimeSeriesDataSet`) makes one window at a time and collates them; it is asked for the
-same columns without a normalisation, and its making is not timed. It alone is taken from the peers' environment (`make
+Both start from local prices and end with batches of windows in memory, in random order. The loader of
+pytorch-forecasting (`TimeSeriesDataSet`) makes one window at a time and collates them; it loads the same columns
+without normalisation, and its construction is not timed. Only this package comes from the peers' environment (`make
 peers`): torch, Lightning and pandas are this project's own.
 """
 
@@ -23,12 +23,12 @@ from quant_assets.market.panel import Panel
 TICKERS, SESSIONS = 100, 1000
 BATCH = 1024
 
-#: Windows of one timed run: what each takes about a second for.
+#: Windows of one timed run: about a second for each.
 OURS, THEIRS = 100 * BATCH, 4 * BATCH
 
 
 def measure() -> list[Ratio]:
-    """Both on one thread, which other work on the machine disturbs alike; the note has the windows a second."""
+    """Both on one thread, so that other work affects both; the note has the windows per second."""
     torch.set_num_threads(1)
     tensor = WindowTensor.of(panel())
     ours = gathered(tensor)
@@ -38,9 +38,9 @@ def measure() -> list[Ratio]:
         (seconds,) = alternating(ours)
         scaled = seconds * THEIRS / OURS
         return [Ratio("windows", what, scaled, "pytorch-forecasting", None, note.format(OURS / seconds))]
-    seconds, taken = alternating(ours, theirs)
-    said = f"{note.format(OURS / seconds)}, theirs {THEIRS / taken:,.0f}; both on 1 thread"
-    return [Ratio("windows", what, seconds * THEIRS / OURS, "pytorch-forecasting, 1 process", taken, said)]
+    seconds, their_seconds = alternating(ours, theirs)
+    rates = f"{note.format(OURS / seconds)}, theirs {THEIRS / their_seconds:,.0f}; both on 1 thread"
+    return [Ratio("windows", what, seconds * THEIRS / OURS, "pytorch-forecasting, 1 process", their_seconds, rates)]
 
 
 def panel() -> Panel:
@@ -58,8 +58,8 @@ def panel() -> Panel:
 def gathered(tensor: WindowTensor) -> Callable[[], object]:
     """`OURS` windows in batches, each read once."""
     positions = torch.nonzero(tensor.usable)[:, 0]
-    drawn = positions[torch.randint(len(positions), (OURS,), generator=torch.Generator().manual_seed(1))]
-    return lambda: [_read(tensor.gather(batch)) for batch in drawn.split(BATCH)]
+    order = positions[torch.randint(len(positions), (OURS,), generator=torch.Generator().manual_seed(1))]
+    return lambda: [_read(tensor.gather(batch)) for batch in order.split(BATCH)]
 
 
 def loaded(tensor: WindowTensor) -> Callable[[], object] | None:
@@ -67,7 +67,7 @@ def loaded(tensor: WindowTensor) -> Callable[[], object] | None:
     packages = peer_packages()
     if packages is None or not (packages / "pytorch_forecasting").is_dir():
         return None
-    sys.path.append(str(packages))  # at the end: everything but the peer itself is ours
+    sys.path.append(str(packages))  # at the end: everything except the peer is ours
     try:
         from pytorch_forecasting import TimeSeriesDataSet
     finally:
@@ -78,7 +78,7 @@ def loaded(tensor: WindowTensor) -> Callable[[], object] | None:
     frame = pd.DataFrame(values, columns=list(COLUMNS)).assign(
         ticker=np.repeat(tensor.panel.tickers, count), time=np.tile(np.arange(count), TICKERS), outcome=values[:, 0]
     )
-    told: dict[str, Any] = {"max_encoder_length": DAYS, "min_encoder_length": DAYS, "max_prediction_length": 1}
+    lengths: dict[str, Any] = {"max_encoder_length": DAYS, "min_encoder_length": DAYS, "max_prediction_length": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = TimeSeriesDataSet(
@@ -89,7 +89,7 @@ def loaded(tensor: WindowTensor) -> Callable[[], object] | None:
             time_varying_unknown_reals=list(COLUMNS),
             target_normalizer=None,
             scalers=dict.fromkeys(COLUMNS),
-            **told,
+            **lengths,
         )
         loader = data.to_dataloader(train=True, batch_size=BATCH, num_workers=0)
 

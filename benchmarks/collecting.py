@@ -1,8 +1,8 @@
-"""`python -m benchmarks.collecting [--tickers 503]`: a first history and a daily update of a universe from Yahoo.
+"""`python -m benchmarks.collecting [--tickers 503]`: first history and daily update of a universe from Yahoo.
 
-Yahoo is a process on loopback that answers with charts of its shape; the collector, its session, its limits and its
-stores are the real ones. Waiting is counted by a clock that does not wait: *seconds* are what the limits of the
-settings demand, *CPU* is what the collecting process used for it, the reading into tables included.
+Yahoo is a local process that answers with charts of its shape; the collector, its session, limits and stores are the
+real ones. A clock that does not wait counts the waiting: *seconds* follow from the limits in the settings, *CPU* is the
+collecting process's, including the reading into tables.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DAYS = sessions(date(2015, 1, 2), date(2026, 11, 30)).tolist()
 
 
 class Clock:
-    """Time that waiting moves on."""
+    """A clock that waiting advances."""
 
     def __init__(self, start: datetime) -> None:
         self._now = start
@@ -47,7 +47,7 @@ class Clock:
 
 
 class _Charts(BaseHTTPRequestHandler):
-    """Charts of every ticker, the same walk by another start."""
+    """Charts of all tickers, the same walk with different starts."""
 
     protocol_version = "HTTP/1.1"
     opens = np.array([int(published(day).timestamp()) - 7 * 3600 for day in DAYS])
@@ -80,17 +80,17 @@ class _Charts(BaseHTTPRequestHandler):
         return json.dumps({"chart": {"result": [result], "error": None}}).encode()
 
     def log_message(self, *_: object) -> None:
-        """Nothing on standard error."""
+        """Print nothing on standard error."""
 
 
-def _serve(told: Any) -> None:
+def _serve(connection: Any) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Charts)
-    told.send(server.server_port)
+    connection.send(server.server_port)
     server.serve_forever()
 
 
 def measured(tickers: int) -> Table:
-    """Collect the history up to the last session but one, and then that one."""
+    """Collect the history up to the second last session, and then the last session."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     server.start()
@@ -129,7 +129,7 @@ def _collected(name: str, collection: Collection, table: Table) -> None:
 
 
 def _kept(folder: Path) -> float:
-    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file()) / 1e6
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, close) and `securities.parquet` (ticker, sector, as_of).
 Windows of 750 sessions are drawn with a seed, the same number for each sector and calendar year of the window's last
-session. It takes minutes: arch does.
+session. It takes minutes, because of arch.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from rich.table import Table
 from quant_assets.signals import garch
 
 SESSIONS = 750
-#: Log-likelihoods that differ by less count as the same maximum, as volatilities that differ by less count as the same.
+#: Differences of log-likelihoods and of volatilities below which they count as equal.
 SAME_LIKELIHOOD, SAME_VOLATILITY = 1e-3, 5e-3
 
 
@@ -55,16 +55,16 @@ def draw(folder: Path, count: int, seed: int) -> Windows:
         .sort("sector", "year", "ticker", "date")
     )
     cells = ends.partition_by("sector", "year")
-    each = -(-count // len(cells))
+    size = -(-count // len(cells))
     rng = np.random.default_rng(seed)
-    drawn = pl.concat([cell[np.sort(rng.choice(len(cell), min(each, len(cell)), replace=False))] for cell in cells])
+    sample = pl.concat([cell[np.sort(rng.choice(len(cell), min(size, len(cell)), replace=False))] for cell in cells])
     logs = np.log(prices["close"].cast(pl.Float64).to_numpy())
-    returns = np.stack([100.0 * np.diff(logs[row - SESSIONS : row + 1]) for row in drawn["row"]])
+    returns = np.stack([100.0 * np.diff(logs[row - SESSIONS : row + 1]) for row in sample["row"]])
     return Windows(
         returns,
-        drawn["ticker"].to_numpy().astype(str),
-        drawn["sector"].to_numpy().astype(str),
-        drawn["date"].to_numpy(),
+        sample["ticker"].to_numpy().astype(str),
+        sample["sector"].to_numpy().astype(str),
+        sample["date"].to_numpy(),
     )
 
 
@@ -93,7 +93,7 @@ def arch_fits(windows: Windows, distribution: str) -> NDArray[np.float64]:
 
 
 def compare(windows: Windows, distribution: str, console: Console) -> dict[str, str]:
-    """Figures of one distribution by their names; prints every window on which arch has more likelihood."""
+    """Figures of one distribution by name; prints every window on which arch has a higher likelihood."""
     ours, theirs = windows.fit(distribution), arch_fits(windows, distribution)
     gain = ours.loglikelihood - theirs[:, 0]
     failed = theirs[:, 1] != 0
@@ -103,7 +103,7 @@ def compare(windows: Windows, distribution: str, console: Console) -> dict[str, 
     below = gain < -SAME_LIKELIHOOD
     outside = (
         theirs[:, 3] > 1.0
-    )  # arch's optimiser gives its own constraint alpha + beta < 1 some slack; ours stops at 1 - 1e-9
+    )  # arch's optimiser allows some slack in its constraint alpha + beta < 1; ours stops at 1 - 1e-9
     figures = {
         "windows": f"{len(gain)}",
         "of them ending in 2008, in 2020": f"{np.sum(year == 2008)}, {np.sum(year == 2020)}",

@@ -1,16 +1,16 @@
 """`python -m benchmarks.optimisers FOLDER`: every optimiser on real prices, long-only and dollar-neutral, as a table.
 
 FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, high, low, close, volume) and `securities.parquet` (ticker,
-sector, as_of). Nothing is stored and nothing of the graph runs: candidates are the 30 % of each sector with the highest
+sector, as_of). Nothing is stored and the graph does not run: candidates are the 30 % of each sector with the highest
 and the lowest return of the twelve months before the last one (momentum), at each month's last session, among names
-with a year of prices; weights and simulation are the project's own, the sectors share the capital alike.
+with a year of prices; weights and simulation are the project's own, and the sectors have equal shares of the capital.
 
 Each row is simulated four times: with a flat cost, and with itemised costs (the defaults of `backtest.*`) for books of
-1, 10 and 100 million USD. The itemised ones have the fee for borrowing what is sold short.
+1, 10 and 100 million USD. Itemised costs include the borrow fee of shorts.
 
-The prices are of the index members of 2025, so that returns are too high by survivorship in every row alike; what is
-compared is the rows. The risk-free rate is 0. Fifteen minutes of one core, most of them the solver's; `--into` keeps
-the decided weights.
+The prices are of the index members of 2025, so survivorship makes all returns too high; only the comparison of rows
+counts. The risk-free rate is 0. It takes fifteen minutes of one core, mostly the solver's; `--into` stores the decided
+weights.
 """
 
 import argparse
@@ -41,12 +41,12 @@ FRACTION, HORIZON, SEED = 0.3, 20, 20_240_601
 FLAT, ITEMISED = BacktestSettings(cost_bps=10.0), BacktestSettings(costs="itemised")
 #: Sizes of the book in USD.
 CAPITALS = (1e6, 1e7, 1e8)
-#: Before the first decision: the covariance's window and the momentum's.
+#: Sessions before the first decision: the covariance's window and the momentum's.
 WARM_UP = 420
 
 
 def read(folder: Path, first: date, last: date) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:
-    """Prices and indicators of each sector as the datasets have them, as far as they are read here."""
+    """The required columns of each sector's datasets prices and indicators."""
     days = sessions(date(first.year - 2, first.month, 1), last)
     newest = pl.read_parquet(folder / "securities.parquet").filter(pl.col("as_of") == pl.col("as_of").max())
     names = ["ticker", "date", "high", "low", "close", "volume"]
@@ -63,22 +63,22 @@ def read(folder: Path, first: date, last: date) -> dict[str, tuple[pl.DataFrame,
         panel_from="date",
         unexplained=pl.lit(False),
     )
-    found = {}
+    sectors = {}
     for (sector,), rows in (
         newest.select("ticker", "sector").unique("ticker").sort("sector").group_by("sector", maintain_order=True)
     ):
-        own = bars.join(rows, on="ticker", how="semi").sort("ticker", "date")
-        found[str(sector)] = (
-            own.select("ticker", "date", "high", "low", "close", "dollar_volume", "panel_from", "unexplained"),
-            own.select("ticker", "date", "momentum", "garch_volatility", dollar_volume="median_volume").drop_nulls(
+        part = bars.join(rows, on="ticker", how="semi").sort("ticker", "date")
+        sectors[str(sector)] = (
+            part.select("ticker", "date", "high", "low", "close", "dollar_volume", "panel_from", "unexplained"),
+            part.select("ticker", "date", "momentum", "garch_volatility", dollar_volume="median_volume").drop_nulls(
                 "garch_volatility"
             ),
         )
-    return found
+    return sectors
 
 
 def candidates(indicators: pl.DataFrame, as_ofs: list[date]) -> pl.DataFrame:
-    """The best and the worst by momentum at each decision, with a composite score in deviations."""
+    """The best and worst names by momentum at each decision, with a composite score in deviations."""
     value = pl.col("momentum")
     rows = indicators.filter(pl.col("date").is_in(as_ofs)).drop_nulls("momentum")
     rows = rows.with_columns(
@@ -103,17 +103,17 @@ def decided(
     """Weights of the sectors together, each with the same share of the capital."""
     none = pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "horizon": pl.Int32, "prediction": pl.Float64})
     before = sessions(date(as_ofs[0].year - 2, as_ofs[0].month, 1), as_ofs[-1])
-    held = []
+    weights = []
     for prices, indicators in sectors.values():
         universe = prices.select("ticker", "date")
         history = History(prices, universe, indicators, before) if lookback_sessions(settings) else None
-        held.append(sector_weights(candidates(indicators, as_ofs), none, indicators, as_ofs, settings, history))
-    return pl.concat(held).with_columns(pl.col("weight") / len(sectors))
+        weights.append(sector_weights(candidates(indicators, as_ofs), none, indicators, as_ofs, settings, history))
+    return pl.concat(weights).with_columns(pl.col("weight") / len(sectors))
 
 
 @dataclass(frozen=True)
 class Row:
-    """Daily result with the flat cost, and what itemised costs leave by size of the book."""
+    """Daily result with the flat cost, and results with itemised costs by size of the book."""
 
     result: pl.DataFrame
     capacity: list[Capacity]
@@ -123,44 +123,42 @@ def simulated(weights: pl.DataFrame, prices: pl.DataFrame, as_ofs: list[date], l
     """The result of weights from the month after the first decision on."""
     days = sessions(date(as_ofs[0].year - 1, 1, 1), last)
     begin = date(as_ofs[0].year + as_ofs[0].month // 12, as_ofs[0].month % 12 + 1, 1)
-    given = (weights, prices, days, as_ofs, begin, last)
-    result = simulate(*given, entry_lag=1, settings=FLAT)
-    return Row(result, by_capital(*given, CAPITALS, entry_lag=1, settings=ITEMISED))
+    inputs = (weights, prices, days, as_ofs, begin, last)
+    result = simulate(*inputs, entry_lag=1, settings=FLAT)
+    return Row(result, by_capital(*inputs, CAPITALS, entry_lag=1, settings=ITEMISED))
 
 
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--into", type=Path, help="keep decided weights there; what is there is not computed again")
+    parser.add_argument("--into", type=Path, help="store decided weights there; stored ones are not computed again")
     parser.add_argument("--from", dest="first", default="2009-12", help="month of the first decision [2009-12]")
     parser.add_argument("--to", dest="last", default="2025-09", help="last month [2025-09]")
     parser.add_argument("--sector", action="append", help="some of the file's sectors only, such as 'Energy'")
     parser.add_argument("--method", action="append", choices=list(OPTIMISERS), help="some of them only")
-    asked = parser.parse_args(arguments)
-    first, last = date.fromisoformat(f"{asked.first}-01"), date.fromisoformat(f"{asked.last}-28")
-    every_sector, as_ofs = read(asked.folder, first, last), decision_sessions(first, last)
-    if strange := sorted(set(asked.sector or ()) - set(every_sector)):
-        parser.error(f"no sector '{strange[0]}'; there are {', '.join(every_sector)}")
-    sectors = {name: every_sector[name] for name in asked.sector or every_sector}
+    args = parser.parse_args(arguments)
+    first, last = date.fromisoformat(f"{args.first}-01"), date.fromisoformat(f"{args.last}-28")
+    every_sector, as_ofs = read(args.folder, first, last), decision_sessions(first, last)
+    if unknown := sorted(set(args.sector or ()) - set(every_sector)):
+        parser.error(f"no sector '{unknown[0]}'; there are {', '.join(every_sector)}")
+    sectors = {name: every_sector[name] for name in args.sector or every_sector}
     every = pl.concat([prices for prices, _ in sectors.values()])
     rows: dict[tuple[str, str], Row] = {}
     for book in BOOKS:
-        for method in asked.method or OPTIMISERS:
-            of = "".join(f"{name}_" for name in asked.sector or ())
-            kept = (
-                None if asked.into is None else asked.into / f"{of}{book}_{method}_{asked.first}_{asked.last}.parquet"
-            )
-            if kept is not None and kept.exists():
-                weights = pl.read_parquet(kept)
+        for method in args.method or OPTIMISERS:
+            of = "".join(f"{name}_" for name in args.sector or ())
+            file = None if args.into is None else args.into / f"{of}{book}_{method}_{args.first}_{args.last}.parquet"
+            if file is not None and file.exists():
+                weights = pl.read_parquet(file)
             else:
                 limits = ConstraintSettings(infeasible="cash")
                 weights = decided(
                     sectors, WeightSettings(method=method, book=book, horizon=HORIZON, constraints=limits), as_ofs
                 )
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                weights.write_parquet(kept)
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                weights.write_parquet(file)
             rows[book, method] = simulated(weights, every, as_ofs, last)
     Console(width=200).print(table(rows))
     return 0
@@ -177,7 +175,7 @@ def table(rows: dict[tuple[str, str], Row]) -> Table:
     for (book, method), row in rows.items():
         result = row.result
         net = nets[book, method]
-        ratios = [float(each.mean() / each.std(ddof=1)) for (of, _), each in nets.items() if of == book]
+        ratios = [float(values.mean() / values.std(ddof=1)) for (of, _), values in nets.items() if of == book]
         spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
         moments = Moments.of(net)
         deflated = np.nan if moments is None else deflated_sharpe_ratio(moments, len(ratios), spread)
@@ -194,7 +192,7 @@ def table(rows: dict[tuple[str, str], Row]) -> Table:
             f"{max_drawdown(net.tolist()):.0%}",
             f"{result['turnover'].sum() / (len(result) / 252):.1f}",
             f"{row.capacity[0].terms['borrow']:.2%}",
-            *("-" if each.sharpe is None else f"{each.sharpe:.2f}" for each in row.capacity),
+            *("-" if size.sharpe is None else f"{size.sharpe:.2f}" for size in row.capacity),
         )
     return shown
 

@@ -1,4 +1,4 @@
-"""Qlib's own Alpha158 over given arrays.
+"""Qlib's own Alpha158 over arrays from a file.
 
 Runs in the peers' environment (`make peers`), so it imports nothing of this project.
 """
@@ -45,7 +45,7 @@ def store(folder: Path, tickers: Sequence[str], days: np.ndarray, fields: Mappin
 
 
 def start(folder: Path, workers: int) -> None:
-    """Let Qlib read a folder, with so many processes and without caches on disk."""
+    """Initialise Qlib on a folder, with a number of processes and without caches on disk."""
     qlib.init(provider_uri=str(folder), expression_cache=None, dataset_cache=None, logging_level=40, kernels=workers)
 
 
@@ -65,13 +65,13 @@ def measure(arrays: Path, workers: int) -> float:
 
     The file holds `tickers, days` and `FIELDS`.
 
-    Qlib's cache of expressions is emptied before: it reads the binary files (some milliseconds for each ticker) and
+    Qlib's cache of expressions is cleared before, so that it reads the binary files (some milliseconds per ticker) and
     computes.
     """
-    given = np.load(arrays)
-    tickers = [str(ticker) for ticker in given["tickers"]]
+    data = np.load(arrays)
+    tickers = [str(ticker) for ticker in data["tickers"]]
     with tempfile.TemporaryDirectory() as folder:
-        store(Path(folder), tickers, given["days"], given)
+        store(Path(folder), tickers, data["days"], data)
         start(Path(folder), workers)
         alpha158(tickers[:workers])
         H.clear()

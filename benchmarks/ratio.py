@@ -1,4 +1,4 @@
-"""What a benchmark gives: our time and a peer's for the same work, how both are taken, and the table of them."""
+"""A benchmark's result: our time and a peer's for the same work, the way of measuring both, and their table."""
 
 import statistics
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-#: The peers' own Python (`make peers`); what needs it reports its peer as not installed where it is absent.
+#: The peers' own Python (`make peers`); without it peers are reported as not installed.
 PEERS_PYTHON = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
 
 
@@ -18,12 +18,12 @@ class Ratio:
     """One comparison on the same work in the same run.
 
     Attributes:
-        topic: of the benchmark file.
+        topic: name of the benchmark file.
         what: the work, with its size.
         ours_seconds: our time.
-        peer: who else does it, and how many processes or threads it takes; empty where our time stands by itself.
-        peer_seconds: its time; None where it is not installed.
-        note: what the two times contain, where that is not the same or not plain.
+        peer: name of the peer, with its processes or threads; empty without a peer.
+        peer_seconds: its time; None if it is not installed.
+        note: contents of the two times, where they differ or need an explanation.
 
     """
 
@@ -54,7 +54,7 @@ def peer_packages() -> Path | None:
 
 
 def alternating(*runs: Callable[[], object], repetitions: int = 5) -> list[float]:
-    """Median seconds of each of `runs`, taken in turns, so that a slow spell of the machine meets all of them.
+    """Median seconds of each of `runs`, taken in turns, so that a slow phase of the machine affects all.
 
     Each runs once before, untimed: compilation and caches are not measured.
     """
@@ -62,25 +62,25 @@ def alternating(*runs: Callable[[], object], repetitions: int = 5) -> list[float
         run()
     seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(repetitions):
-        for run, taken in zip(runs, seconds, strict=True):
+        for run, times in zip(runs, seconds, strict=True):
             start = time.perf_counter()
             run()
-            taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in seconds]
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
 
 
 def table(ratios: Iterable[Ratio]) -> Table:
-    """The comparisons, one row each; a peer that is not installed has neither time nor ratio."""
+    """The comparisons, one row each; a missing peer has neither time nor ratio."""
     shown = Table(title="Ratio = peer's time / ours: above 1 we are faster")
     for heading in ("topic", "what", "ours", "peer", "peer's time", "ratio", "note"):
         shown.add_column(
             heading, justify="right" if heading in ("ours", "peer's time", "ratio") else "left", overflow="fold"
         )
-    for each in ratios:
-        absent = "not installed" if each.peer else "-"
-        theirs = absent if each.peer_seconds is None else seconds_text(each.peer_seconds)
-        ratio = "-" if each.ratio is None else f"{each.ratio:.3g}"
-        shown.add_row(each.topic, each.what, seconds_text(each.ours_seconds), each.peer, theirs, ratio, each.note)
+    for item in ratios:
+        absent = "not installed" if item.peer else "-"
+        theirs = absent if item.peer_seconds is None else seconds_text(item.peer_seconds)
+        ratio = "-" if item.ratio is None else f"{item.ratio:.3g}"
+        shown.add_row(item.topic, item.what, seconds_text(item.ours_seconds), item.peer, theirs, ratio, item.note)
     return shown
 
 

@@ -1,10 +1,10 @@
-"""`python benchmarks/repairs.py [--data FOLDER]`: what the rules for faulty prices find and mend of planted faults.
+"""`python benchmarks/repairs.py [--data FOLDER]`: detection and repair of planted faults by the rules for prices.
 
-Each series gets one fault, by a seed, in random walks with real jumps among them, or with `--data` in clean stretches
-of `prices_sp500_raw.parquet` of FOLDER. It is given to `market.bars.company_bars` alone and beside a second provider of
-right adjusted prices. *Found*: a row of quarantine or price_events on a day of the fault, or an open that is not used.
-*Level right*: two sessions after the fault the adjusted close stands to the one before it within 1 % as it truly does.
-*False*: a row on any other day, by what was done about it.
+Each series gets one fault, by a seed, in random walks with real jumps, or with `--data` in clean stretches of
+`prices_sp500_raw.parquet` in FOLDER. It is passed to `market.bars.company_bars` alone and with a second provider of
+correct adjusted prices. *Found*: a row of quarantine or price_events on a day of the fault, or an unused open. *Level
+right*: two sessions after the fault the ratio of the adjusted close to the one before it is within 1 % of the true one.
+*False*: a row on any other day, by action.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Fault = Callable[[np.random.Generator, Arrays, int, Arrays], int]
 
 @dataclass(frozen=True)
 class Planted:
-    """A series as given, as it truly is (`level` is its total-return level), and the sessions of its fault."""
+    """A series with its fault, the true series (`level` is its total-return level), and the sessions of the fault."""
 
     kind: str
     given: Arrays
@@ -92,10 +92,10 @@ def _flag_moved(rng: np.random.Generator, bars: Arrays, t: int, other: Arrays) -
 
 def _spin_off(coded: bool) -> Fault:
     def plant(rng: np.random.Generator, bars: Arrays, t: int, other: Arrays) -> int:
-        left = 1.0 - rng.uniform(0.12, 0.4)
-        _scale(bars, slice(t, None), left)
+        remaining = 1.0 - rng.uniform(0.12, 0.4)
+        _scale(bars, slice(t, None), remaining)
         if coded:
-            bars["split_ratio"][t] = 1.0 / left
+            bars["split_ratio"][t] = 1.0 / remaining
         return t
 
     return plant
@@ -148,7 +148,7 @@ FAULTS: dict[str, Fault] = {
 
 
 def random_walk(rng: np.random.Generator) -> Arrays:
-    """Bars with fat tails and, in a quarter of the series, a real jump on many times the volume."""
+    """Bars with fat tails and, in a quarter of the series, a real jump with a multiple of the volume."""
     steps = 0.012 * rng.standard_t(4, SESSIONS)
     volume = rng.lognormal(13.5, 0.35, SESSIONS)
     if rng.random() < 0.25:
@@ -170,9 +170,9 @@ def real_stretches(folder: Path) -> list[Arrays]:
     raw = raw.with_columns(pl.lit("as_traded").alias("adjustment"), provider=pl.lit("raw"), precedence=0)
     bars = raw.select(pl.col(name).cast(dtype) for name, dtype in BARS.items())
     days = calendar.sessions(bars["date"].min(), bars["date"].max())  # type: ignore[arg-type]
-    found = company_bars(bars, DELISTINGS.to_frame(), days, BarSettings())
-    bad = pl.concat([found.refused.select("ticker", "date"), found.events.select("ticker", "date")])
-    series = found.series.join(bad.with_columns(bad=True), on=["ticker", "date"], how="left")
+    result = company_bars(bars, DELISTINGS.to_frame(), days, BarSettings())
+    bad = pl.concat([result.refused.select("ticker", "date"), result.events.select("ticker", "date")])
+    series = result.series.join(bad.with_columns(bad=True), on=["ticker", "date"], how="left")
     stretches = []
     for (_,), rows in series.group_by("ticker", maintain_order=True):
         for start in range(0, len(rows) - SESSIONS, SESSIONS):
@@ -190,20 +190,20 @@ def plant(rng: np.random.Generator, draw: Callable[[], Arrays], count: int) -> l
     for kind, fault in FAULTS.items():
         for _ in range(count):
             truth, other = draw(), draw()
-            given = {name: values.copy() for name, values in truth.items()}
+            faulty = {name: values.copy() for name, values in truth.items()}
             first = int(rng.integers(MARGIN, SESSIONS - MARGIN))
-            planted.append(Planted(kind, given, truth, first, fault(rng, given, first, other)))
+            planted.append(Planted(kind, faulty, truth, first, fault(rng, faulty, first, other)))
     return planted
 
 
 def frame(planted: list[Planted], beside: bool) -> pl.DataFrame:
-    """The bars as two providers give them: the faulty one, and where `beside` one of right adjusted prices."""
+    """The bars of two providers: the faulty one, and with `beside` one of correct adjusted prices."""
     parts = []
-    for number, each in enumerate(planted):
-        given, truth = each.given, each.truth
+    for number, item in enumerate(planted):
+        faulty, truth = item.given, item.truth
         about = {"ticker": f"S{number:05d}", "provider": "faulty", "adjustment": "as_traded", "precedence": 0}
-        columns = {name: given[name] for name in (*PRICES, "volume", "split_ratio")}
-        parts.append(pl.DataFrame(columns | {"date": DAYS, "dividend": given["paid"]}).with_columns(**_lit(about)))
+        columns = {name: faulty[name] for name in (*PRICES, "volume", "split_ratio")}
+        parts.append(pl.DataFrame(columns | {"date": DAYS, "dividend": faulty["paid"]}).with_columns(**_lit(about)))
         if beside:
             scale = truth["level"] / truth["close"] / 7.0
             right = {name: truth[name] * scale for name in PRICES}
@@ -220,37 +220,37 @@ def _lit(values: dict[str, object]) -> dict[str, pl.Expr]:
 
 
 def measure(planted: list[Planted], beside: bool) -> pl.DataFrame:
-    """What was found of each series: `kind`, `found`, `right`, and false rows by `false_refused, false_changed, …`."""
-    found = company_bars(frame(planted, beside), DELISTINGS.to_frame(), DAYS, BarSettings())
+    """Detections of each series: `kind`, `found`, `right`, and false rows by `false_refused, false_changed, …`."""
+    result = company_bars(frame(planted, beside), DELISTINGS.to_frame(), DAYS, BarSettings())
     rows = pl.concat(
         [
-            found.refused.filter(pl.col("provider") == "faulty").select("ticker", "date", action=pl.lit("refused")),
-            found.events.filter(pl.col("provider") == "faulty").select("ticker", "date", "action"),
-            found.series.filter(pl.col("open").is_null()).select("ticker", "date", action=pl.lit("without_open")),
+            result.refused.filter(pl.col("provider") == "faulty").select("ticker", "date", action=pl.lit("refused")),
+            result.events.filter(pl.col("provider") == "faulty").select("ticker", "date", "action"),
+            result.series.filter(pl.col("open").is_null()).select("ticker", "date", action=pl.lit("without_open")),
         ]
     )
     by_ticker = {ticker: part for (ticker,), part in rows.group_by("ticker")}
     levels = {
         ticker: dict(part.select("date", pl.col("close") * pl.col("price_factor")).iter_rows())
-        for (ticker,), part in found.series.group_by("ticker")
+        for (ticker,), part in result.series.group_by("ticker")
     }
     results = []
-    for number, each in enumerate(planted):
+    for number, series in enumerate(planted):
         name = f"S{number:05d}"
         mine = by_ticker.get(name, rows.clear())
-        inside = pl.col("date").is_between(DAYS[each.first].item(), DAYS[each.last + 1].item())
-        level, before, after = levels.get(name, {}), each.first - 1, each.last + 2
-        true = each.truth["level"][after] / each.truth["level"][before]
+        inside = pl.col("date").is_between(DAYS[series.first].item(), DAYS[series.last + 1].item())
+        level, before, after = levels.get(name, {}), series.first - 1, series.last + 2
+        true = series.truth["level"][after] / series.truth["level"][before]
         stands = [level.get(DAYS[t].item()) for t in (after, before)]
         right = None not in stands and abs(stands[0] / stands[1] / true - 1.0) < 0.01  # type: ignore[operator]
         false = mine.filter(~inside)["action"]
         counts = {f"false_{action}": int((false == action).sum()) for action in ("refused", "repaired", "listed")}
-        results.append({"kind": each.kind, "found": mine.filter(inside).height > 0, "right": right, **counts})
+        results.append({"kind": series.kind, "found": mine.filter(inside).height > 0, "right": right, **counts})
     return pl.DataFrame(results)
 
 
 def main() -> None:
-    """Print one table for the faulty provider alone and one beside a right one."""
+    """Print one table for the faulty provider alone and with a correct one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with prices_sp500_raw.parquet; random walks without it")
     parser.add_argument("--series", type=int, default=100, help="series of each fault")
@@ -277,7 +277,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(table)
     for name, result in (("alone", alone), ("beside another", beside)):
-        false = {each: int(result[each].sum()) for each in result.columns if each.startswith("false")}
+        false = {name: int(result[name].sum()) for name in result.columns if name.startswith("false")}
         total, hits = sum(false.values()), int(result["found"].sum())
         bars = len(result) * SESSIONS
         console.print(f"{name}: precision {hits / (hits + total):.1%}; of {bars:,} bars {false}", highlight=False)

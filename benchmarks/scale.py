@@ -3,11 +3,11 @@
     python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09]
     [--sector it,energy] [--workers 1]
 
-The profile `files` is run over copies of DIR in a temporary folder; each further copy of a ticker has a name of its own
-and otherwise the same bars, memberships, sectors and statements. With `--sector` only the tickers of these sectors are
-copied: ten for one make a sector of a large market. Settings come from the environment as always, storage and instance
-are temporary too. After each run over the whole range its last month is run again: what adding a month to
-a full history takes.
+The profile `files` runs over copies of DIR in a temporary folder; each further copy of a ticker has its own name and
+otherwise the same bars, memberships, sectors and statements. With `--sector` only the tickers of these sectors are
+copied: ten copies make a sector of a large market. Settings come from the environment as usual, storage and instance
+are temporary too. After each run over the whole range its last month is run again: the time for adding a month to a
+full history.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took: seconds by the wall clock and of processors, peak GiB of all processes, of the largest."""
+    """Resources of a command: seconds of wall clock and CPU, peak GiB of all processes and of the largest one."""
 
     seconds: float
     cpu_seconds: float
@@ -40,36 +40,36 @@ class Measured:
 
 
 def replicate(source: Path, target: Path, times: int, sectors: Sequence[str] = ()) -> int:
-    """Copy the files of the profile with `times` tickers for one; returns the rows of all price files.
+    """Copy the files of the profile with `times` copies of each ticker; returns the rows of all price files.
 
     Args:
         source: folder of the files.
         target: folder for the copies.
-        times: tickers for one.
-        sectors: whose tickers alone are copied; all of them where empty.
+        times: copies of each ticker.
+        sectors: sectors whose tickers are copied; all if empty.
 
     """
     profile = Profile(load_settings("files", data_dir=source))
     files = profile.settings.files
     snapshots = profile.source.sector_snapshots(profile.last_session())
-    # Of a renamed company the bars may lie under any of its symbols.
-    symbols = {symbol for each in files.renames for symbol in (each.old, each.new)}
-    own = symbols.union(snapshots.filter(pl.col("sector").is_in(list(sectors)))["ticker"])
-    names = {each.file for each in (*files.prices, *files.fundamentals, *files.macro)}
-    names |= {each.file for each in (files.membership, files.securities) if each is not None}
+    # The bars of a renamed company may have any of its symbols.
+    symbols = {symbol for rename in files.renames for symbol in (rename.old, rename.new)}
+    kept = symbols.union(snapshots.filter(pl.col("sector").is_in(list(sectors)))["ticker"])
+    names = {source.file for source in (*files.prices, *files.fundamentals, *files.macro)}
+    names |= {source.file for source in (files.membership, files.securities) if source is not None}
     rows = 0
     for name in sorted(names):
         frame = pl.read_parquet(source / name)
         if sectors and _symbols(frame):
-            frame = frame.filter(pl.any_horizontal(pl.col(_symbols(frame)).cast(pl.String).is_in(list(own))))
-        if name in {each.file for each in files.prices}:
+            frame = frame.filter(pl.any_horizontal(pl.col(_symbols(frame)).cast(pl.String).is_in(list(kept))))
+        if name in {prices.file for prices in files.prices}:
             rows += len(frame) * times
         if "ticker" in frame.columns and times > 1:
             copies = [
                 frame.with_columns(_renamed(column, number) for column in _symbols(frame)) for number in range(1, times)
             ]
             frame = pl.concat([frame, *copies])
-            if name in {each.file for each in files.prices}:
+            if name in {prices.file for prices in files.prices}:
                 frame = frame.sort("ticker", "date", maintain_order=True)
         frame.write_parquet(target / name)
     return rows
@@ -86,15 +86,15 @@ def _renamed(column: str, number: int) -> pl.Expr:
 def measure(command: list[str], environment: dict[str, str], mark: str) -> Measured:
     """Run a command and watch its processes, with those whose command line names `mark` (the database server).
 
-    Memory is the proportional set size where the system tells it: pages that processes share count once.
+    Memory is the proportional set size where available: pages shared by processes count once.
     """
     started, before = time.monotonic(), os.times()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=output, stderr=output)
         peak = largest = 0
         while process.poll() is None:
-            held = [_memory(each) for each in _processes(process.pid, mark)]
-            peak, largest = max(peak, sum(held)), max([largest, *held])
+            sizes = [_memory(member) for member in _processes(process.pid, mark)]
+            peak, largest = max(peak, sum(sizes)), max([largest, *sizes])
             time.sleep(0.5)
         if process.returncode:
             output.seek(0)
@@ -105,16 +105,16 @@ def measure(command: list[str], environment: dict[str, str], mark: str) -> Measu
 
 
 def _processes(root: int, mark: str) -> list[psutil.Process]:
-    found: dict[int, psutil.Process] = {}
+    members: dict[int, psutil.Process] = {}
     try:
         parent = psutil.Process(root)
-        found = {each.pid: each for each in (parent, *parent.children(recursive=True))}
+        members = {member.pid: member for member in (parent, *parent.children(recursive=True))}
     except psutil.NoSuchProcess:
         return []
-    for each in psutil.process_iter(["name", "cmdline"]):
-        if each.info["name"] == "postgres" and mark in " ".join(each.info["cmdline"] or []):
-            found |= {one.pid: one for one in (each, *each.children(recursive=True))}
-    return list(found.values())
+    for server in psutil.process_iter(["name", "cmdline"]):
+        if server.info["name"] == "postgres" and mark in " ".join(server.info["cmdline"] or []):
+            members |= {member.pid: member for member in (server, *server.children(recursive=True))}
+    return list(members.values())
 
 
 def _memory(process: psutil.Process) -> int:
@@ -177,12 +177,12 @@ def main() -> None:
                     *(["--sector", arguments.sector] if arguments.sector else []),
                     *(["--workers", str(arguments.workers)] if arguments.workers else []),
                 ]
-                found = measure(command, environment, str(home))
-                speed = f"{rows / found.seconds:9,.0f}" if what == "history" else ""
+                usage = measure(command, environment, str(home))
+                speed = f"{rows / usage.seconds:9,.0f}" if what == "history" else ""
                 print(  # noqa: T201
                     (
-                        f"{times:>7}x {rows:>12,} {what:>8} {found.seconds:>8.1f} {found.cpu_seconds:>8.1f} "
-                        f"{found.peak_gib:>9.2f} {found.largest_gib:>9.2f} {speed}"
+                        f"{times:>7}x {rows:>12,} {what:>8} {usage.seconds:>8.1f} {usage.cpu_seconds:>8.1f} "
+                        f"{usage.peak_gib:>9.2f} {usage.largest_gib:>9.2f} {speed}"
                     ),
                     flush=True,
                 )

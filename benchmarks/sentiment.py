@@ -1,9 +1,9 @@
-"""How often scorers of news are right: `python -m benchmarks.sentiment TEXTS [embeddings.npy]`.
+"""Accuracy of the scorers of news: `python -m benchmarks.sentiment TEXTS [embeddings.npy]`.
 
 TEXTS is a Parquet file with `text, label, dataset` (Financial PhraseBank, SEntFiN, Twitter financial news; parts of a
-corpus begin with its name). A corpus is scored by who learned the others (out of domain), and in five folds by who
-learned the rest of it (in domain); no text that is tested is trained on, however it is written. Texts with several
-labels are left out. Embeddings take most of the time: they are kept in the file that is named second.
+corpus begin with its name). A corpus is scored by scorers trained on the others (out of domain), and in five folds by
+scorers trained on the rest of it (in domain); no test text is in the training texts, however it is spelled. Texts with
+several labels are left out. Embeddings take most of the time: they are stored in the file that is the second argument.
 """
 
 import sys
@@ -25,7 +25,7 @@ from quant_assets.sentiment.training import Quality, apart, folds, labelled, qua
 CORPORA = ("financial_phrasebank", "sentfin", "twitter_financial_news")
 _ABOUT = {"trained_through": "2022-12-31"}
 
-#: Trains on the first rows, and gives scores of the second.
+#: Function that trains on the first rows and returns scores of the second.
 Try = Callable[[pl.DataFrame, pl.DataFrame], FloatArray]
 
 
@@ -45,8 +45,8 @@ def by_embedding(embedded: FloatArray) -> Try:
         coefficients, intercepts = linear.fit(
             embedded[learned["row"].to_numpy()], learned["label"].to_list(), minilm.STRENGTH
         )
-        made = minilm.MiniLm(coefficients, intercepts, date(2022, 12, 31), "")
-        return made.of_embedded(embedded[tested["row"].to_numpy()])
+        scorer = minilm.MiniLm(coefficients, intercepts, date(2022, 12, 31), "")
+        return scorer.of_embedded(embedded[tested["row"].to_numpy()])
 
     return scores
 
@@ -57,7 +57,7 @@ def both(first: Try, second: Try) -> Try:
 
 
 def always_commonest(learned: pl.DataFrame, tested: pl.DataFrame) -> FloatArray:
-    """The commonest label of what is tested: what a scorer must beat."""
+    """The most frequent label of the test rows: the baseline of all scorers."""
     labels = tested["label"].to_list()
     return np.eye(3)[np.full(len(labels), LABELS.index(max(LABELS, key=labels.count)))]
 
@@ -68,24 +68,24 @@ def vader(learned: pl.DataFrame, tested: pl.DataFrame) -> FloatArray:
 
 
 def judged(rows: pl.DataFrame, tries: dict[str, Try]) -> Iterator[tuple[str, str, str, Quality, float]]:
-    """Corpus, scorer, `out` or `in`, quality, and milliseconds of CPU for a text, training included."""
+    """Corpus, scorer, `out` or `in`, quality, and milliseconds of CPU per text, including training."""
     for corpus in CORPORA:
-        own = rows.filter(pl.col("dataset").str.starts_with(corpus))
-        if own.is_empty():
+        corpus_rows = rows.filter(pl.col("dataset").str.starts_with(corpus))
+        if corpus_rows.is_empty():
             continue
-        others = apart(rows.filter(~pl.col("dataset").str.starts_with(corpus)), own)
+        others = apart(rows.filter(~pl.col("dataset").str.starts_with(corpus)), corpus_rows)
         for name, of in tries.items():
             began = time.process_time()
-            found = quality(own["label"].to_list(), of(others, own))
-            yield corpus, name, "out", found, 1e3 * (time.process_time() - began) / len(own)
+            result = quality(corpus_rows["label"].to_list(), of(others, corpus_rows))
+            yield corpus, name, "out", result, 1e3 * (time.process_time() - began) / len(corpus_rows)
             if name in ("always the commonest", "vader"):
                 continue
             began, labels, scores = time.process_time(), list[str](), list[FloatArray]()
-            for learned, tested in folds(own):
+            for learned, tested in folds(corpus_rows):
                 scores.append(of(learned, tested))
                 labels += tested["label"].to_list()
-            found = quality(labels, np.concatenate(scores))
-            yield corpus, name, "in", found, 1e3 * (time.process_time() - began) / len(own)
+            result = quality(labels, np.concatenate(scores))
+            yield corpus, name, "in", result, 1e3 * (time.process_time() - began) / len(corpus_rows)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,22 +103,22 @@ def main(arguments: Sequence[str]) -> int:
         except QuantError as error:
             console.print(f"{name}: {error}", markup=False)
     try:
-        kept = Path(arguments[1]) if len(arguments) == 2 else None
-        if kept is not None and kept.exists():
-            embedded = np.load(kept, allow_pickle=False).astype(np.float64)
+        file = Path(arguments[1]) if len(arguments) == 2 else None
+        if file is not None and file.exists():
+            embedded = np.load(file, allow_pickle=False).astype(np.float64)
         else:
             began = time.process_time()
             embedded = minilm.embedding()(rows["text"].to_list())
             console.print(f"embedding: {1e3 * (time.process_time() - began) / len(rows):.1f} ms of one core a text")
-            if kept is not None:
-                np.save(kept, embedded.astype(np.float32))
+            if file is not None:
+                np.save(file, embedded.astype(np.float32))
         tries |= {"minilm": by_embedding(embedded), "tfidf and minilm": both(by_words, by_embedding(embedded))}
     except QuantError as error:
         console.print(f"minilm: {error}", markup=False)
-    for corpus, name, domain, found, each in judged(rows, tries):
+    for corpus, name, domain, result, milliseconds in judged(rows, tries):
         console.print(
-            f"{corpus:24} {name:22} {domain:4} accuracy {found.accuracy:.3f}  macro F1 {found.macro_f1:.3f}  "
-            f"{found.texts:6,} texts  {each:.3f} ms",
+            f"{corpus:24} {name:22} {domain:4} accuracy {result.accuracy:.3f}  macro F1 {result.macro_f1:.3f}  "
+            f"{result.texts:6,} texts  {milliseconds:.3f} ms",
             markup=False,
         )
     return 0

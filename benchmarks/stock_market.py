@@ -1,4 +1,4 @@
-"""The NASDAQ benchmark of Feng et al. (2019) and Wang et al. (2025): its windows, splits, and how forecasts are judged.
+"""The NASDAQ benchmark of Feng et al. (2019) and Wang et al. (2025): its windows, splits, and evaluation of forecasts.
 
 Feng et al. (2019), Temporal Relational Ranking for Stock Prediction, ACM TOIS 37(2), section 5.
 Wang et al. (2025), Pre-training Time Series Models with Stock Data Customization, KDD, section 5.
@@ -26,7 +26,7 @@ from quant_assets.market.panel import FloatArray, Panel
 PARTS = {
     "training": (date(2013, 1, 2), date(2015, 12, 31)),
     "validation": (date(2016, 1, 4), date(2016, 12, 30)),
-    "test": (date(2017, 1, 3), date(2017, 12, 8)),
+    #: Number of names in a portfolio.
 }
 
 #: Names that a portfolio holds.
@@ -38,8 +38,8 @@ class Part:
     """Windows of a part, by date.
 
     Attributes:
-        positions: of the windows in the tensor, shape (n_dates, most names), -1 where a date has fewer.
-        outcomes: returns of the session after, of the same shape, NaN where there is no window.
+        positions: positions of the windows in the tensor, shape (n_dates, most names), -1 for missing names.
+        outcomes: returns of the session after, of the same shape, NaN without a window.
         dates: last session of the windows, shape (n_dates,).
 
     """
@@ -49,12 +49,12 @@ class Part:
     dates: NDArray[np.datetime64]
 
     def rows(self) -> tuple[Tensor, FloatArray]:
-        """Positions and outcomes of all windows, date after date, in one row."""
-        there = self.positions >= 0
-        return self.positions[there], self.outcomes[there.numpy()]
+        """Positions and outcomes of all windows, date after date, flattened."""
+        present = self.positions >= 0
+        return self.positions[present], self.outcomes[present.numpy()]
 
     def some(self, names: int, seed: int) -> "Part":
-        """So many names of each date, drawn once."""
+        """A number of names of each date, drawn once."""
         draws = torch.rand(self.positions.shape, generator=torch.Generator().manual_seed(seed))
         at = draws.masked_fill(self.positions < 0, -1.0).topk(names, dim=1).indices
         return Part(self.positions.gather(1, at), np.take_along_axis(self.outcomes, at.numpy(), axis=1), self.dates)
@@ -94,18 +94,18 @@ def _part(usable: NDArray[np.bool_], outcomes: FloatArray, days: NDArray[np.date
     names = [np.flatnonzero(usable[:, session]) for session in at]
     shape = (len(at), max(map(len, names)))
     positions, returns = np.full(shape, -1), np.full(shape, np.nan)
-    for row, (session, found) in enumerate(zip(at, names, strict=True)):
-        positions[row, : len(found)] = found * len(days) + session
-        returns[row, : len(found)] = outcomes[found, session]
+    for row, (session, chosen) in enumerate(zip(at, names, strict=True)):
+        positions[row, : len(chosen)] = chosen * len(days) + session
+        returns[row, : len(chosen)] = outcomes[chosen, session]
     return Part(torch.from_numpy(positions), returns, days[at])
 
 
 def judged(part: Part, tensor: WindowTensor, forecasts: FloatArray | None) -> dict[str, float | None]:
-    """Figures of forecasts in the order of `Part.rows`; None holds every name alike.
+    """Figures of forecasts in the order of `Part.rows`; None holds all names equally.
 
     `ic` and `rank_ic` are means over the dates. `top_k` holds the k names with the highest forecasts for a session,
-    equally weighted, without costs: `cumulative` is the compounded return (Wang et al.), `sum` that of a stake that is
-    the same every day (Feng et al.), `sharpe` mean over deviation of the daily returns times the root of 252.
+    equally weighted, without costs: `cumulative` is the compounded return (Wang et al.), `sum` that of a constant daily
+    stake (Feng et al.), `sharpe` mean over deviation of the daily returns times the root of 252.
     """
     positions, outcomes = part.rows()
     frame = pl.DataFrame(
@@ -120,13 +120,13 @@ def judged(part: Part, tensor: WindowTensor, forecasts: FloatArray | None) -> di
         return _portfolio("all", daily["forward_return"])
     frame = frame.with_columns(prediction=pl.Series(forecasts, dtype=pl.Float64))
     ics = daily_ic(frame)
-    found: dict[str, float | None] = {"dates": len(ics), "ic": ics["ic"].mean(), "rank_ic": ics["rank_ic"].mean()}  # type: ignore[dict-item]
+    figures: dict[str, float | None] = {"dates": len(ics), "ic": ics["ic"].mean(), "rank_ic": ics["rank_ic"].mean()}  # type: ignore[dict-item]
     ordered = frame.sort("date", "prediction", "ticker", descending=[False, True, False])
     for count in TOP:
         held = ordered.group_by("date", maintain_order=True).head(count)
         daily = held.group_by("date", maintain_order=True).agg(pl.col("forward_return").mean())
-        found |= _portfolio(f"top_{count}", daily["forward_return"])
-    return found
+        figures |= _portfolio(f"top_{count}", daily["forward_return"])
+    return figures
 
 
 def _portfolio(name: str, returns: pl.Series) -> dict[str, float | None]:

@@ -1,6 +1,6 @@
-"""The models of the NASDAQ benchmark: each is fitted to the training part, stopped by the validation part, then asked.
+"""The models of the NASDAQ benchmark: each is fitted on the training part, stopped by the validation part, and tested.
 
-All see the same windows. Networks are fitted by the product's own training (`quant_assets.learning.deep`).
+All use the same windows. Networks are fitted by the product's own training (`quant_assets.learning.deep`).
 """
 
 import copy
@@ -24,16 +24,16 @@ from quant_assets.learning.transformer.network import TransformerStockPrediction
 from quant_assets.learning.transformer.windows import WindowTensor
 from quant_assets.market.panel import FloatArray
 
-#: Sessions before the last one whose columns the linear model and the trees see.
+#: Sessions before the last one whose columns are inputs of the linear model and the trees.
 LAGS = (0, 1, 2, 5, 10, 20, 31)
 
-#: Windows that a step of prediction gathers at once.
+#: Windows per step of prediction.
 BATCH = 2048
 
-#: Rows that the trees are grown on, drawn anew for each seed.
+#: Training rows of the trees, drawn for each seed.
 TREE_ROWS = 150_000
 
-#: Penalties among which the validation part chooses the linear model's.
+#: Penalties of the linear model; the validation part chooses one.
 PENALTIES = (1e2, 1e3, 1e4, 1e5, 1e6)
 
 _CLOSE = [place for place, name in enumerate(COLUMNS) if name.startswith("close")]
@@ -49,8 +49,8 @@ class RankLstm(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Shape (n, 32, 25) to (n, 1)."""
-        told: Tensor = self.fc(self.lstm(windows[:, -16:, _CLOSE])[0][:, -1])
-        return told
+        forecast: Tensor = self.fc(self.lstm(windows[:, -16:, _CLOSE])[0][:, -1])
+        return forecast
 
 
 class Dates:
@@ -76,22 +76,22 @@ class Ranking(DeepModule):
         self.network, self.tensor, self.options = network, tensor, options
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """One of each date."""
+        """One loss per date."""
         positions, targets = _drawn(*batch, self.options.names)
-        told = self.network(self.tensor.gather(positions.ravel()))[:, 0].view_as(positions)
-        there = torch.ones(positions.shape, dtype=torch.bool)
-        return fine_tuning_losses(told[..., None], targets[..., None], there, self.options.alpha)
+        forecasts = self.network(self.tensor.gather(positions.ravel()))[:, 0].view_as(positions)
+        present = torch.ones(positions.shape, dtype=torch.bool)
+        return fine_tuning_losses(forecasts[..., None], targets[..., None], present, self.options.alpha)
 
 
 class Pretraining(DeepModule):
-    """A network fitted to tell stocks apart and to fill in what is hidden."""
+    """A network fitted to identify stocks and to fill in masked values."""
 
     def __init__(self, network: TransformerStockPrediction, tensor: WindowTensor, options: Options) -> None:
         super().__init__()
         self.network, self.tensor, self.options = network, tensor, options
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """One of each date, the mean over its names."""
+        """One loss per date, the mean over its names."""
         positions = _drawn(*batch, self.options.names)[0].ravel()
         windows = self.tensor.gather(positions)
         labels, weights, hidden = {"stock": self.tensor.ticker_of(positions)}, {"stock": 1.0}, None
@@ -104,7 +104,7 @@ class Pretraining(DeepModule):
 
 
 def _drawn(positions: Tensor, targets: Tensor, names: int) -> tuple[Tensor, Tensor]:
-    """So many names of each date, drawn anew; all of them where there are no more."""
+    """A number of names of each date, drawn at random; all of them if there are no more."""
     if positions.shape[1] <= names:
         return positions, targets
     at = torch.rand(positions.shape).masked_fill(positions < 0, -1.0).topk(names, dim=1).indices
@@ -116,10 +116,10 @@ class Run:
     """One model with one seed.
 
     Attributes:
-        market: what it is fitted to.
-        seed: of every draw.
-        folder: where the networks' trainings keep what they resume from.
-        options: how.
+        market: data of the fit.
+        seed: seed of every draw.
+        folder: checkpoints of the networks' trainings.
+        options: settings of the fit.
 
     """
 
@@ -132,54 +132,54 @@ class Run:
         """Fit a network and forecast the test part."""
         training = self.market.training
         scale = float(np.nanstd(training.outcomes))
-        found = self.fitted(
+        result = self.fitted(
             kind, lambda: Ranking(build(), self.market.tensor, self.options), self.options.epochs, scale
         )
-        told = self.asked(found.module.network) * scale
-        return told, {f"loss_{i + 1}": each.validation for i, each in enumerate(found.history)}
+        forecasts = self.asked(result.module.network) * scale
+        return forecasts, {f"loss_{i + 1}": epoch.validation for i, epoch in enumerate(result.history)}
 
     def fitted(self, kind: str, build: Callable[[], DeepModule], epochs: int, scale: float) -> Fitted[DeepModule]:
-        """Fit by the product's training; goes on where it was killed."""
-        told = self.options
+        """Fit by the product's training; an interrupted training resumes."""
+        options = self.options
         parameters = DeepParameters(
             max_epochs=epochs,
-            patience=told.patience,
-            batch_units=told.dates_in_step,
-            learning_rate=told.learning_rate,
+            patience=options.patience,
+            batch_units=options.dates_in_step,
+            learning_rate=options.learning_rate,
             precision="float32",
-            num_threads=told.threads,
+            num_threads=options.threads,
         )
-        held = self.market.validation.some(told.validation_names, seed=0)
+        sample = self.market.validation.some(options.validation_names, seed=0)
         folder = self.folder / f"{kind}-{self.seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        training, validation = Dates(self.market.training, scale), Dates(held, scale)
+        training, validation = Dates(self.market.training, scale), Dates(sample, scale)
         return fit(build, training, validation, parameters, self.seed, folder, f"{kind}, seed {self.seed}")
 
     def asked(self, network: nn.Module) -> FloatArray:
         """Forecasts of the test part."""
         positions = self.market.test.rows()[0]
         with torch.inference_mode():
-            told = [network(self.market.tensor.gather(each))[:, 0] for each in positions.split(BATCH)]
-        return torch.cat(told).double().numpy()
+            parts = [network(self.market.tensor.gather(batch))[:, 0] for batch in positions.split(BATCH)]
+        return torch.cat(parts).double().numpy()
 
 
 def linear(run: Run) -> tuple[FloatArray, dict[str, float]]:
-    """Ridge regression on the columns of a few sessions of every fourth date; there is nothing to draw."""
+    """Ridge regression on the columns of a few sessions of every fourth date; without random draws."""
     market = run.market
     training = Part(market.training.positions[::4], market.training.outcomes[::4], market.training.dates[::4])
     x, y = _table(market.tensor, training)
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-9
     x = (x - mean) / deviation
     gram, cross, level = x.T @ x, x.T @ (y - y.mean()), y.mean()
-    held, was = _table(market.tensor, market.validation)
-    held = (held - mean) / deviation
+    inputs, truth = _table(market.tensor, market.validation)
+    inputs = (inputs - mean) / deviation
     errors = {}
     for penalty in PENALTIES:
         weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), cross)
-        errors[penalty] = (float(((held @ weights + level - was) ** 2).mean()), weights)
-    penalty = min(errors, key=lambda each: errors[each][0])
-    asked = (_table(market.tensor, market.test)[0] - mean) / deviation
-    return asked @ errors[penalty][1] + level, {"penalty": penalty}
+        errors[penalty] = (float(((inputs @ weights + level - truth) ** 2).mean()), weights)
+    penalty = min(errors, key=lambda value: errors[value][0])
+    test = (_table(market.tensor, market.test)[0] - mean) / deviation
+    return test @ errors[penalty][1] + level, {"penalty": penalty}
 
 
 def trees(run: Run) -> tuple[FloatArray, dict[str, float]]:
@@ -188,8 +188,8 @@ def trees(run: Run) -> tuple[FloatArray, dict[str, float]]:
 
     market = run.market
     x, y = _table(market.tensor, market.training, TREE_ROWS, run.seed)
-    held, was = _table(market.tensor, market.validation, TREE_ROWS, run.seed)
-    told = {
+    inputs, truth = _table(market.tensor, market.validation, TREE_ROWS, run.seed)
+    parameters = {
         "objective": "regression",
         "learning_rate": 0.03,
         "num_leaves": 31,
@@ -202,13 +202,14 @@ def trees(run: Run) -> tuple[FloatArray, dict[str, float]]:
     }
     data = lightgbm.Dataset(x, y)
     stop = lightgbm.early_stopping(30, verbose=False)
-    grown = lightgbm.train(told, data, 400, valid_sets=[lightgbm.Dataset(held, was, reference=data)], callbacks=[stop])
-    asked = grown.predict(_table(market.tensor, market.test)[0])
-    return np.asarray(asked, dtype=np.float64), {"trees": grown.best_iteration}
+    held_out = lightgbm.Dataset(inputs, truth, reference=data)
+    grown = lightgbm.train(parameters, data, 400, valid_sets=[held_out], callbacks=[stop])
+    forecasts = grown.predict(_table(market.tensor, market.test)[0])
+    return np.asarray(forecasts, dtype=np.float64), {"trees": grown.best_iteration}
 
 
 def rank_lstm(run: Run) -> tuple[FloatArray, dict[str, float]]:
-    """The baseline of both papers, with the loss put right."""
+    """The baseline of both papers, with the corrected loss."""
     return run.network("rank_lstm", RankLstm)
 
 
@@ -227,8 +228,8 @@ def transformer_pretrained(run: Run) -> tuple[FloatArray, dict[str, float]]:
         network = TransformerStockPrediction(hidden_size=run.options.hidden_size, pretrain_classes=classes)
         return Pretraining(network, run.market.tensor, run.options)
 
-    found = run.fitted("pretraining", pretraining, run.options.pretraining_epochs, 1.0)
-    encoder = found.module.network
+    result = run.fitted("pretraining", pretraining, run.options.pretraining_epochs, 1.0)
+    encoder = result.module.network
 
     def build() -> nn.Module:
         network = copy.deepcopy(encoder).train()
@@ -237,8 +238,8 @@ def transformer_pretrained(run: Run) -> tuple[FloatArray, dict[str, float]]:
         network.feature_extractor.embedding.requires_grad_(False)
         return network
 
-    told, notes = run.network("transformer_pretrained", build)
-    return told, notes | {"pretraining_loss": found.history[found.best].validation}
+    forecasts, notes = run.network("transformer_pretrained", build)
+    return forecasts, notes | {"pretraining_loss": result.history[result.best].validation}
 
 
 #: `stock_options.MODELS` by their names.
@@ -252,13 +253,13 @@ FITS: dict[str, Callable[[Run], tuple[FloatArray, dict[str, float]]]] = {
 
 
 def _table(tensor: WindowTensor, part: Part, rows: int | None = None, seed: int = 0) -> tuple[FloatArray, FloatArray]:
-    """Columns of `LAGS` of all windows of a part, or of so many drawn from them, and their outcomes."""
+    """Columns of `LAGS` of all windows of a part, or of a random sample of them, and their outcomes."""
     positions, outcomes = part.rows()
     if rows is not None and rows < len(positions):
-        drawn = np.sort(np.random.default_rng(seed).choice(len(positions), rows, replace=False))
-        positions, outcomes = positions[torch.from_numpy(drawn)], outcomes[drawn]
+        sample = np.sort(np.random.default_rng(seed).choice(len(positions), rows, replace=False))
+        positions, outcomes = positions[torch.from_numpy(sample)], outcomes[sample]
     days = [tensor.days - 1 - lag for lag in LAGS]
-    found = np.empty((len(positions), len(LAGS) * len(COLUMNS)), dtype=np.float32)
+    columns = np.empty((len(positions), len(LAGS) * len(COLUMNS)), dtype=np.float32)
     for start in range(0, len(positions), BATCH):
-        found[start : start + BATCH] = tensor.gather(positions[start : start + BATCH])[:, days].flatten(1).numpy()
-    return found, outcomes
+        columns[start : start + BATCH] = tensor.gather(positions[start : start + BATCH])[:, days].flatten(1).numpy()
+    return columns, outcomes

@@ -1,30 +1,30 @@
-"""What the NASDAQ benchmark can be asked for. No torch here: a wrong argument is said at once."""
+"""Options of the NASDAQ benchmark. No torch here: a wrong argument is reported at once."""
 
 from dataclasses import dataclass
 
 #: Models, in the order of their cost.
 MODELS = ("linear", "lightgbm", "rank_lstm", "transformer", "transformer_pretrained")
 
-#: Models that draw nothing: one seed is all.
+#: Models without random draws: one seed suffices.
 WITHOUT_DRAWS = frozenset({"linear"})
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the networks are fitted, and with what.
+    """Settings of the networks' fits.
 
     Attributes:
         hidden_size: width of the Transformer.
         alpha: weight of the ranking loss.
-        names: drawn from each date in each epoch.
-        validation_names: of each date, drawn once.
+        names: names drawn from each date in each epoch.
+        validation_names: names of each date, drawn once.
         epochs: at most.
         pretraining_epochs: at most.
         patience: epochs without improvement.
         dates_in_step: dates of one step of the optimiser.
         learning_rate: highest.
-        mask_weight: weight of the masked moving average beside that of the stock codes, 1; 0 leaves the task away, as
-            the published checkpoint does. There are no sectors in the file to classify.
+        mask_weight: weight of the masked moving average relative to the stock codes' 1; 0 drops the task, as in the
+            published checkpoint. The file has no sectors to classify.
         threads: of torch and LightGBM.
 
     """

@@ -3,10 +3,10 @@
     python -m benchmarks.stock_transformer --data FILE --into FOLDER [--seeds 5]
     [--models linear,lightgbm,rank_lstm,transformer,transformer_pretrained] [--hidden-size 128] [--epochs 3] …
 
-FILE is `nasdaq_1026.parquet`: daily bars of 1,026 NASDAQ stocks, 2012-11 to 2017-12. Outcomes of 2013 to 2015 train,
-those of 2016 stop the training, those of 2017 (to December 8) judge. Every (model, seed) is a JSON file in FOLDER, and
-a training that was interrupted goes on at its last good epoch, so the same call goes on where the last one ended. The
-table has means over the seeds and their deviation; FOLDER/results.json has all figures.
+FILE is `nasdaq_1026.parquet`: daily bars of 1,026 NASDAQ stocks, 2012-11 to 2017-12. Outcomes of 2013 to 2015 are for
+training, those of 2016 stop it, those of 2017 (to December 8) test. Every (model, seed) is a JSON file in FOLDER, and
+an interrupted training resumes at its last good epoch, so the same call continues where the last one ended. The table
+has means over the seeds and their deviation; FOLDER/results.json has all figures.
 """
 
 import argparse
@@ -32,28 +32,28 @@ SHOWN = {
 
 
 def main() -> None:
-    """Compute what is missing, seed by seed, and print the table."""
+    """Compute the missing results, seed by seed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--table", action="store_true", help="print what there is and compute nothing")
-    for each in fields(Options):
-        parser.add_argument(f"--{each.name.replace('_', '-')}", type=type(each.default), default=each.default)
-    given = parser.parse_args()
-    names = given.models.split(",")
+    parser.add_argument("--table", action="store_true", help="print stored results and compute nothing")
+    for option in fields(Options):
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=type(option.default), default=option.default)
+    args = parser.parse_args()
+    names = args.models.split(",")
     if unknown := sorted({*names} - {*MODELS}):
         parser.error(f"there is no model '{unknown[0]}'; choose among {', '.join(MODELS)}")
-    options = Options(**{each.name: getattr(given, each.name) for each in fields(Options)})
-    given.into.mkdir(parents=True, exist_ok=True)
-    told = given.into / "options.json"
-    if told.exists() and json.loads(told.read_text()) != asdict(options):
-        parser.error(f"{given.into} holds results of other options, {told.read_text().strip()}; choose another folder")
-    write(told, asdict(options))
-    pairs = [(name, seed) for seed in range(given.seeds) for name in names if not (seed and name in WITHOUT_DRAWS)]
-    missing = [pair for pair in pairs if not result_of(given.into, *pair).exists()]
-    if missing and not given.table:
+    options = Options(**{option.name: getattr(args, option.name) for option in fields(Options)})
+    args.into.mkdir(parents=True, exist_ok=True)
+    path = args.into / "options.json"
+    if path.exists() and json.loads(path.read_text()) != asdict(options):
+        parser.error(f"{args.into} holds results of other options, {path.read_text().strip()}; choose another folder")
+    write(path, asdict(options))
+    pairs = [(name, seed) for seed in range(args.seeds) for name in names if not (seed and name in WITHOUT_DRAWS)]
+    missing = [pair for pair in pairs if not result_of(args.into, *pair).exists()]
+    if missing and not args.table:
         import torch
 
         from benchmarks.stock_market import Market, judged
@@ -61,48 +61,49 @@ def main() -> None:
         from quant_assets.learning.deep.place import training_at
 
         torch.set_num_threads(options.threads)
-        market = Market.of(given.data)
-        write(given.into / "all_names.json", judged(market.test, market.tensor, None))
+        market = Market.of(args.data)
+        write(args.into / "all_names.json", judged(market.test, market.tensor, None))
         for name, seed in missing:
             start, cpu = time.perf_counter(), time.process_time()
             with training_at(None, said):
-                forecasts, notes = FITS[name](Run(market, seed, given.into / "states", options))
-            found = judged(market.test, market.tensor, forecasts)
+                forecasts, notes = FITS[name](Run(market, seed, args.into / "states", options))
+            figures = judged(market.test, market.tensor, forecasts)
             spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-            write(result_of(given.into, name, seed), {"model": name, "seed": seed} | found | {"notes": notes} | spent)
-            said(f"{name}, seed {seed}: rank IC {found['rank_ic']:+.4f}, {spent['seconds']:.0f} s")
-    results = [json.loads(path.read_text()) for pair in pairs if (path := result_of(given.into, *pair)).exists()]
-    write(given.into / "results.json", {"options": asdict(options), "results": results})
+            result = {"model": name, "seed": seed} | figures | {"notes": notes} | spent
+            write(result_of(args.into, name, seed), result)
+            said(f"{name}, seed {seed}: rank IC {figures['rank_ic']:+.4f}, {spent['seconds']:.0f} s")
+    results = [json.loads(path.read_text()) for pair in pairs if (path := result_of(args.into, *pair)).exists()]
+    write(args.into / "results.json", {"options": asdict(options), "results": results})
     print("\n".join(markdown(names, results)))  # noqa: T201
-    if (market_file := given.into / "all_names.json").exists():
+    if (market_file := args.into / "all_names.json").exists():
         every = json.loads(market_file.read_text())
         print(f"\nAll names alike: {every['all_cumulative']:+.3f}, Sharpe {every['all_sharpe']:.2f}.")  # noqa: T201
 
 
 def result_of(folder: Path, model: str, seed: int) -> Path:
-    """File of the figures of a model and seed."""
+    """File with the figures of a model and seed."""
     return folder / f"{model}-{seed}.json"
 
 
 def write(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    made = path.with_suffix(".part")
-    made.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(made, path)
+    """Write JSON completely or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(part, path)
 
 
 def markdown(names: list[str], results: list[dict[str, Any]]) -> Iterator[str]:
-    """Means over the seeds, and ± their deviation where there are two or more."""
+    """Means over the seeds, and ± their deviation for two or more."""
     yield "| model | seeds | " + " | ".join(SHOWN) + " |"
     yield "|---|---|" + "---|" * len(SHOWN)
     for name in names:
-        if of_model := [each for each in results if each["model"] == name]:
-            cells = (_cell([each[key] for each in of_model], key) for key in SHOWN.values())
+        if of_model := [result for result in results if result["model"] == name]:
+            cells = (_cell([result[key] for result in of_model], key) for key in SHOWN.values())
             yield f"| {name} | {len(of_model)} | " + " | ".join(cells) + " |"
 
 
 def _cell(values: list[float | None], key: str) -> str:
-    known = [each for each in values if each is not None]
+    known = [value for value in values if value is not None]
     if not known:
         return ""
     digits = 4 if key.endswith("ic") else 2
@@ -111,7 +112,7 @@ def _cell(values: list[float | None], key: str) -> str:
 
 
 def said(text: str) -> None:
-    """Progress, on standard error."""
+    """Print progress on standard error."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stderr.flush()
 

@@ -1,11 +1,11 @@
-"""What schedules and sensors cost on a storage and an instance that exist, when there is nothing for them to do.
+"""Costs of schedules and sensors on an existing storage and instance when there is nothing to do.
 
     python -m benchmarks.ticks --profile files [--seconds 600]
 
-First what a process loads once, before any look: libraries, calendar and the graph. Of each: processor seconds of the
-first look of a process, of the next, and what it says. Then, with --seconds, the
-daemon is run with all of them on, and the share of a core that it, its code server and their children take is measured:
-that is what they cost with Dagster's own work around them. They are turned off again afterwards.
+First the CPU seconds of what a process loads once: libraries, calendar and the graph. Then for each schedule and sensor
+the CPU seconds of its first and second evaluation in a process, and its message. With --seconds the daemon then runs
+with all of them on, and the share of a core of the daemon, its code server and their children is measured, which
+includes Dagster's own work. They are turned off again afterwards.
 """
 
 import argparse
@@ -26,26 +26,26 @@ from quant_assets.running.instance import dagster_home
 from quant_assets.running.launching import CODE_LOCATION
 from quant_assets.settings.loading import load_settings
 
-#: Seconds after a start of the daemon that are not counted: it loads the code.
+#: Seconds after the daemon's start that are not counted: it loads the code.
 _WARM_UP = 60
 Looks = dg.SensorDefinition | dg.ScheduleDefinition
 
 
-def look(each: Looks, instance: dg.DagsterInstance) -> tuple[float, str]:
-    """Processor seconds of a look, and what it says."""
+def look(part: Looks, instance: dg.DagsterInstance) -> tuple[float, str]:
+    """CPU seconds of an evaluation, and its message."""
     began = time.process_time()
-    if isinstance(each, dg.SensorDefinition):
-        found = each.evaluate_tick(dg.build_sensor_context(instance=instance))
+    if isinstance(part, dg.SensorDefinition):
+        result = part.evaluate_tick(dg.build_sensor_context(instance=instance))
     else:
         at = datetime.now(ZoneInfo(NEW_YORK))
-        found = each.evaluate_tick(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+        result = part.evaluate_tick(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
     seconds = time.process_time() - began
-    asked = f"asks for {len(found.run_requests)} runs" if found.run_requests else ""
-    return seconds, (asked or found.skip_message or "nothing").splitlines()[0][:120]
+    requests = f"asks for {len(result.run_requests)} runs" if result.run_requests else ""
+    return seconds, (requests or result.skip_message or "nothing").splitlines()[0][:120]
 
 
 def loaded(name: str) -> float:
-    """Processor seconds of what every process of the code server loads once, whichever looks first."""
+    """CPU seconds of what every process of the code server loads once."""
     began = time.process_time()
     moment = Moment(name)
     moment.profile.last_session()
@@ -59,7 +59,7 @@ def stored(profile: Profile) -> int:
 
 
 def watched(seconds: int) -> float:
-    """Share of a core that a daemon takes with its code server and children."""
+    """Share of a core of a daemon with its code server and children."""
     program = str(Path(sys.executable).parent / "dagster-daemon")
     daemon = psutil.Popen([program, "run", "-m", CODE_LOCATION])
     try:
@@ -68,15 +68,15 @@ def watched(seconds: int) -> float:
         time.sleep(seconds)
         return (_used(daemon) - before) / (time.monotonic() - began)
     finally:
-        for each in (*daemon.children(recursive=True), daemon):
-            each.terminate()
+        for member in (*daemon.children(recursive=True), daemon):
+            member.terminate()
         daemon.wait(60)
 
 
 def _used(process: psutil.Process) -> float:
-    """Processor seconds of a process and of all that it has started, also of those that have ended."""
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+    """CPU seconds of a process and all its children, including ended ones."""
+    times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
+    return sum(item.user + item.system + item.children_user + item.children_system for item in times)
 
 
 def main() -> None:
@@ -84,22 +84,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="files")
     parser.add_argument("--seconds", type=int, default=0)
-    given = parser.parse_args()
-    dagster_home(given.profile)
-    profile = Profile(load_settings(given.profile))
-    own = automation(profile)
+    args = parser.parse_args()
+    dagster_home(args.profile)
+    profile = Profile(load_settings(args.profile))
+    definitions = automation(profile)
     with dg.DagsterInstance.get() as instance:
         sys.stdout.write(f"{stored(profile):,} partitions stored, {instance.get_runs_count():,} runs\n")
-        sys.stdout.write(f"loaded once by a process: {loaded(given.profile):.2f} CPU s\n")
-        every: list[Looks] = [*(own.sensors or ()), *(own.schedules or ())]  # type: ignore[list-item]
-        for each in every:
-            if isinstance(each, dg.RunStatusSensorDefinition):
-                continue  # it looks at events of runs that have failed alone, in the daemon
-            looks = [look(each, instance) for _ in range(3)]
+        sys.stdout.write(f"loaded once by a process: {loaded(args.profile):.2f} CPU s\n")
+        every: list[Looks] = [*(definitions.sensors or ()), *(definitions.schedules or ())]  # type: ignore[list-item]
+        for part in every:
+            if isinstance(part, dg.RunStatusSensorDefinition):
+                continue  # it only handles events of failed runs, in the daemon
+            looks = [look(part, instance) for _ in range(3)]
             shown = ", ".join(f"{seconds:.2f}" for seconds, _ in looks)
-            sys.stdout.write(f"{each.name}: {shown} CPU s; {looks[-1][1]}\n")
-    if given.seconds:
-        sys.stdout.write(f"daemon and code server: {watched(given.seconds):.2%} of a core\n")
+            sys.stdout.write(f"{part.name}: {shown} CPU s; {looks[-1][1]}\n")
+    if args.seconds:
+        sys.stdout.write(f"daemon and code server: {watched(args.seconds):.2%} of a core\n")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, close), `securities.parquet` (ticker, sector, as_of) and
 `sp500_membership.parquet` (ticker, start_date, end_date). The portfolio holds the sectors' equal-weight members, the
 sectors weighted by inverse volatility of the last 252 sessions, decided at each month's last session. Forecasts and
-regimes are those of the datasets: of each session what was known at the close before, of each month what was known at
-its last one. The prices are those of today's members and their past: failures are missing, so that the tails are
-thinner than they were. A sector is that of the ticker's first snapshot.
+regimes are those of the datasets: for a session from data known at the close before, for a month from data known at its
+last session. The prices are those of today's members and their past: failed companies are missing, so the tails are too
+thin. A ticker's sector is that of its first snapshot.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from quant_assets.risk.value_at_risk import METHODS
 from quant_assets.settings.risk import MarkovSettings, RegimeSettings, RiskSettings
 
 START, THROUGH = date(2000, 1, 3), date(2025, 9, 30)
-#: Sessions of the volatilities that sectors are weighted by.
+#: Sessions of the volatilities in the sectors' weights.
 VOLATILITY_SESSIONS = 252
-#: Months shown of the regimes.
+#: Months of the regimes in the table.
 SHOWN = ((date(2007, 1, 1), date(2010, 12, 31)), (date(2020, 1, 1), date(2020, 12, 31)))
 
 DAYS = sessions(START, THROUGH)
 
 
 def members(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prices of members with their sector, in the shape of dataset prices, and who was a member when."""
+    """Prices of members with their sector, in the shape of dataset prices, and the members by date."""
     sectors = (
         pl.read_parquet(folder / "securities.parquet").sort("as_of").group_by("ticker").agg(pl.col("sector").first())
     )
@@ -60,13 +60,13 @@ def members(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 def returns_of(prices: pl.DataFrame, universe: pl.DataFrame) -> dict[str, FloatArray]:
     """Equal-weight returns of each sector, and of the market."""
     names = universe["sector"].unique().sort().to_list()
-    found = {
+    of_sectors = {
         name: equal_weight_returns(
             prices.filter(pl.col("sector") == name), universe.filter(pl.col("sector") == name), DAYS
         )
         for name in names
     }
-    return found | {"market": equal_weight_returns(prices, universe, DAYS)}
+    return of_sectors | {"market": equal_weight_returns(prices, universe, DAYS)}
 
 
 def decisions(returns: dict[str, FloatArray], first: date) -> pl.DataFrame:
@@ -74,19 +74,19 @@ def decisions(returns: dict[str, FloatArray], first: date) -> pl.DataFrame:
     rows = []
     for as_of in decision_sessions(first, THROUGH):
         at = int(np.searchsorted(DAYS, np.datetime64(as_of)))
-        windows = {name: each[at - VOLATILITY_SESSIONS + 1 : at + 1] for name, each in returns.items()}
+        windows = {name: values[at - VOLATILITY_SESSIONS + 1 : at + 1] for name, values in returns.items()}
         inverse = {name: 1.0 / window.std() for name, window in windows.items() if np.isfinite(window).all()}
         total = sum(inverse.values())
-        rows += [{"ticker": name, "as_of": as_of, "weight": each / total} for name, each in inverse.items()]
+        rows += [{"ticker": name, "as_of": as_of, "weight": share / total} for name, share in inverse.items()]
     return pl.DataFrame(rows)
 
 
 def indices(returns: dict[str, FloatArray]) -> pl.DataFrame:
-    """Sectors as names with a price, in the shape of dataset prices; without one before a sector's first return."""
+    """Sectors as names with a price, in the shape of dataset prices; null before a sector's first return."""
     parts = []
-    for name, each in returns.items():
-        there = np.isfinite(each)
-        level = np.where(there, 100.0 * np.cumprod(1.0 + np.where(there, each, 0.0)), np.nan)
+    for name, values in returns.items():
+        observed = np.isfinite(values)
+        level = np.where(observed, 100.0 * np.cumprod(1.0 + np.where(observed, values, 0.0)), np.nan)
         parts.append(pl.DataFrame({"ticker": name, "date": DAYS, "close": level}).filter(pl.col("close").is_not_nan()))
     return pl.concat(parts).with_columns(panel_from=pl.col("date"), unexplained=pl.lit(False))
 
@@ -108,21 +108,21 @@ def tested(forecasts: pl.DataFrame, levels: tuple[float, ...]) -> Table:
     table = Table("method", "level", *columns, title="Value at risk, one session ahead")
     for method in METHODS:
         for level in levels:
-            found = of_method(forecasts, method, level)
-            if found is None:
+            tests = of_method(forecasts, method, level)
+            if tests is None:
                 continue
             table.add_row(
                 method,
                 f"{level:.0%}",
-                str(found.sessions),
-                str(found.exceptions),
-                f"{found.sessions * (1 - level):.1f}",
-                f"{found.kupiec.p_value:.4f}",
-                f"{found.independence.p_value:.4f}",
-                f"{found.conditional_coverage.p_value:.4f}",
-                f"{found.shortfall:.2f}",
-                f"{found.shortfall_p_value:.4f}",
-                found.traffic_light,
+                str(tests.sessions),
+                str(tests.exceptions),
+                f"{tests.sessions * (1 - level):.1f}",
+                f"{tests.kupiec.p_value:.4f}",
+                f"{tests.independence.p_value:.4f}",
+                f"{tests.conditional_coverage.p_value:.4f}",
+                f"{tests.shortfall:.2f}",
+                f"{tests.shortfall_p_value:.4f}",
+                tests.traffic_light,
                 _by_year(forecasts, method, level),
             )
     return table
@@ -132,14 +132,14 @@ def _by_year(forecasts: pl.DataFrame, method: str, level: float) -> str:
     """Years in Basel's red zone."""
     red = []
     for (year,), part in sorted(forecasts.group_by(pl.col("date").dt.year())):
-        found = of_method(part, method, level)
-        if found is not None and found.traffic_light == "red":
+        tests = of_method(part, method, level)
+        if tests is not None and tests.traffic_light == "red":
             red.append(str(year))
     return ", ".join(red) or "none"
 
 
 def judged(market: FloatArray, settings: RegimeSettings) -> Table:
-    """Regimes of the market at each month's end of the spans that are shown."""
+    """Regimes of the market at the month ends of the table."""
     table = Table(
         "as of", "thresholds", "rules", "volatility", "drawdown", "trend", "Markov", "P(risk-off)", title="Market"
     )
@@ -173,11 +173,11 @@ def main() -> None:
     market = returns.pop("market")
     settings = RiskSettings()
     before = decision_sessions(date(arguments.first.year - 1, 12, 1), THROUGH)
-    held = [
+    months = [
         (as_of, DAYS[int(np.searchsorted(DAYS, np.datetime64(as_of))) + 1].item(), last)
         for as_of, last in pairwise(before)
     ]
-    forecasts = var_forecasts(decisions(returns, before[0]), indices(returns), DAYS, held, settings)
+    forecasts = var_forecasts(decisions(returns, before[0]), indices(returns), DAYS, months, settings)
     console.print(tested(forecasts, settings.levels))
     markov = MarkovSettings(emissions=arguments.emissions, states=arguments.states)
     console.print(judged(market, RegimeSettings(markov=markov)))

@@ -1,8 +1,8 @@
-"""vectorbt's `Portfolio.from_orders` over trades that are given, in the peers' environment.
+"""vectorbt's `Portfolio.from_orders` over trades from a file, in the peers' environment.
 
 Run as `python -m benchmarks.vectorbt_simulation ARRAYS OUT`: ARRAYS holds `close`, `sizes` (shares, 0 for none), `fees`
 (share of the traded value), each (n_sessions, n_names), and `repetitions`. Prints the median seconds of the simulation
-with its value; writes the value of the book after each close to OUT.
+and its value; writes the value of the book after each close to OUT.
 """
 
 import statistics
@@ -16,10 +16,10 @@ import vectorbt as vbt
 
 def main(arrays: str, out: str) -> None:
     """Measure, after one run that may compile."""
-    given = np.load(arrays)
-    days = pd.bdate_range("2000-01-03", periods=len(given["close"]))
-    names = [f"N{i:03d}" for i in range(given["close"].shape[1])]
-    close, sizes, fees = (pd.DataFrame(given[each], index=days, columns=names) for each in ("close", "sizes", "fees"))
+    data = np.load(arrays)
+    days = pd.bdate_range("2000-01-03", periods=len(data["close"]))
+    names = [f"N{i:03d}" for i in range(data["close"].shape[1])]
+    close, sizes, fees = (pd.DataFrame(data[name], index=days, columns=names) for name in ("close", "sizes", "fees"))
     sizes = sizes.where(sizes != 0.0)  # NaN is no order
 
     def simulate() -> np.ndarray:
@@ -39,13 +39,13 @@ def main(arrays: str, out: str) -> None:
         )
         return np.asarray(book.value())
 
-    value, taken = simulate(), []
-    for _ in range(int(given["repetitions"])):
+    value, times = simulate(), []
+    for _ in range(int(data["repetitions"])):
         start = time.perf_counter()
         value = simulate()
-        taken.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - start)
     np.save(out, value)
-    print(statistics.median(taken))  # noqa: T201
+    print(statistics.median(times))  # noqa: T201
 
 
 if __name__ == "__main__":

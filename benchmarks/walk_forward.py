@@ -1,4 +1,4 @@
-"""What the models of profile `files` forecast over years of real data, by walk-forward, and what they must not find.
+"""Walk-forward forecasts of the models of profile `files` over years of real data, with two controls.
 
     python -m benchmarks.walk_forward --data DIR --into FOLDER [--from 2010-01] [--to 2025-10] [--sector it,energy]
     [--labels actual,permuted,oracle] [--workers 2]
@@ -6,13 +6,13 @@
 The product itself does the work, by `quant run` with a storage and a Dagster instance in FOLDER for each of:
 
 - `actual`: the history from DIR, a training each quarter, the forecasts of every month;
-- `permuted`: the same features, with the labels dealt anew among the names of each session. Nobody can forecast these;
-- `oracle`: the same labels, each horizon's with a little noise in the place of one of the features.
+- `permuted`: the same features, with labels shuffled among the names of each session; these cannot be forecast;
+- `oracle`: the same labels; for each horizon one feature is replaced by its labels with a little noise.
 
-What is stored is not computed again, so a call that was interrupted goes on. At the end the rank ICs of all forecasts
-whose labels are known are printed by sector and year as Markdown, with their t; FOLDER/LABELS/rank_ic.csv has them all.
-The t of a single year and a long horizon rests on few outcomes that do not overlap (four at 60 sessions): |t| of 3 is
-nothing unusual there, and `lower` and `upper` in the file are empty.
+Stored results are not computed again, so an interrupted call continues. At the end the rank ICs of all forecasts with
+known labels are printed by sector and year as Markdown, with their t; FOLDER/LABELS/rank_ic.csv has them all. The t of
+a single year and a long horizon rests on few outcomes that do not overlap (four at 60 sessions): |t| of 3 is not
+unusual there, and `lower` and `upper` in the file are empty.
 `known_at` and the trainings' embargo are the product's: see quant_assets/learning.
 """
 
@@ -47,26 +47,26 @@ LABELS = ("actual", "permuted", "oracle")
 #: Deviation of the oracle's noise, over that of the session's labels.
 NOISE = 0.1
 
-#: Months of one call of `quant run`: what an interruption costs at most.
+#: Months of one call of `quant run`: the most that an interruption costs.
 MONTHS_AT_A_TIME = 48
 
-#: Of the sectors or years together.
+#: Name of all sectors or years together.
 ALL = "all"
 
-#: |t| that one in twenty series without any relation reaches.
+#: |t| that one in twenty unrelated series reaches.
 _SIGNIFICANT = 1.96
 
 
 @dataclass(frozen=True)
 class Study:
-    """Where the study lies and what it is about.
+    """Folders and scope of the study.
 
     Attributes:
         data: folder of the files.
-        folder: of the storages.
+        folder: folder of the storages.
         sectors: slugs.
         first, last: months of the forecasts.
-        workers: of `quant run`.
+        workers: workers of `quant run`.
 
     """
 
@@ -85,7 +85,7 @@ class Study:
         return max(shift_month(self.first, -back), self.profile("actual").months.start)
 
     def profile(self, labels: str) -> Profile:
-        """The profile whose storage holds what is learned from these labels."""
+        """The profile whose storage holds the results for these labels."""
         return Profile(load_settings("files", data_dir=self.data, storage=str(self.folder / labels / "storage")))
 
     def keys(self, sector: str, first: str) -> list[str]:
@@ -93,7 +93,7 @@ class Study:
         return [key(sector, month) for month in month_range(first, self.last)]
 
     def run(self, labels: str, select: str, sectors: Sequence[str], first: str, last: str) -> None:
-        """Have `quant run` compute; what it says is shown.
+        """Run `quant run`; its output is shown.
 
         Raises:
             SystemExit: it failed.
@@ -106,10 +106,10 @@ class Study:
         command += ["--from", first, "--to", last, "--sector", ",".join(sectors), "--workers", str(self.workers)]
         said(f"{labels}: {select}, {', '.join(sectors)}, {first} to {last}")
         if subprocess.run(command, env=environment, cwd=PROJECT, stdout=sys.stderr, check=False).returncode:
-            raise SystemExit(f"{' '.join(command)} failed; the same call goes on from what is stored")
+            raise SystemExit(f"{' '.join(command)} failed; the same call continues from the stored results")
 
     def history(self) -> None:
-        """Features and labels of the sectors that have not all of them."""
+        """Compute the missing features and labels of the sectors."""
         profile = self.profile("actual")
         lacking = [
             sector
@@ -125,20 +125,20 @@ class Study:
         names = dict(zip(source.settings.labels.horizons, source.features.names, strict=False))
         for sector in self.sectors:
             lacking = {
-                each
+                month
                 for name in _READ
-                for each in target.store.missing(target.datasets[name], self.keys(sector, self.begin))
+                for month in target.store.missing(target.datasets[name], self.keys(sector, self.begin))
             }
             if lacking:
                 said(f"{labels}: features and labels of {sector}, {len(lacking)} months")
-            for each in sorted(lacking):
-                rows = {name: source.store.read(source.datasets[name], [each]).collect() for name in _READ}
-                # By the partition, so that its rows are the same whichever others are made.
-                seed = [source.settings.training.seed, zlib.crc32(each.encode())]
+            for partition in sorted(lacking):
+                rows = {name: source.store.read(source.datasets[name], [partition]).collect() for name in _READ}
+                # By the partition, so that its rows do not depend on other partitions.
+                seed = [source.settings.training.seed, zlib.crc32(partition.encode())]
                 for name, frame in altered(labels, rows["features"], rows["labels"], names, seed).items():
-                    through = source.store.known_through(source.datasets[name], each)
-                    told = None if through is None else {each: through}.__getitem__
-                    target.store.write(target.datasets[name], frame, [each], told)
+                    through = source.store.known_through(source.datasets[name], partition)
+                    known_through = None if through is None else {partition: through}.__getitem__
+                    target.store.write(target.datasets[name], frame, [partition], known_through)
 
     def learn(self, labels: str) -> None:
         """Train and forecast where forecasts are missing, some years at a time."""
@@ -151,11 +151,11 @@ class Study:
                 self.run(labels, f"{CHECKPOINTS.name},predictions", lacking, part[0], part[-1])
 
     def daily(self, labels: str) -> pl.DataFrame:
-        """ICs of each session, of all forecasts whose labels are known: `sector, model, horizon`, those of `daily_ic`.
+        """ICs of each session, for all forecasts with known labels: `sector, model, horizon`, and those of `daily_ic`.
 
-        The labels are the ones that were trained on, so those of the control are permuted too.
+        The labels are those of the training, so those of the control are permuted too.
         """
-        profile, found = self.profile(labels), []
+        profile, parts = self.profile(labels), []
         for sector in self.sectors:
             keys = self.keys(sector, self.first)
             forecasts, outcomes = (
@@ -169,9 +169,9 @@ class Study:
                 validate="m:1",
             )
             for (model, horizon), part in rows.group_by("model", "horizon"):
-                told = {"sector": pl.lit(sector), "model": pl.lit(model), "horizon": pl.lit(horizon, pl.Int32)}
-                found.append(daily_ic(part).with_columns(**told))
-        return pl.concat(found).sort("model", "horizon", "sector", "date")
+                columns = {"sector": pl.lit(sector), "model": pl.lit(model), "horizon": pl.lit(horizon, pl.Int32)}
+                parts.append(daily_ic(part).with_columns(**columns))
+        return pl.concat(parts).sort("model", "horizon", "sector", "date")
 
 
 _READ = ("features", "labels")
@@ -180,14 +180,14 @@ _READ = ("features", "labels")
 def altered(
     labels: str, features: pl.DataFrame, outcomes: pl.DataFrame, places: dict[int, str], seed: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """What a control learns from.
+    """Features and labels of a control.
 
     Args:
         labels: `permuted` or `oracle`.
         features: dataset `features`, whole sessions.
         outcomes: dataset `labels` of the same sessions.
         places: of each horizon the feature whose place the oracle takes.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         `features` and `labels`.
@@ -196,16 +196,16 @@ def altered(
     if labels == "permuted":
         return {"features": features, "labels": dealt_anew(outcomes, seed)}
     ordered = outcomes.sort("date", "ticker", "horizon")
-    drawn = ordered.with_columns(noise=pl.Series(np.random.default_rng(seed).standard_normal(len(ordered))))
+    with_noise = ordered.with_columns(noise=pl.Series(np.random.default_rng(seed).standard_normal(len(ordered))))
     deviation = pl.col("forward_return").std().over("date", "horizon").fill_null(0.0)
-    noisy = drawn.with_columns(pl.col("forward_return") + NOISE * deviation * pl.col("noise"))
+    noisy = with_noise.with_columns(pl.col("forward_return") + NOISE * deviation * pl.col("noise"))
     for horizon, place in places.items():
         features = with_answer(features, noisy.filter(pl.col("horizon") == horizon), place)
     return {"features": features, "labels": outcomes}
 
 
 def together(daily: pl.DataFrame) -> pl.DataFrame:
-    """The sessions' ICs with one more sector, `all`: their mean over the sectors, weighed by names."""
+    """The sessions' ICs with one more sector, `all`: their mean over the sectors, weighted by names."""
     weighed = [((pl.col(ic) * pl.col("names")).sum() / pl.col("names").sum()).alias(ic) for ic in ("ic", "rank_ic")]
     market = daily.group_by("model", "horizon", "date").agg(*weighed, pl.col("names").sum())
     both = pl.concat([daily, market.with_columns(sector=pl.lit(ALL)).select(daily.columns)])
@@ -217,8 +217,8 @@ def table(daily: pl.DataFrame, *, overlapping: bool) -> pl.DataFrame:
 
     Args:
         daily: `sector, model, horizon, date, names, ic, rank_ic`.
-        overlapping: whether outcomes of neighbouring sessions share returns; permuted ones do not, each session being
-            dealt by itself.
+        overlapping: whether outcomes of neighbouring sessions share returns; permuted ones do not, since each session
+            is shuffled by itself.
 
     Returns:
         `model, horizon, sector, year`, `sessions`, `names` (a session's mean), `ic`, `rank_ic`, `error` of the latter
@@ -228,25 +228,25 @@ def table(daily: pl.DataFrame, *, overlapping: bool) -> pl.DataFrame:
 
     """
     years = daily.with_columns(year=pl.col("date").dt.year().cast(pl.String))
-    found = []
+    means = []
     for part in (years, years.with_columns(year=pl.lit(ALL))):
         for (model, horizon, sector, year), rows in part.group_by("model", "horizon", "sector", "year"):
             ordered = rows.sort("date")
             values, overlap = ordered["rank_ic"].to_numpy(), int(horizon) if overlapping else 1  # type: ignore[call-overload]
             mean, error = float(values.mean()), standard_error(values, ordered["date"].to_numpy(), overlap)
             lower, upper = hac_interval(values, "mean", overlap) or (None, None)
-            found.append(
+            means.append(
                 {"model": model, "horizon": horizon, "sector": sector, "year": year, "sessions": len(rows)}
                 | {"names": rows["names"].mean(), "ic": rows["ic"].mean(), "rank_ic": mean, "error": error}
                 | {"t": mean / error if error else None, "lower": lower, "upper": upper}
             )
-    return pl.DataFrame(found, infer_schema_length=None).sort("model", "horizon", "sector", "year")
+    return pl.DataFrame(means, infer_schema_length=None).sort("model", "horizon", "sector", "year")
 
 
-def markdown(found: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterator[str]:
-    """The tables of one kind of labels: by model and horizon, and of the actual ones by year as well."""
+def markdown(means: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterator[str]:
+    """The tables of one kind of labels: by model and horizon, and for actual labels also by year."""
     columns = [*sectors, ALL]
-    overall = found.filter(pl.col("year") == ALL)
+    overall = means.filter(pl.col("year") == ALL)
     yield f"### {labels}: mean daily rank IC (t) of each sector\n"
     yield from _lines(overall.with_columns(row=pl.format("{}, {} sessions", "model", "horizon")), "", columns)
     cells = overall.filter((pl.col("sector") != ALL) & (pl.col("model") != "ensemble"))["t"].drop_nulls()
@@ -258,16 +258,16 @@ def markdown(found: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterat
         )
     if labels != "actual":
         return
-    for (model, horizon), part in found.group_by("model", "horizon", maintain_order=True):
+    for (model, horizon), part in means.group_by("model", "horizon", maintain_order=True):
         yield f"\n### {model}, {horizon} sessions: mean daily rank IC (t) of each year\n"
         yield from _lines(part.with_columns(row="year"), "year", columns)
 
 
-def _lines(found: pl.DataFrame, title: str, columns: Sequence[str]) -> Iterator[str]:
+def _lines(means: pl.DataFrame, title: str, columns: Sequence[str]) -> Iterator[str]:
     yield "| " + " | ".join([title, *columns]) + " |"
     yield "|" + "---|" * (len(columns) + 1)
-    cells = {(row["row"], row["sector"]): row for row in found.iter_rows(named=True)}
-    for name in found["row"].unique(maintain_order=True):
+    cells = {(row["row"], row["sector"]): row for row in means.iter_rows(named=True)}
+    for name in means["row"].unique(maintain_order=True):
         yield "| " + " | ".join([name, *(_cell(cells.get((name, column))) for column in columns)]) + " |"
 
 
@@ -278,13 +278,13 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def said(text: str) -> None:
-    """Say what is done on standard error: the tables alone are the output."""
+    """Print progress on standard error: the output has only the tables."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
 def main() -> None:
-    """Compute what is missing and print the tables."""
+    """Compute the missing results and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
@@ -293,22 +293,22 @@ def main() -> None:
     parser.add_argument("--sector", default=",".join(SECTORS))
     parser.add_argument("--labels", default=",".join(LABELS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    if unknown := sorted({*given.labels.split(",")} - {*LABELS}):
+    args = parser.parse_args()
+    if unknown := sorted({*args.labels.split(",")} - {*LABELS}):
         parser.error(f"there are no labels '{unknown[0]}'; choose among {', '.join(LABELS)}")
-    if unknown := sorted({*given.sector.split(",")} - {*SECTORS}):
+    if unknown := sorted({*args.sector.split(",")} - {*SECTORS}):
         parser.error(f"sector '{unknown[0]}' does not exist; choose among {', '.join(SECTORS)}")
-    given.into.mkdir(parents=True, exist_ok=True)
-    sectors = tuple(each for each in SECTORS if each in given.sector.split(","))
-    study = Study(given.data.resolve(), given.into.resolve(), sectors, given.first, given.last, given.workers)
+    args.into.mkdir(parents=True, exist_ok=True)
+    sectors = tuple(sector for sector in SECTORS if sector in args.sector.split(","))
+    study = Study(args.data.resolve(), args.into.resolve(), sectors, args.first, args.last, args.workers)
     study.history()
-    for labels in (each for each in LABELS if each in given.labels.split(",")):
+    for labels in (kind for kind in LABELS if kind in args.labels.split(",")):
         if labels != "actual":
             study.lay_out(labels)
         study.learn(labels)
-        found = table(together(study.daily(labels)), overlapping=labels != "permuted")
-        found.write_csv(study.folder / labels / "rank_ic.csv")
-        print("\n".join(markdown(found, labels, sectors)), flush=True)  # noqa: T201
+        ics = table(together(study.daily(labels)), overlapping=labels != "permuted")
+        ics.write_csv(study.folder / labels / "rank_ic.csv")
+        print("\n".join(markdown(ics, labels, sectors)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

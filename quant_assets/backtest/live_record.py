@@ -50,13 +50,13 @@ def realised(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
         weights.join(labels.select("ticker", "date", "horizon", "forward_return", "known_at"), on=["ticker", "date"])
         .group_by("date", "horizon")
         .agg(
-            found=pl.len(),
+            labelled=pl.len(),
             invested=pl.col("weight").sort_by("ticker").sum(),
             value=(pl.col("weight") * pl.col("forward_return")).sort_by("ticker").sum(),
             known_at=pl.col("known_at").max(),
         )
         .join(held, on="date")
-        .filter(pl.col("found") == pl.col("names"))
+        .filter(pl.col("labelled") == pl.col("names"))
         .rename({"value": "return"})
     )
     return earned.select([pl.col(name).cast(dtype) for name, dtype in REALISED.items()]).sort("date", "horizon")

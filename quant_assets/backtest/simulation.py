@@ -86,12 +86,12 @@ def simulate(
     - An as_of without weights is a decision to hold nothing. Before the first execution everything is in cash.
     - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
     - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution.
-        If it was held, it cannot be sold either: it is kept, and the others share the rest of the equity. At the close
-        of the first session on which it trades again, the excess over its target is sold and stays in cash until the
-        next execution; if its delisting becomes known before, that settles it.
+      If it was held, it cannot be sold either: it is kept, and the others share the rest of the equity. At the close
+      of the first session on which it trades again, the excess over its target is sold and stays in cash until the
+      next execution; if its delisting becomes known before, that settles it.
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
-        (0 where unknown) at the session on which the delisting is known (no cost, no turnover). A portfolio that lost
-        everything this way earns nothing until the next execution.
+      (0 where unknown) at the session on which the delisting is known (no cost, no turnover). A portfolio that lost
+      everything this way earns nothing until the next execution.
     - If a delisting is withdrawn before the next execution, the holding was never sold: from the session on which it
       trades again it is worth its price, which reverses a presumed loss. Cash that the next execution has traded stays
       cash, and the loss stays: the earlier decision was made and booked on what was known then.
@@ -101,8 +101,8 @@ def simulate(
       except as far as it reverses a rise just before. After the step the price moves on as quoted. `unexplained` counts
       such holdings.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
-    - A weight may be negative: the proceeds of the short sale are cash, and its adjusted price deducts the dividends it
-      owes. A portfolio that loses more with shorts than its equity has lost everything.
+    - A weight may be negative: the proceeds of the short sale are cash, and the adjusted price charges its dividends. A
+      portfolio that loses more with shorts than its equity has lost everything.
 
     Settings other than those of `BacktestSettings.closed_form` simulate a book instead, by the rules of
     `backtest.book`.

@@ -258,13 +258,13 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 
-def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], fetched_at: datetime) -> pl.DataFrame:
+def rows_of(endpoint: Endpoint, subject: str, rows: Sequence[Mapping[str, Any]], fetched_at: datetime) -> pl.DataFrame:
     """Rows of an answer as they are stored.
 
     Args:
-        asked: endpoint of the answer.
+        endpoint: endpoint of the answer.
         subject: ticker or index.
-        found: rows of the answer.
+        rows: rows of the answer.
         fetched_at: when it was fetched; the bar of a session that was not over then is left out, and so is a bar
             without a close, which is an absence.
 
@@ -272,13 +272,13 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
         KeyError, TypeError, ValueError: an answer of another shape.
 
     """
-    table = asked.table
+    table = endpoint.table
     local = fetched_at.astimezone(NEW_YORK)
-    same: dict[str, Any] = {name: subject for name in table.key[:1] if name not in asked.fields}
+    same: dict[str, Any] = {name: subject for name in table.key[:1] if name not in endpoint.fields}
     if table is CONSTITUENTS:
         same["on"] = local.date()
     blank = ("added", "removed") if table is CONSTITUENT_CHANGES else ()
-    frame = reading.rows(found, table, asked.fields, blank=blank, **same)
+    frame = reading.rows(rows, table, endpoint.fields, blank=blank, **same)
     if table is BARS:
         over = local.date() if local.time() >= _COMPLETE else local.date() - timedelta(days=1)
         frame = frame.filter(pl.col("close").is_not_null(), pl.col("date") <= over)
@@ -286,7 +286,7 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
         # `reading.rows` keeps rows with an empty form, but not those without a form.
         accepted = [
             _accepted(row)
-            for row in found
+            for row in rows
             if reading.day(reading.field(row, "date")) and reading.text(reading.field(row, "period")) is not None
         ]
         frame = frame.with_columns(

@@ -114,12 +114,12 @@ def seconds(value: Any) -> datetime:
 
 
 def rows(
-    found: Sequence[Mapping[str, Any]], table: Table, fields: Fields, *, blank: Sequence[str] = (), **same: Any
+    answers: Sequence[Mapping[str, Any]], table: Table, fields: Fields, *, blank: Sequence[str] = (), **same: Any
 ) -> pl.DataFrame:
     """Rows of a table. A row that does not name its fact is left out, unless there is no other row.
 
     Args:
-        found: rows of an answer.
+        answers: rows of an answer.
         table: the table.
         fields: field names of the columns that an answer has; each is read as its column's type.
         blank: text columns that may be missing, and are then empty.
@@ -132,14 +132,14 @@ def rows(
         KeyError, TypeError, ValueError: a field is missing, or has another type.
 
     """
-    if not isinstance(found, list):
+    if not isinstance(answers, list):
         raise TypeError("no list of rows")
     values = [
         {
             **same,
             **{ours: _READERS[table.schema[ours].base_type()](field(row, *theirs)) for ours, theirs in fields.items()},
         }
-        for row in found
+        for row in answers
     ]
     frame = pl.DataFrame(values, schema=table.schema, orient="row").with_columns(pl.col(blank).fill_null(""))
     named = frame.drop_nulls(table.key)

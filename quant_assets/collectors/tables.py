@@ -215,10 +215,10 @@ class Tables:
         write_whole(self._path(table, number), content.getvalue())
 
 
-def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple[pl.DataFrame, Change]:
+def _differing(table: Table, before: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, Change]:
     """The versions that differ from the version before them, and the changes."""
     key, values = list(table.key), table.values
-    every = pl.concat([before.with_columns(_given=False), given.with_columns(_given=True)])
+    every = pl.concat([before.with_columns(_given=False), rows.with_columns(_given=True)])
     # In the order of collection within a fact; a stable sort keeps stored versions before new ones.
     every = every.sort([*key, FETCHED_AT], maintain_order=True)
     first = pl.int_range(pl.len()).over(key) == 0

@@ -197,7 +197,7 @@ class Chart:
             factor *= np.where((days < day).to_numpy(), ratio, 1.0)
         return factor
 
-    def _is_in_prices(self, given: pl.DataFrame, day: date, ratio: float) -> bool:
+    def _is_in_prices(self, quotes: pl.DataFrame, day: date, ratio: float) -> bool:
         """Whether prices before a split were adjusted for it: a new split is listed before it is in the prices.
 
         Unadjusted prices fall from the day before to the open by about the ratio. For a new split without a price
@@ -207,7 +207,7 @@ class Chart:
             ValueError: this cannot be determined.
 
         """
-        rows = given.filter(pl.all_horizontal(pl.col("open", "close") > 0))
+        rows = quotes.filter(pl.all_horizontal(pl.col("open", "close") > 0))
         before, after = rows.filter(pl.col("date") < day)["close"], rows.filter(pl.col("date") >= day)["open"]
         if after.is_empty() and not before.is_empty() and self._fetched_at.astimezone(self._zone).date() - day <= _NEW:
             raise ValueError(f"the split of {day} may be in the prices or not: there is none since")

@@ -65,8 +65,8 @@ class _Transport(httpx.BaseTransport):
         seconds = request.extensions["timeout"]["read"]
         try:
             answer = self._asking.get(address, params=parameters, timeout=seconds)
-        except _ToldError as told:
-            answer = told.answer
+        except _ToldError as reply:
+            answer = reply.answer
         except YFRateLimitError:
             return httpx.Response(429, content=b"Too Many Requests", request=request)
         except Exception as error:  # noqa: BLE001

@@ -196,7 +196,7 @@ class Constraints:
         share, (lower, upper) = 1.0, self.bounds
         for limit in self.limits:
             ends = np.stack([limit.coefficients * lower, limit.coefficients * upper])
-            least, most = (math.fsum(each.tolist()) for each in (ends.min(axis=0), ends.max(axis=0)))
+            least, most = (math.fsum(side.tolist()) for side in (ends.min(axis=0), ends.max(axis=0)))
             if limit.low > 0.0:
                 share = min(share, most / limit.low)
             if least > limit.high * (share if limit.low > 0.0 else 1.0) + 1e-12:
@@ -260,8 +260,8 @@ def side_limits(short: BoolArray, longs: tuple[float, float], shorts: tuple[floa
         shorts: lowest and highest sum of the shorts, as positive numbers.
 
     """
-    found = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)] if not short.all() else []
-    return found + ([Limit(SHORTS, np.where(short, -1.0, 0.0), *shorts, target=True)] if short.any() else [])
+    totals = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)] if not short.all() else []
+    return totals + ([Limit(SHORTS, np.where(short, -1.0, 0.0), *shorts, target=True)] if short.any() else [])
 
 
 def sector_limits(sectors: Sequence[str], low: float, high: float) -> list[Limit]:
@@ -285,19 +285,19 @@ def _solve(constraints: Constraints, kinds: frozenset[str], *, scaled: bool = Fa
     if "bounds" not in kinds:
         lower, upper = np.where(constraints.short, -np.inf, 0.0), np.where(constraints.short, 0.0, np.inf)
     if constraints.liquid is not None and "liquidity" in kinds:
-        lower, upper = (np.clip(each, -constraints.liquid, constraints.liquid) for each in (lower, upper))
+        lower, upper = (np.clip(edge, -constraints.liquid, constraints.liquid) for edge in (lower, upper))
     rows: list[tuple[FloatArray, float, float]] = []  # of weights and share, at most the right side
-    for number, each in enumerate(constraints.limits):
+    for number, limit in enumerate(constraints.limits):
         if f"limit {number}" not in kinds:
             continue
-        scales = scaled and each.target
-        if np.isfinite(each.high):
-            moves = scales and each.low > 0.0
-            rows.append((each.coefficients, -each.high if moves else 0.0, 0.0 if moves else each.high))
-        if np.isfinite(each.low):
-            rows.append((-each.coefficients, each.low if scales else 0.0, 0.0 if scales else -each.low))
+        scales = scaled and limit.target
+        if np.isfinite(limit.high):
+            moves = scales and limit.low > 0.0
+            rows.append((limit.coefficients, -limit.high if moves else 0.0, 0.0 if moves else limit.high))
+        if np.isfinite(limit.low):
+            rows.append((-limit.coefficients, limit.low if scales else 0.0, 0.0 if scales else -limit.low))
     matrix = csr_array(np.array([np.append(row, share) for row, share, _ in rows]).reshape(-1, n + 1))
-    right = np.array([each for _, _, each in rows])
+    right = np.array([bound for _, _, bound in rows])
     bounds = [*zip(lower.tolist(), upper.tolist(), strict=True), (0.0, 1.0) if scaled else (1.0, 1.0)]
     if constraints.turnover is not None and constraints.previous is not None and "turnover" in kinds:
         eye, nothing = csr_array(np.eye(n)), csr_array((n, 1))
@@ -313,5 +313,5 @@ def _solve(constraints: Constraints, kinds: frozenset[str], *, scaled: bool = Fa
         bounds += [(0.0, np.inf)] * n
     goal = np.zeros(len(bounds))
     goal[n] = -1.0
-    found = linprog(goal, A_ub=matrix if len(right) else None, b_ub=right if len(right) else None, bounds=bounds)
-    return float(found.x[n]) if found.status == 0 else None
+    result = linprog(goal, A_ub=matrix if len(right) else None, b_ub=right if len(right) else None, bounds=bounds)
+    return float(result.x[n]) if result.status == 0 else None

@@ -1,1 +1,1 @@
-"""Risk of a sector as it was known at a session: its equal-weight return and the regime that follows from it."""
+"""Risk of a sector as known at a session: of holdings, of its equal-weight return, and its regime."""

@@ -1,7 +1,7 @@
-"""Where the risk of what is held comes from, what it would lose, and how long it takes to sell.
+"""Sources of the holdings' risk, their loss under shocks and in past episodes, and the time to sell them.
 
-Volatility and normal VaR are homogeneous in the weights, so that each name's weight times its derivative sums to the
-whole (Euler; Tasche 1999): w_i cov(r_i, R) / sd(R). The historical expected shortfall is the mean of the same worst
+Volatility and normal VaR are homogeneous in the weights, so that the names' weights times their derivatives sum to the
+total (Euler; Tasche 1999): w_i cov(r_i, R) / sd(R). The historical expected shortfall is the mean of the same worst
 sessions for every name.
 """
 
@@ -24,7 +24,7 @@ from quant_assets.settings.risk import RiskSettings
 
 Row = dict[str, Any]
 
-#: Of each episode that is over, the return of each name held, and whether it is its own.
+#: By past episode and held name: the return, and whether it is the name's own.
 Episodes = Mapping[str, Mapping[str, tuple[float | None, bool]]]
 
 _RETURN_IN, _NOT_TRADED = "return_in_", "did not trade then: its sector's return"
@@ -50,18 +50,18 @@ def risk_breakdown(
 
     Args:
         weights: dataset weights, or portfolio_weights (with `sector`).
-        prices: dataset prices from `forecasts.lookback_sessions` before the first decision (with `sector`, likewise).
-        market: returns of the sector, or of all, of shape (n_sessions,).
+        prices: dataset prices from `forecasts.lookback_sessions` before the first decision (with `sector`, as above).
+        market: returns of the sector, or of the market, of shape (n_sessions,).
         indicators: dataset indicators; only rows dated as_of are read.
-        episodes: of a sector dataset episode_returns of the months up to the decisions; of several dataset
-            risk_breakdown of all of them at the decisions, which has the returns of the names that they hold.
-        sessions: datetime64[D], every session from there to the last decision.
-        as_ofs: decision sessions; one that holds nothing has no rows.
+        episodes: for a sector dataset episode_returns of the months up to the decisions; for several dataset
+            risk_breakdown of all of them at the decisions, which has the returns of their holdings.
+        sessions: datetime64[D], every session from the first of `prices` to the last decision.
+        as_ofs: decision sessions; one without holdings has no rows.
         settings: of risk.
-        features: dataset features, where `settings.factor_shocks` names one; only rows dated as_of are read.
+        features: dataset features, if `settings.factor_shocks` names one; only rows dated as_of are read.
 
     """
-    found: list[Row] = []
+    breakdown: list[Row] = []
     several = "sector" in weights.columns
     volume = indicators.select("ticker", "date", "dollar_volume").drop_nulls()
     for as_of, held in held_at(weights, prices, sessions, as_ofs, settings):
@@ -71,13 +71,13 @@ def risk_breakdown(
         at = int(np.searchsorted(sessions, np.datetime64(as_of)))
         volumes = dict(volume.filter(pl.col("date") == as_of).select("ticker", "dollar_volume").iter_rows())
         window = market[at - settings.window + 1 : at + 1]
-        told = rows(held, window, volumes, past, sector_of, settings)
+        figures = rows(held, window, volumes, past, sector_of, settings)
         if settings.factor_shocks:
             of_members = members(as_of, settings.factor_shocks, indicators, features)
             weight = dict(zip(held.tickers, held.weights.tolist(), strict=True))
-            told += shocked(weight, of_members, settings.factor_shocks, settings.min_coverage)
-        found += [{"as_of": as_of, **row} for row in told]
-    return pl.DataFrame(found, schema=DATASETS["risk_breakdown"].schema)
+            figures += shocked(weight, of_members, settings.factor_shocks, settings.min_coverage)
+        breakdown += [{"as_of": as_of, **row} for row in figures]
+    return pl.DataFrame(breakdown, schema=DATASETS["risk_breakdown"].schema)
 
 
 def rows(
@@ -93,16 +93,16 @@ def rows(
     Args:
         held: over `settings.window` sessions.
         market: returns of the sector (or the market) on the same sessions, NaN where unknown.
-        dollar_volume: median dollar volume of names, where it is known.
-        episodes: returns of the names in the episodes that are over.
-        sector_of: each name's sector, by which the figures are summed too; empty where there is but one.
+        dollar_volume: median dollar volume by name, where known.
+        episodes: returns of the names in past episodes.
+        sector_of: each name's sector, for sums by sector; empty for a single sector.
         settings: of risk.
 
     """
-    found = contributions(held, settings)
+    by_position = contributions(held, settings)
     return [
-        *found,
-        *(by_sector(found, sector_of) if sector_of else ()),
+        *by_position,
+        *(by_sector(by_position, sector_of) if sector_of else ()),
         *shocks(held, market, settings),
         *replayed(held, episodes),
         *liquidity(held, dollar_volume, settings),
@@ -114,19 +114,19 @@ def _row(part: str, item: str, figure: str, value: float | None, reason: str | N
 
 
 def contributions(held: Holdings, settings: RiskSettings) -> list[Row]:
-    """Each name's share of volatility (annualised), VaR and ES of one session, and the whole, to which they sum."""
+    """Each name's share of volatility (annualised), VaR and ES of one session, and the total, to which they sum."""
     figures = [
         "volatility",
         *(figure_of(name, level) for name in ("value_at_risk", "expected_shortfall") for level in settings.levels),
     ]
     items = [("position", ticker) for ticker in held.tickers]
-    there = np.isfinite(held.total)
-    total, names = held.total[there], np.ascontiguousarray(held.returns[:, there])
-    found = moments(total) if len(total) >= settings.min_observations else None
-    if found is None or not found.deviation > 0.0:
+    known = np.isfinite(held.total)
+    total, names = held.total[known], np.ascontiguousarray(held.returns[:, known])
+    sample = moments(total) if len(total) >= settings.min_observations else None
+    if sample is None or not sample.deviation > 0.0:
         why = (
             "returns do not vary"
-            if found
+            if sample
             else f"history too short: {len(total)} of {settings.min_observations} returns"
         )
         return [
@@ -139,24 +139,24 @@ def contributions(held: Holdings, settings: RiskSettings) -> list[Row]:
         ]
     n = len(total)
     means = names.sum(axis=1) / n
-    centred = total - found.mean
-    # With n - 1, as the deviation of the whole.
-    volatility = held.weights * (names * centred).sum(axis=1) / (n - 1) / found.deviation
+    centred = total - sample.mean
+    # With n - 1, as in the total's deviation.
+    volatility = held.weights * (names * centred).sum(axis=1) / (n - 1) / sample.deviation
     annual = math.sqrt(SESSIONS_PER_YEAR)
     by_figure: dict[str, FloatArray] = {"volatility": annual * volatility}
-    whole: dict[str, float | None] = {"volatility": annual * found.deviation}
+    total_of: dict[str, float | None] = {"volatility": annual * sample.deviation}
     order = np.argsort(-total, kind="stable")[::-1]  # worst first
     for level in settings.levels:
-        value, mean_beyond = normal(found, level, 1).value_at_risk or 0.0, tail(-total, level)[1]
-        z = (value + found.mean) / found.deviation
+        value, mean_beyond = normal(sample, level, 1).value_at_risk or 0.0, tail(-total, level)[1]
+        z = (value + sample.mean) / sample.deviation
         by_figure[figure_of("value_at_risk", level)] = z * volatility - held.weights * means
-        whole[figure_of("value_at_risk", level)] = value
+        total_of[figure_of("value_at_risk", level)] = value
         beyond = n - max(math.ceil(n * level - 1e-9), 1)
         share = np.zeros(n)
         share[order[:beyond]] = 1.0 / n
         share[order[beyond]] = (n - beyond) / n - level
         by_figure[figure_of("expected_shortfall", level)] = -held.weights * (names * share).sum(axis=1) / (1.0 - level)
-        whole[figure_of("expected_shortfall", level)] = mean_beyond
+        total_of[figure_of("expected_shortfall", level)] = mean_beyond
     by_name = [
         row
         for place, (part, item) in enumerate(items)
@@ -165,25 +165,25 @@ def contributions(held: Holdings, settings: RiskSettings) -> list[Row]:
             *(_row(part, item, figure, float(by_figure[figure][place])) for figure in figures),
         )
     ]
-    return [*by_name, *(_row("portfolio", "total", figure, whole[figure]) for figure in figures)]
+    return [*by_name, *(_row("portfolio", "total", figure, total_of[figure]) for figure in figures)]
 
 
 def by_sector(positions: Sequence[Row], sector_of: Mapping[str, str]) -> list[Row]:
-    """Sums of the positions' figures over each sector; null where one of them is."""
+    """Sums of the positions' figures over each sector; null where one position's figure is null."""
     values: dict[tuple[str, str], list[Row]] = {}
     for row in positions:
         if row["part"] == "position":
             values.setdefault((sector_of[row["item"]], row["figure"]), []).append(row)
-    found = []
+    sums = []
     for (sector, figure), rows in values.items():
         missing = next((row["reason"] for row in rows if row["value"] is None), None)
         value = math.fsum(row["value"] for row in rows) if missing is None else None
-        found.append(_row("sector", sector, figure, value, missing))
-    return found
+        sums.append(_row("sector", sector, figure, value, missing))
+    return sums
 
 
 def shocks(held: Holdings, market: FloatArray, settings: RiskSettings) -> list[Row]:
-    """Beta to the sector (or the market), and the loss where that returns a shock."""
+    """Beta to the sector (or the market), and the loss for each shock to its return."""
     both = np.isfinite(held.total) & np.isfinite(market)
     items = [f"{shock:+.0%}" for shock in settings.shocks]
     names = ["beta", *items]
@@ -208,29 +208,30 @@ def shocks(held: Holdings, market: FloatArray, settings: RiskSettings) -> list[R
 
 
 def replayed(held: Holdings, episodes: Episodes) -> list[Row]:
-    """Loss of today's weights over each episode that is over, and the share of them whose own return it is.
+    """Loss of today's weights over each past episode, and the share of them with an own return in it.
 
     The share is of longs and shorts together.
     """
-    found: list[Row] = []
+    losses: list[Row] = []
     weights, sizes = held.weights.tolist(), np.abs(held.weights).tolist()
     for name, returns in sorted(episodes.items()):
-        each = [returns.get(ticker, (None, False)) for ticker in held.tickers]
-        for ticker, (value, own) in zip(held.tickers, each, strict=True):
-            found.append(_row("position", ticker, f"{_RETURN_IN}{name}", value, None if own else _NOT_TRADED))
-        missing = [ticker for ticker, (value, _) in zip(held.tickers, each, strict=True) if value is None]
+        past = [returns.get(ticker, (None, False)) for ticker in held.tickers]
+        for ticker, (value, own) in zip(held.tickers, past, strict=True):
+            losses.append(_row("position", ticker, f"{_RETURN_IN}{name}", value, None if own else _NOT_TRADED))
+        missing = [ticker for ticker, (value, _) in zip(held.tickers, past, strict=True) if value is None]
         if missing:
-            found.append(_row("episode", name, "loss", None, f"neither {missing[0]} nor its sector has a return in it"))
+            why = f"neither {missing[0]} nor its sector has a return in it"
+            losses.append(_row("episode", name, "loss", None, why))
         else:
-            loss = -math.fsum(w * (value or 0.0) for w, (value, _) in zip(weights, each, strict=True))
-            found.append(_row("episode", name, "loss", loss))
-        covered = math.fsum(size for size, (_, own) in zip(sizes, each, strict=True) if own)
-        found.append(_row("episode", name, "coverage", covered / math.fsum(sizes)))
-    return found
+            loss = -math.fsum(w * (value or 0.0) for w, (value, _) in zip(weights, past, strict=True))
+            losses.append(_row("episode", name, "loss", loss))
+        covered = math.fsum(size for size, (_, own) in zip(sizes, past, strict=True) if own)
+        losses.append(_row("episode", name, "coverage", covered / math.fsum(sizes)))
+    return losses
 
 
 def of_sector(episodes: pl.DataFrame, tickers: Iterable[str], as_of: date) -> Episodes:
-    """Returns in the episodes that are over at as_of; of names that did not trade in one, their sector's.
+    """Returns in the episodes that are over at as_of; names that did not trade in one get their sector's.
 
     Args:
         episodes: dataset episode_returns of a sector.
@@ -238,28 +239,28 @@ def of_sector(episodes: pl.DataFrame, tickers: Iterable[str], as_of: date) -> Ep
         as_of: decision session.
 
     """
-    found: dict[str, dict[str, tuple[float | None, bool]]] = {}
+    returns: dict[str, dict[str, tuple[float | None, bool]]] = {}
     known = episodes.filter(pl.col("last") <= as_of).sort("episode", "ticker")
     tickers = list(tickers)
-    for name, ticker, own, whole in known.select("episode", "ticker", "episode_return", "sector_return").iter_rows():
-        of_episode = found.setdefault(name, dict.fromkeys(tickers, (whole, False)))
+    for name, ticker, own, other in known.select("episode", "ticker", "episode_return", "sector_return").iter_rows():
+        of_episode = returns.setdefault(name, dict.fromkeys(tickers, (other, False)))
         of_episode[ticker] = (own, True)
-    return found
+    return returns
 
 
 def of_sectors(parts: pl.DataFrame, as_of: date) -> Episodes:
-    """Returns in the episodes of the names that the sectors hold at as_of, from dataset risk_breakdown of them all."""
-    found: dict[str, dict[str, tuple[float | None, bool]]] = {}
+    """Returns in the episodes of the sectors' holdings at as_of, from dataset risk_breakdown of all sectors."""
+    returns: dict[str, dict[str, tuple[float | None, bool]]] = {}
     rows = parts.filter(
         (pl.col("as_of") == as_of) & (pl.col("part") == "position") & pl.col("figure").str.starts_with(_RETURN_IN)
     )
     for figure, ticker, value, reason in rows.select("figure", "item", "value", "reason").iter_rows():
-        found.setdefault(figure.removeprefix(_RETURN_IN), {})[ticker] = (value, reason is None)
-    return found
+        returns.setdefault(figure.removeprefix(_RETURN_IN), {})[ticker] = (value, reason is None)
+    return returns
 
 
 def liquidity(held: Holdings, dollar_volume: Mapping[str, float], settings: RiskSettings) -> list[Row]:
-    """Sessions to close each name at the participation, and until all are closed and nine tenths of their sizes are.
+    """Sessions to close each name at the participation, and until all names and nine tenths of the total are closed.
 
     Longs are sold and shorts bought back.
     """
@@ -268,20 +269,20 @@ def liquidity(held: Holdings, dollar_volume: Mapping[str, float], settings: Risk
     for ticker, size in zip(held.tickers, sizes, strict=True):
         volume = dollar_volume.get(ticker)
         sessions.append(size * settings.capital / (settings.participation * volume) if volume else None)
-    found = [
-        _row("position", ticker, "sessions_to_sell", each, None if each is not None else "dollar volume not known")
-        for ticker, each in zip(held.tickers, sessions, strict=True)
+    by_name = [
+        _row("position", ticker, "sessions_to_sell", count, None if count is not None else "dollar volume not known")
+        for ticker, count in zip(held.tickers, sessions, strict=True)
     ]
-    missing = [ticker for ticker, each in zip(held.tickers, sessions, strict=True) if each is None]
+    missing = [ticker for ticker, count in zip(held.tickers, sessions, strict=True) if count is None]
     if missing or not sessions:
         why = f"dollar volume of {missing[0]} not known" if missing else "nothing is held"
         return [
-            *found,
+            *by_name,
             *(_row("portfolio", "total", name, None, why) for name in ("sessions_to_sell", "sessions_to_sell_90")),
         ]
-    known = [each for each in sessions if each is not None]
+    known = [count for count in sessions if count is not None]
     return [
-        *found,
+        *by_name,
         _row("portfolio", "total", "sessions_to_sell", max(known)),
         _row("portfolio", "total", "sessions_to_sell_90", _sold(sizes, known, 0.9)),
     ]

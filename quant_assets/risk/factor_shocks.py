@@ -1,7 +1,7 @@
-"""What holdings lose where a characteristic of names earns a shock: momentum, volatility, size, value.
+"""Loss of the holdings where a characteristic of names earns a shock: momentum, volatility, size, value.
 
-The exposures are those of a cross-sectional factor model (Rosenberg 1974; MSCI Barra): of each name its characteristic
-as known at the decision, in standard deviations over the members. Nothing is estimated on past returns.
+The exposures are those of a cross-sectional factor model (Rosenberg 1974; MSCI Barra): a name's characteristic as known
+at the decision, in standard deviations over the members. Nothing is estimated from past returns.
 """
 
 import math
@@ -14,44 +14,44 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 
-#: Characteristics whose logarithm is taken: they differ by orders of magnitude.
+#: Characteristics used as logarithms: they differ by orders of magnitude.
 LOGARITHMS = frozenset({"dollar_volume"})
 
-#: Names that are further from the mean count as so many deviations.
+#: Largest distance from the mean, in deviations.
 _MOST = 3.0
 
 
 def check(names: Iterable[str], indicators: Sequence[str], features: Sequence[str]) -> None:
-    """Refuse a factor that is no characteristic.
+    """Refuse a factor that is not a characteristic.
 
     Raises:
-        SettingsError: names it and what there is.
+        SettingsError: names it and the available ones.
 
     """
     for name in names:
         if name not in indicators and name not in features:
             raise SettingsError(
-                f"risk.factor_shocks has '{name}', which is no column of indicators and no feature; use "
+                f"risk.factor_shocks has '{name}', which is neither a column of indicators nor a feature; use "
                 f"{', '.join(indicators)}, or a feature such as {', '.join(features[:3])} (quant features lists them)"
             )
 
 
 def members(as_of: date, names: Iterable[str], *frames: pl.DataFrame | None) -> pl.DataFrame:
-    """`ticker` and the characteristics of the members at a decision, null where one is not known.
+    """`ticker` and the characteristics of the members at a decision, null where unknown.
 
     Args:
         as_of: decision session.
-        names: of the characteristics.
-        frames: datasets indicators and features: `ticker, date` and columns; the first that has one counts. Only rows
-            dated `as_of` are read.
+        names: names of the characteristics.
+        frames: datasets indicators and features: `ticker, date` and columns; the first one with a characteristic
+            counts. Only rows dated `as_of` are read.
 
     """
-    there = [frame.filter(pl.col("date") == as_of) for frame in frames if frame is not None]
-    found = there[0].select("ticker").unique().sort("ticker")
+    today = [frame.filter(pl.col("date") == as_of) for frame in frames if frame is not None]
+    table = today[0].select("ticker").unique().sort("ticker")
     for name in names:
-        rows = next(frame for frame in there if name in frame.columns).select("ticker", pl.col(name).cast(pl.Float64))
-        found = found.join(rows.unique("ticker", keep="first", maintain_order=True), on="ticker", how="left")
-    return found.sort("ticker")
+        rows = next(frame for frame in today if name in frame.columns).select("ticker", pl.col(name).cast(pl.Float64))
+        table = table.join(rows.unique("ticker", keep="first", maintain_order=True), on="ticker", how="left")
+    return table.sort("ticker")
 
 
 def shocked(
@@ -60,20 +60,20 @@ def shocked(
     shocks: Mapping[str, Sequence[float]],
     min_coverage: float,
 ) -> list[dict[str, Any]]:
-    r"""Exposure to each factor, and the loss where it earns a shock, as rows of dataset risk_breakdown.
+    r"""Exposure to each factor, and the loss for its shock, as rows of dataset risk_breakdown.
 
     With :math:`z_i = (x_i - \bar x) / s_x` over the members, cut to three deviations, the exposure is
-    :math:`\sum_i w_i z_i`; a shock is what a name one deviation above the mean returns beyond the mean, and the loss is
-    minus exposure times shock. A name whose characteristic is not known counts as the mean.
+    :math:`\sum_i w_i z_i`; a shock is the return of a name one deviation above the mean beyond the mean's, and the loss
+    is minus exposure times shock. A name with an unknown characteristic counts as the mean.
 
     Args:
         weights: by ticker; shorts negative.
-        of_members: what `members` gives.
-        shocks: by characteristic.
-        min_coverage: share of longs and shorts together whose characteristic must be known; else the figures are null.
+        of_members: result of `members`.
+        shocks: shock by characteristic.
+        min_coverage: share of longs and shorts together with a known characteristic; below it the figures are null.
 
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     size = math.fsum(map(abs, weights.values()))
     for name, values in shocks.items():
         known = of_members.select("ticker", value=name).filter(pl.col("value").is_finite())
@@ -92,8 +92,8 @@ def shocked(
             z = dict(zip(known["ticker"], scores, strict=True))
             exposure = math.fsum(weight * z.get(ticker, 0.0) for ticker, weight in weights.items())
         row = {"part": "factor", "reason": why}
-        found.append({**row, "item": name, "figure": "exposure", "value": exposure})
-        found += [
+        rows.append({**row, "item": name, "figure": "exposure", "value": exposure})
+        rows += [
             {
                 **row,
                 "item": f"{name} {100 * shock:+g}%",
@@ -102,4 +102,4 @@ def shocked(
             }
             for shock in values
         ]
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""Datasets of value at risk: what a decision's holdings may lose, and what was forecast and came session by session."""
+"""Datasets of value at risk: forecasts for a decision's holdings, and forecasts and outcomes session by session."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -31,7 +31,7 @@ _RESULTS = (
 
 
 def lookback_sessions(settings: RiskSettings) -> int:
-    """Sessions before a decision that its figures read."""
+    """Sessions before a decision that its figures need."""
     return settings.window - 1 + LOOKBACK
 
 
@@ -44,13 +44,13 @@ def at_decision(held: Holdings, settings: RiskSettings, key: str) -> list[dict[s
     for method in METHODS:
         for level in settings.levels:
             for horizon in settings.horizons:
-                found = sample.measure(method, level, horizon)
+                measured = sample.measure(method, level, horizon)
                 rows.append(
                     {
                         "method": method,
                         "level": level,
                         "horizon": horizon,
-                        **found._asdict(),
+                        **measured._asdict(),
                         "observations": len(returns),
                     }
                 )
@@ -64,21 +64,21 @@ def var_forecasts(
     decided: Iterable[tuple[date, date, date]],
     settings: RiskSettings,
 ) -> pl.DataFrame:
-    """Of each session, the value at risk that was forecast at the close before, and the return that came.
+    """Value at risk forecast at the close before each session, and the session's return.
 
-    What is held through a month are the weights of the decision before it, held constant: the return is that of the
+    The holdings through a month are the weights of the decision before it, held constant: the return is that of the
     decision, without costs and drift. Student-t and GARCH are fitted at the decision; quantiles, moments and the GARCH
-    variance move with each session.
+    variance are updated each session.
 
     Args:
         weights: dataset weights, or portfolio_weights (with `sector`).
-        prices: dataset prices from `lookback_sessions` before the first decision (with `sector`, likewise).
-        sessions: datetime64[D], every session from there to the last one.
-        decided: decision session, and the first and last session that it is held on, of each month.
+        prices: dataset prices from `lookback_sessions` before the first decision (with `sector`, as the weights).
+        sessions: datetime64[D], every session from the first of `prices` to the last one.
+        decided: decision session, and first and last session of its holding period, for each month.
         settings: of risk.
 
     Returns:
-        Dataset var_forecasts, sorted by date, method and level. A month whose decision holds nothing has no rows.
+        Dataset var_forecasts, sorted by date, method and level. A month whose decision has no holdings has no rows.
 
     """
     schema = DATASETS["var_forecasts"].schema
@@ -106,17 +106,17 @@ def _forecast(
     rows = []
     for method in METHODS:
         for level in settings.levels:
-            found = sample.measure(method, level, 1)
+            measured = sample.measure(method, level, 1)
             exception = None
-            if came is not None and found.value_at_risk is not None:
-                exception = -came > found.value_at_risk
+            if came is not None and measured.value_at_risk is not None:
+                exception = -came > measured.value_at_risk
             rows.append(
                 {
                     "date": day,
                     "method": method,
                     "level": level,
                     "decided": as_of,
-                    **found._asdict(),
+                    **measured._asdict(),
                     "portfolio_return": came,
                     "exception": exception,
                 }
@@ -125,38 +125,38 @@ def _forecast(
 
 
 def with_backtests(rows: list[dict[str, Any]], forecasts: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows of `at_decision`, those of one session ahead with the tests of the forecasts that were made so far."""
+    """Rows of `at_decision`, those of one session ahead with the tests of the forecasts so far."""
     tested = {key: of_method(forecasts, *key) for key in {(row["method"], row["level"]) for row in rows}}
     return [row | _results(tested[row["method"], row["level"]] if row["horizon"] == 1 else None) for row in rows]
 
 
 def of_method(forecasts: pl.DataFrame, method: str, level: float) -> Backtest | None:
     """Tests of a method at a level over the sessions with a forecast and a return; None without any."""
-    found = forecasts.filter(
+    rows = forecasts.filter(
         (pl.col("method") == method) & (pl.col("level") == level) & pl.col("exception").is_not_null()
     ).sort("date")
     came, losses, shortfalls = (
-        found[name].to_numpy() for name in ("portfolio_return", "value_at_risk", "expected_shortfall")
+        rows[name].to_numpy() for name in ("portfolio_return", "value_at_risk", "expected_shortfall")
     )
     return backtest(came, losses, shortfalls, level)
 
 
-def _results(found: Backtest | None) -> dict[str, Any]:
-    if found is None:
+def _results(tests: Backtest | None) -> dict[str, Any]:
+    if tests is None:
         return dict.fromkeys(_RESULTS)
     values = (
-        found.sessions,
-        found.exceptions,
-        found.kupiec.p_value,
-        found.independence.p_value,
-        found.conditional_coverage.p_value,
-        found.shortfall,
-        found.shortfall_p_value,
-        found.traffic_light,
+        tests.sessions,
+        tests.exceptions,
+        tests.kupiec.p_value,
+        tests.independence.p_value,
+        tests.conditional_coverage.p_value,
+        tests.shortfall,
+        tests.shortfall_p_value,
+        tests.traffic_light,
     )
     return dict(zip(_RESULTS, values, strict=True))
 
 
 def known(returns: FloatArray) -> FloatArray:
-    """Returns without the missing ones, in a row."""
+    """Returns without the missing ones."""
     return np.ascontiguousarray(returns[np.isfinite(returns)])

@@ -10,7 +10,7 @@ from quant_assets.windows.compiled import kernel
 def variances(
     returns: FloatArray, mu: float, omega: float, alpha: float, beta: float, gamma: float, presample: float
 ) -> FloatArray:
-    """Variance of each return and, last, of the one after them, shape (n_returns + 1,)."""
+    """Variance of each return and, last, of the next one, shape (n_returns + 1,)."""
     out = np.empty(len(returns) + 1)
     out[0] = omega + (alpha + beta + 0.5 * gamma) * presample
     for t in range(len(returns)):
@@ -34,14 +34,14 @@ def paths(
     """Compounded return of each path.
 
     Args:
-        residuals: standardised, of the past.
-        draws: which of them a path meets, shape (n_paths, n_sessions).
+        residuals: past standardised residuals.
+        draws: index of the residual for each session of a path, shape (n_paths, n_sessions).
         variance: of the first session.
         mu: mean return.
         omega: constant of the variance.
         alpha: weight of the last squared residual.
         beta: weight of the last variance.
-        gamma: what is added to alpha where the last residual was negative.
+        gamma: added to alpha after a negative residual.
 
     """
     out = np.empty(len(draws))

@@ -1,20 +1,20 @@
-"""Hidden Markov models of daily returns: fitted on a window, then filtered forward. No smoothed path is ever served.
+"""Hidden Markov models of daily returns: fitted on a window, then filtered forward. Smoothed paths are never used.
 
 A state k has returns of a location, a scale and, with Student-t errors, degrees of freedom nu that are common to the
-states; the state moves by a matrix of transition probabilities. States are ordered by the volatility of their returns
-after every fit, so that state 1 is the calmest in all of them, whatever order a search ended in.
+states; a matrix of transition probabilities moves the state. After every fit the states are ordered by the volatility
+of their returns, so that state 1 is always the calmest, whatever order a search ended in.
 
-What is served at a session is P(state | returns up to that session) under parameters that were fitted on returns
-before it. The smoothed probability P(state | all returns) knows how the story went on, and is only used inside a fit,
-on returns that all lie before what it serves.
+The result at a session is P(state | returns up to that session) under parameters fitted on returns before it. The
+smoothed probability P(state | all returns) knows the future, and is only used inside a fit, on returns that all lie
+before the sessions that the fit serves.
 
 Gaussian models are fitted by hmmlearn (extra `portfolio`), without its default prior on covariances. It has no
-Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from
-the window alone: from each a search explores, and the best of them is continued.
+Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both use the same starting values, which depend
+only on the window: a search explores from each of them, and the best one is continued.
 
 The likelihood of a few hundred returns has maxima in which a state lasts a single session, or is never left or never
-reached again: they describe the signs of neighbouring returns, or one event. So moves are counted beside those of the
-returns (`staying` to the state itself, one to each other), a Dirichlet prior on each row of the transition matrix,
+reached again: they describe the signs of neighbouring returns, or one event. Therefore moves are added to those of the
+returns (`staying` within a state, one to every other state): a Dirichlet prior on each row of the transition matrix,
 which keeps every probability above 0.
 """
 
@@ -28,16 +28,16 @@ from quant_assets.errors import SettingsError
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.risk import MarkovSettings
 
-#: Probabilities of staying that searches start from.
+#: Starting values of the probability of staying.
 _STAYING = (0.98, 0.9, 0.7)
-#: Degrees of freedom that a search starts from, and their bounds: at 2 a state would have no variance, and above 30
-#: hardly anything tells the distribution from a normal one, which a search would creep towards for thousands of steps.
+#: Starting value and bounds of the degrees of freedom: at 2 a state would have no variance, and above 30 the
+#: distribution is nearly normal, and a search would approach it over thousands of steps.
 _START_NU, _LOWEST_NU, _HIGHEST_NU = 8.0, 2.1, 30.0
-#: Of standardised returns: a variance below it is a state on a few equal returns.
+#: Lowest variance of standardised returns: below it a state describes a few equal returns.
 _LEAST_VARIANCE = 1e-4
-#: Expected sessions in a state below which it describes single returns.
+#: Fewest expected sessions in a state: below it the state describes single returns.
 _LEAST_OCCUPANCY = 10.0
-#: Gain in log-likelihood below which a search has converged, iterations of an exploring and of the final search.
+#: Gain in log-likelihood at which a search has converged; iterations of an exploring and of the final search.
 _GAIN, _EXPLORING, _ITERATIONS = 1e-4, 40, 1_000
 
 
@@ -47,7 +47,7 @@ class MarkovModel:
 
     Attributes:
         initial: probabilities of the states at the window's first return, shape (n_states,).
-        transition: from each state (row) to each, shape (n_states, n_states).
+        transition: from state (row) to state (column), shape (n_states, n_states).
         location: of each state's daily returns.
         scale: of each state; the standard deviation of normal returns.
         nu: degrees of freedom; infinite for normal returns.
@@ -70,23 +70,23 @@ class MarkovModel:
         return self.scale if math.isinf(self.nu) else self.scale * math.sqrt(self.nu / (self.nu - 2.0))
 
     def log_density(self, returns: FloatArray) -> FloatArray:
-        """Of each return in each state, shape (n_returns, n_states)."""
+        """Log density of each return in each state, shape (n_returns, n_states)."""
         if math.isinf(self.nu):
             z = (returns[:, None] - self.location) / self.scale
             return np.asarray(-0.5 * z * z - np.log(self.scale) - 0.5 * math.log(2.0 * math.pi))
         from quant_assets.risk import hidden_markov_kernel
 
-        found = np.empty((len(returns), len(self.location)))
+        density = np.empty((len(returns), len(self.location)))
         hidden_markov_kernel.student_densities(
-            np.ascontiguousarray(returns), self.location, self.scale**2, self.nu, found
+            np.ascontiguousarray(returns), self.location, self.scale**2, self.nu, density
         )
-        return found
+        return density
 
     def filtered(self, returns: FloatArray) -> FloatArray:
         """P(state at t | returns up to t), from the first return of the fitted window on.
 
         Args:
-            returns: of shape (n_returns,), without NaN, beginning with the window that was fitted.
+            returns: of shape (n_returns,), without NaN, beginning with the fitted window.
 
         Returns:
             Shape (n_returns, n_states); rows sum to 1.
@@ -95,7 +95,7 @@ class MarkovModel:
         return filter_forward(self.initial, self.transition, self.log_density(returns))[0]
 
     def ahead(self, filtered: FloatArray) -> float:
-        """Standard deviation of the next session's return, from the filtered probabilities of the last, (n_states,)."""
+        """Standard deviation of the next session's return, from the last filtered probabilities, (n_states,)."""
         probability = filtered @ self.transition
         mean = float(probability @ self.location)
         return math.sqrt(float(probability @ (self.deviation**2 + self.location**2)) - mean * mean)
@@ -106,11 +106,11 @@ def filter_forward(initial: FloatArray, transition: FloatArray, log_density: Flo
 
     Args:
         initial: probabilities of the states at the first observation, shape (n_states,).
-        transition: from each state (row) to each, shape (n_states, n_states).
+        transition: from state (row) to state (column), shape (n_states, n_states).
         log_density: of each observation in each state, shape (n_observations, n_states).
 
     """
-    from quant_assets.risk import hidden_markov_kernel  # numba is half a second that only those who filter pay
+    from quant_assets.risk import hidden_markov_kernel  # importing numba takes half a second
 
     filtered, scale = np.empty(log_density.shape), np.empty(len(log_density))
     level = hidden_markov_kernel.forward(
@@ -124,9 +124,9 @@ def filter_forward(initial: FloatArray, transition: FloatArray, log_density: Flo
 
 
 def fit(returns: FloatArray, settings: MarkovSettings) -> MarkovModel | None:
-    """The model of a window, or None where it says nothing.
+    """The model of a window, or None without a usable one.
 
-    That is where the returns do not vary, the search does not converge, or a state has fewer than ten expected
+    There is none if the returns do not vary, the search does not converge, or a state has fewer than ten expected
     sessions, which describes single returns.
 
     Args:
@@ -134,7 +134,7 @@ def fit(returns: FloatArray, settings: MarkovSettings) -> MarkovModel | None:
         settings: distribution and number of states.
 
     Raises:
-        SettingsError: hmmlearn is needed and not installed.
+        SettingsError: hmmlearn is required and not installed.
 
     """
     centre = math.fsum(returns.tolist()) / len(returns)
@@ -145,7 +145,7 @@ def fit(returns: FloatArray, settings: MarkovSettings) -> MarkovModel | None:
     search = gaussian if settings.emissions == "gaussian" else student_t
     counted = np.ones((settings.states, settings.states)) + (settings.staying - 1.0) * np.eye(settings.states)
     explored = [search(y, start, counted, _EXPLORING)[0] for start in _starts(y, settings.states)]
-    best = max(explored, key=lambda model: model.loglikelihood)  # of equal ones the first
+    best = max(explored, key=lambda model: model.loglikelihood)  # the first of equal ones
     best, converged = search(y, best, counted, _ITERATIONS)
     if not converged or not best.occupancy.min() >= _LEAST_OCCUPANCY:
         return None
@@ -162,20 +162,20 @@ def fit(returns: FloatArray, settings: MarkovSettings) -> MarkovModel | None:
 
 
 def _starts(y: FloatArray, states: int) -> list[MarkovModel]:
-    """Where searches start: with the variances of as many groups of returns by their size, or nearer ones."""
+    """Starting models: with the variances of equally many groups of returns by size, or with closer ones."""
     sizes = np.sort(y * y)
     variances = np.array([group.mean() for group in np.array_split(sizes, states)])
     variances = np.maximum(np.maximum.accumulate(variances), 10 * _LEAST_VARIANCE)
-    found = []
+    models = []
     for staying in _STAYING:
         moves = np.full((states, states), (1.0 - staying) / max(states - 1, 1))
         np.fill_diagonal(moves, staying)
-        found += [start(moves, each) for each in (variances, np.sqrt(variances))]
-    return found
+        models += [start(moves, spread) for spread in (variances, np.sqrt(variances))]
+    return models
 
 
 def start(transition: FloatArray, variance: FloatArray, nu: float = _START_NU) -> MarkovModel:
-    """A model to start a search of standardised returns from."""
+    """A model from which a search of standardised returns starts."""
     states = len(variance)
     none = np.zeros(states)
     return MarkovModel(np.full(states, 1.0 / states), transition, none, np.sqrt(variance), nu, -math.inf, none)
@@ -188,10 +188,10 @@ def student_t(
 
     Args:
         y: standardised returns of shape (n_returns,).
-        start: where the search starts.
-        counted: moves that are counted beside those of the returns, shape (n_states, n_states).
+        start: starting model.
+        counted: moves added to those of the returns, shape (n_states, n_states).
         iterations: at most.
-        fixed_nu: leave the degrees of freedom as they are.
+        fixed_nu: keep the degrees of freedom.
 
     """
     from quant_assets.risk import hidden_markov_kernel
@@ -213,14 +213,14 @@ def student_t(
         iterations,
         occupancy,
     )
-    found = MarkovModel(initial, moves, location, np.sqrt(squared), float(nu), float(level), occupancy)
-    return found, bool(converged)
+    fitted = MarkovModel(initial, moves, location, np.sqrt(squared), float(nu), float(level), occupancy)
+    return fitted, bool(converged)
 
 
 def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations: int) -> tuple[MarkovModel, bool]:
-    """Search of hmmlearn with normal errors, and whether it converged; arguments as of `student_t`."""
+    """Fit by hmmlearn with normal errors, and whether it converged; arguments as in `student_t`."""
     try:
-        from hmmlearn.hmm import GaussianHMM  # brings scikit-learn; only those who fit normal states pay
+        from hmmlearn.hmm import GaussianHMM  # imports scikit-learn, only for normal states
     except ImportError as error:
         raise SettingsError(
             "regime.markov.emissions: gaussian is fitted by hmmlearn, which is not installed: pip install "
@@ -228,7 +228,7 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
         ) from error
 
     class Posterior(GaussianHMM):  # type: ignore[misc]
-        """Converges by what it maximises, the likelihood with the prior's; hmmlearn looks at the likelihood alone."""
+        """Converges by the maximised quantity, the likelihood with the prior; hmmlearn uses the likelihood alone."""
 
         means_: Any
         _covars_: Any
@@ -237,13 +237,13 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
             return loglikelihood + float(np.sum(counted * np.log(self.transmat_)))
 
         def _do_mstep(self, stats: dict[str, Any]) -> None:
-            """With the bounds that hmmlearn only has where a search starts; a state without a return stays."""
+            """With the bounds that hmmlearn only applies at the start; a state without a return keeps its variance."""
             means, covariances = self.means_.copy(), self._covars_.copy()
             with np.errstate(invalid="ignore", divide="ignore"):
                 super()._do_mstep(stats)
             self.means_ = np.where(np.isfinite(self.means_), self.means_, means)
-            found = np.where(np.isfinite(self._covars_), self._covars_, covariances)
-            self._covars_ = np.maximum(found, _LEAST_VARIANCE)
+            variances = np.where(np.isfinite(self._covars_), self._covars_, covariances)
+            self._covars_ = np.maximum(variances, _LEAST_VARIANCE)
 
     states, rows = len(start.scale), y.reshape(-1, 1)
     model: Any = Posterior(
@@ -259,7 +259,7 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
     model.means_, model.covars_ = start.location.reshape(states, 1).copy(), (start.scale**2).reshape(states, 1).copy()
     model.fit(rows)
     level, smoothed = model.score_samples(rows)
-    found = MarkovModel(
+    fitted = MarkovModel(
         np.array(model.startprob_),
         np.array(model.transmat_),
         np.array(model.means_[:, 0]),
@@ -268,4 +268,4 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
         float(level),
         np.array(smoothed.sum(axis=0)),
     )
-    return found, bool(model.monitor_.converged) and len(model.monitor_.history) < iterations
+    return fitted, bool(model.monitor_.converged) and len(model.monitor_.history) < iterations

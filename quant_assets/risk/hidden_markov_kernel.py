@@ -1,6 +1,6 @@
 """Compiled recursions of hidden Markov models: the forward filter, and expectation maximisation with Student-t errors.
 
-Importing it loads numba; `risk.hidden_markov` does so when it fits or filters. Sums run in one fixed order.
+Importing it loads numba; `risk.hidden_markov` does so when it fits or filters. Sums have a fixed order.
 
 References:
     Hamilton (1989), A new approach to the economic analysis of nonstationary time series and the business cycle,
@@ -34,14 +34,14 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 def forward(
     initial: FloatArray, transition: FloatArray, log_density: FloatArray, filtered: FloatArray, scale: FloatArray
 ) -> float:
-    """Log-likelihood; writes P(state at t | observations up to t).
+    """Return the log-likelihood; write P(state at t | observations up to t).
 
     Args:
         initial: probabilities of the states at the first observation, shape (n_states,).
-        transition: from each state (row) to each, shape (n_states, n_states).
+        transition: from state (row) to state (column), shape (n_states, n_states).
         log_density: of each observation in each state, shape (n_observations, n_states).
         filtered: of that shape; written.
-        scale: density of each observation given those before it, divided by exp of the largest of its row of
+        scale: density of each observation given the ones before, divided by exp of the largest of its row of
             `log_density`, shape (n_observations,); written.
 
     """
@@ -118,7 +118,7 @@ def student_em(
     iterations: int,
     occupancy: FloatArray,
 ) -> tuple[float, float, bool]:
-    """Climb from the given parameters, which become the estimates; gives log-likelihood, nu and convergence.
+    """Improve the parameters in place until convergence; return log-likelihood, nu and convergence.
 
     Args:
         y: observations of shape (n,).
@@ -128,9 +128,9 @@ def student_em(
         squared_scale: of each state; changed.
         nu: degrees of freedom, common to the states.
         bounds: lowest and highest nu; equal where nu is not estimated.
-        counted: moves between the states that are counted beside those of the observations, shape of `transition`: a
+        counted: moves between the states added to those of the observations, shape of `transition`: a
             Dirichlet prior of 1 + counted.
-        least_scale: lower bound of `squared_scale`, without which a state on one observation has no best one.
+        least_scale: lower bound of `squared_scale`, without which a state on one observation has no optimum.
         gain: gain in log-likelihood (with the prior's) of an iteration below which it has converged.
         iterations: at most.
         occupancy: expected number of observations in each state; written.
@@ -143,16 +143,16 @@ def student_em(
     level, aimed, converged = -math.inf, -math.inf, False
     for step in range(iterations + 1):
         student_densities(y, location, squared_scale, nu, log_density)
-        found = forward(initial, transition, log_density, filtered, scale)
-        if not math.isfinite(found):
-            return found, nu, False
-        target = found
+        likelihood = forward(initial, transition, log_density, filtered, scale)
+        if not math.isfinite(likelihood):
+            return likelihood, nu, False
+        target = likelihood
         for i in range(k):
             for j in range(k):
                 if counted[i, j] > 0.0:
                     target += counted[i, j] * math.log(transition[i, j])
         converged = target - aimed < gain
-        level, aimed = found, target
+        level, aimed = likelihood, target
         # Backward: beta is scaled as the filter is.
         for i in range(k):
             beta[i] = 1.0

@@ -1,4 +1,4 @@
-"""What a decision holds, applied to the past returns that were known then: the series that risk is measured on."""
+"""A decision's holdings, applied to past returns known then: the series on which risk is measured."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from quant_assets.settings.risk import RiskSettings
 class Holdings:
     """Weights of a decision and the names' past returns.
 
-    On a session on which some names have no return (not listed yet, halted) the others of their side stand for them, in
-    proportion to their sizes, or those of both sides where none of it has one: a short has the shorts' mean return.
-    Where names of less than the demanded share of longs and shorts together have one, the session has none. Cash earns
-    nothing.
+    On a session on which some names have no return (not listed yet, halted), the others of their side replace them in
+    proportion to their sizes: a missing short gets the shorts' mean return. If no name of the side has a return, both
+    sides are used. If the names with a return are less than the required share of longs and shorts together, the
+    session has no return. Cash earns nothing.
 
     Attributes:
         tickers: names in alphabetical order.
         weights: of shape (n_names,).
-        returns: of shape (n_names, n_sessions), those that stand for missing ones filled in; NaN on sessions without.
-        total: returns of the whole, shape (n_sessions,): the weighted sum of `returns`; NaN likewise.
+        returns: of shape (n_names, n_sessions), missing ones replaced; NaN on sessions without a return.
+        total: returns of all holdings, shape (n_sessions,): the weighted sum of `returns`; NaN as there.
 
     """
 
@@ -47,23 +47,22 @@ def holdings(
     through: date,
     min_coverage: float,
 ) -> Holdings:
-    """The decision of `as_of` applied to the `before` sessions up to it and those from there through a later one.
+    """The decision of `as_of` applied to the `before` sessions up to it and those after it through a later one.
 
-    A ticker's bars are those of the panel that it is in at as_of; of a symbol that passed to another company only that
-    company's. Each return depends on the `LOOKBACK` sessions before its own, so that the result is the same whatever
-    range is computed.
+    A ticker's bars are those of its panel at as_of; for a symbol that passed to another company only that company's.
+    A return depends on the `LOOKBACK` sessions before it, so that the result does not depend on the computed range.
 
     Args:
-        weights: `ticker, weight` of the decision, and `sector` where they are of several.
-        prices: dataset prices, with `sector` where the weights have it.
+        weights: `ticker, weight` of the decision, and `sector` for several sectors.
+        prices: dataset prices, with `sector` if the weights have it.
         sessions: datetime64[D], every session from `before + LOOKBACK` before as_of through the last.
         as_of: decision session.
         before: sessions up to as_of, itself among them.
         through: last session.
-        min_coverage: share of longs and shorts together that must have a return.
+        min_coverage: required share of longs and shorts together with a return.
 
     Raises:
-        HistoryError: as_of is not among the sessions, or too few stand before it.
+        HistoryError: as_of is not among the sessions, or there are too few before it.
 
     """
     at, end = (int(np.searchsorted(sessions, np.datetime64(day))) for day in (as_of, through))
@@ -74,19 +73,19 @@ def holdings(
             "so far"
         )
     days = sessions[begin : end + 1]
-    own = [name for name in ("sector", "ticker") if name in weights.columns]
-    held = weights.select(*own, "weight").sort("ticker")
-    # What a name's panel was at as_of, and its bars since; rows of a later move into a sector are not known yet.
+    keys = [name for name in ("sector", "ticker") if name in weights.columns]
+    held = weights.select(*keys, "weight").sort("ticker")
+    # Bars of a name's panel at as_of and after; later moves into a sector are not known yet.
     rows = (
         prices.filter(pl.col("date").is_between(days[0].item(), through))
         .filter((pl.col("panel_from") <= as_of) | (pl.col("panel_from") == pl.col("date")))
-        .join(held.select(own), on=own, how="semi")
+        .join(held.select(keys), on=keys, how="semi")
     )
     if "listed" in rows.columns:
         at_decision = pl.col("listed").filter(pl.col("date") <= as_of)
         rows = rows.filter(pl.col("listed") == at_decision.max().over("ticker"))
     tickers = tuple(held["ticker"].to_list())
-    # Each name has a row, also one without a bar.
+    # Every name has a row, also without a bar.
     names = pl.DataFrame({"ticker": tickers, "date": [as_of] * len(tickers)}, {"ticker": pl.String, "date": pl.Date})
     frame = (
         marks(rows)
@@ -96,25 +95,25 @@ def holdings(
     panel = Panel.from_long(frame, days, ["close", "unexplained"])
     change = np.ascontiguousarray(counted_changes(panel)[:, LOOKBACK:])
     weight = held["weight"].to_numpy()
-    known = np.isfinite(change)
+    observed = np.isfinite(change)
     size = np.abs(weight)
-    share = (known * size[:, None]).sum(axis=0)
+    share = (observed * size[:, None]).sum(axis=0)
     stands = np.empty(change.shape)
     for side in (weight >= 0.0, weight < 0.0):
         if side.any():
             of_side, of_both = _mean_return(change[side], size[side]), _mean_return(change, size)
             stands[side] = np.where(np.isnan(of_side), of_both, of_side)
     enough = share >= min_coverage * size.sum() if len(weight) else np.zeros(change.shape[1], dtype=bool)
-    filled = np.where(enough, np.where(known, change, stands), np.nan)
+    filled = np.where(enough, np.where(observed, change, stands), np.nan)
     return Holdings(tickers, weight, filled, (filled * weight[:, None]).sum(axis=0))
 
 
 def _mean_return(change: FloatArray, size: FloatArray) -> FloatArray:
-    """Mean of the returns that are known, by size, of each session; NaN where none is."""
-    known = np.isfinite(change)
+    """Mean of the known returns of each session, weighted by size; NaN where none is known."""
+    observed = np.isfinite(change)
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = np.where(known, change * size[:, None], 0.0).sum(axis=0)
-        return np.asarray(total / (known * size[:, None]).sum(axis=0))
+        total = np.where(observed, change * size[:, None], 0.0).sum(axis=0)
+        return np.asarray(total / (observed * size[:, None]).sum(axis=0))
 
 
 def held_at(
@@ -124,7 +123,7 @@ def held_at(
     as_ofs: Iterable[date],
     settings: RiskSettings,
 ) -> Iterator[tuple[date, Holdings]]:
-    """Each decision that holds something, over the window of sessions up to it; arguments as of `holdings`."""
+    """Each decision with holdings, over the window of sessions up to it; arguments as in `holdings`."""
     for as_of in as_ofs:
         decision = weights.filter(pl.col("as_of") == as_of)
         if len(decision):

@@ -1,8 +1,8 @@
 """Three regimes by fixed rules on volatility, drawdown and trend.
 
-Risk-off where volatility is high, or the drawdown deep, or there is no uptrend; risk-on where volatility is low, the
-drawdown shallow and there is an uptrend; normal in between; unknown where one of the three is not known. A mean that is
-not known yet is no evidence of a downtrend.
+Risk-off if volatility is high, the drawdown deep, or there is no uptrend; risk-on if volatility is low, the drawdown
+shallow and there is an uptrend; normal in between; unknown if one of the three is unknown. An unknown mean is no
+evidence of a downtrend.
 """
 
 from typing import NamedTuple
@@ -12,18 +12,18 @@ import numpy as np
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.risk import RegimeRules
 
-#: What a regime may be, from the least to the most exposure.
+#: The regimes, from the least to the most exposure.
 RISK_OFF, NORMAL, RISK_ON, UNKNOWN = STATES = ("risk_off", "normal", "risk_on", "unknown")
 
 
 class Ruled(NamedTuple):
-    """What the rules say.
+    """Result of the rules.
 
     Attributes:
         state: the regime.
-        volatility: annualised, None where it is not known.
-        trend: short mean of the index over the long one, less 1; None where it is not known.
-        reason: which rules decided.
+        volatility: annualised, None where unknown.
+        trend: short mean of the index over the long one, less 1; None where unknown.
+        reason: the deciding rules.
 
     """
 
@@ -51,7 +51,7 @@ def trend(returns: FloatArray, short: int) -> float | None:
 
 
 def judge(volatility: float | None, drawdown: float | None, rise: float | None, rules: RegimeRules) -> Ruled:
-    """The regime that the rules give.
+    """The regime by the rules.
 
     Args:
         volatility: annualised, of the last `volatility_sessions` returns.
@@ -61,8 +61,8 @@ def judge(volatility: float | None, drawdown: float | None, rise: float | None, 
 
     """
     missing = [
-        f"{what} not known"
-        for what, value in (("volatility", volatility), ("drawdown", drawdown), ("trend", rise))
+        f"{name} not known"
+        for name, value in (("volatility", volatility), ("drawdown", drawdown), ("trend", rise))
         if value is None
     ]
     if volatility is None or drawdown is None or rise is None:
@@ -77,5 +77,5 @@ def judge(volatility: float | None, drawdown: float | None, rise: float | None, 
     if against:
         return Ruled(RISK_OFF, volatility, rise, "; ".join(against))
     calm = volatility < rules.low_volatility and drawdown < rules.shallow_drawdown
-    found = f"volatility {volatility:.1%}, drawdown {drawdown:.1%}, trend {rise:+.1%}"
-    return Ruled(RISK_ON if calm else NORMAL, volatility, rise, found)
+    reason = f"volatility {volatility:.1%}, drawdown {drawdown:.1%}, trend {rise:+.1%}"
+    return Ruled(RISK_ON if calm else NORMAL, volatility, rise, reason)

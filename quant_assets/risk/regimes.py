@@ -1,6 +1,6 @@
 """Regimes of a sector and of the market at a decision: thresholds, three-way rules and a filtered Markov model.
 
-The rules themselves stand in `regime_rules`, the model in `hidden_markov`.
+The rules are in `regime_rules`, the model in `hidden_markov`.
 """
 
 import math
@@ -32,12 +32,12 @@ def lookback_sessions(settings: RegimeSettings) -> int:
 
 
 def fit_sessions(settings: RegimeSettings) -> int:
-    """Sessions before the months that a fit serves that it reads; 0 where no model is fitted."""
+    """Sessions that a fit needs before the months that it serves; 0 without a model."""
     return 0 if settings.markov.emissions == "none" else settings.markov.window + LOOKBACK
 
 
 def first_served(as_of: date, cadence_months: int) -> date:
-    """First day of the months that the fit serves which serves a day: a function of the day's month alone."""
+    """First day of the months served by the fit for a day: a function of the day's month alone."""
     number = 12 * as_of.year + as_of.month - 1
     number -= number % cadence_months
     return date(number // 12, number % 12 + 1, 1)
@@ -61,7 +61,7 @@ def realised_volatility(returns: FloatArray) -> float | None:
 
 
 def window_drawdown(returns: FloatArray) -> float:
-    """Loss of the index at its last session against its highest close, the index being 1 before the first return.
+    """Loss of the index at its last session against its highest close, with an index of 1 before the first return.
 
     Missing returns (NaN) leave the index where it is.
 
@@ -94,7 +94,7 @@ def regime_state(
         Dataset regime_state, sorted by as_of.
 
     Raises:
-        HistoryError: an as_of is not among the sessions, or fewer sessions than the lookback stand before it.
+        HistoryError: an as_of is not among the sessions, or there are fewer sessions than the lookback before it.
 
     """
     returns, occupied = equal_weight_returns(prices, universe, sessions), set(universe["date"])
@@ -112,7 +112,7 @@ def market_regime(
     """The regime of all sectors together, from the equal-weight return of their members; see `regimes`.
 
     Args:
-        prices: dataset prices of all sectors, as far back as `regime_state` says.
+        prices: dataset prices of all sectors, as far back as for `regime_state`.
         universe: dataset universe of all sectors, with `sector`.
         sessions: as of `regime_state`.
         as_ofs: decision sessions.
@@ -122,9 +122,9 @@ def market_regime(
         Dataset market_regime, sorted by as_of.
 
     """
-    # A ticker that moves is in both sectors' panels: it counts in the one that it was in on the day.
-    own, members = prices.filter("in_sector"), universe.select("sector", "ticker", "date")
-    returns = equal_weight_returns(own, members, sessions)
+    # A ticker that moved is in both sectors' panels: it counts in its sector of the day.
+    current, members = prices.filter("in_sector"), universe.select("sector", "ticker", "date")
+    returns = equal_weight_returns(current, members, sessions)
     occupied = dict(members.group_by("date").agg(pl.col("sector").n_unique()).iter_rows())
     rows = [
         row | {"sectors": occupied[row["as_of"]]} for row in regimes(returns, sessions, as_ofs, set(occupied), settings)
@@ -139,17 +139,17 @@ def regimes(
     occupied: set[date],
     settings: RegimeSettings,
 ) -> list[dict[str, Any]]:
-    """Regimes of a series of returns at each as_of, in their order, from what was known at its close.
+    """Regimes of a series of returns at each as_of, in order, from data known at its close.
 
     Volatility is that of the last `volatility_sessions` returns; drawdown is measured inside the last
     `drawdown_sessions` sessions, on an index that starts with the window, so that both depend on their windows alone.
-    `regime` is `risk_off` where either is above its threshold, and also where history is too short to tell (fewer
-    returns than `volatility_sessions`): no evidence of calm is not calm. `reason` says which. A drawdown window that is
-    not full (young history) is used as far as it goes.
+    `regime` is `risk_off` if either is above its threshold, and also if the history is too short (fewer returns than
+    `volatility_sessions`): missing evidence of calm is not calm. `reason` says which. A drawdown window that is not
+    full (young history) is used as it is.
 
-    `state` is by `detection`: the three-way rules (`regime_rules`), or the model's most probable regime. Both say
-    `unknown` where history is too short. The model is fitted on the `window` sessions before the months that it serves
-    (`first_served`) and filtered from the first of them through as_of; nothing depends on the fit before it.
+    `state` is by `detection`: the three-way rules (`regime_rules`), or the model's most probable regime. Both are
+    `unknown` if the history is too short. The model is fitted on the `window` sessions before the months that it serves
+    (`first_served`) and filtered from the window's first session through as_of; nothing depends on the fit before it.
 
     Args:
         returns: daily, float64 of shape (n_sessions,), NaN where unknown.
@@ -159,7 +159,7 @@ def regimes(
         settings: windows, thresholds, rules and model.
 
     Raises:
-        HistoryError: an as_of is not among the sessions, or fewer sessions than the lookback stand before it.
+        HistoryError: an as_of is not among the sessions, or there are fewer sessions than the lookback before it.
 
     """
     rows = []
@@ -177,8 +177,8 @@ def regimes(
         window = returns[at - settings.drawdown_sessions + 2 : at + 1]
         volatility = realised_volatility(recent)
         drawdown = None if volatility is None else window_drawdown(window)
-        known = int(np.isfinite(recent).sum())
-        regime, reason = _judge(volatility, drawdown, known, settings)
+        count = int(np.isfinite(recent).sum())
+        regime, reason = _judge(volatility, drawdown, count, settings)
         rules = settings.rules
         ruled = judge(
             realised_volatility(returns[at - rules.volatility_sessions + 1 : at + 1]),
@@ -202,7 +202,7 @@ def _filtered(
     settings: RegimeSettings,
     models: dict[date, MarkovModel | str],
 ) -> dict[str, Any]:
-    """The model's columns at a session; `models` keeps those fitted so far, or why there is none."""
+    """The model's columns at a session; `models` stores the fits so far, or the reason why there is none."""
     markov = settings.markov
     if markov.emissions == "none":
         return {}
@@ -214,33 +214,33 @@ def _filtered(
             f"the regime model of {served:%Y-%m} needs the {fit_sessions(settings)} sessions before that month; "
             "pass sessions that reach so far"
         )
-    known = np.isfinite(returns)
+    observed = np.isfinite(returns)
     if served not in models:
-        count = int(known[begin:stop].sum())
+        count = int(observed[begin:stop].sum())
         if count < markov.min_observations:
             models[served] = f"history too short: {count} of {markov.min_observations} returns"
         else:
-            fitted = fit(returns[begin:stop][known[begin:stop]], markov)
+            fitted = fit(returns[begin:stop][observed[begin:stop]], markov)
             models[served] = (
                 "no fit: the search found no states of more than single returns" if fitted is None else fitted
             )
     model, fitted_to = models[served], sessions[stop - 1].item()
     if isinstance(model, str):
         return {"markov_state": UNKNOWN, "markov_reason": model, "markov_fitted_to": fitted_to}
-    if not known[at]:
+    if not observed[at]:
         return {"markov_state": UNKNOWN, "markov_reason": "no return at the decision", "markov_fitted_to": fitted_to}
-    probability = model.filtered(returns[begin : at + 1][known[begin : at + 1]])[-1]
+    probability = model.filtered(returns[begin : at + 1][observed[begin : at + 1]])[-1]
     by_regime = {
         RISK_OFF: float(probability[-1]),
         NORMAL: float(probability[1:-1].sum()),
         RISK_ON: float(probability[0]),
     }
-    # Of equal probabilities the more cautious.
+    # Among equal probabilities the more cautious regime.
     state = max(by_regime, key=lambda name: by_regime[name])
-    found: dict[str, Any] = {"markov_state": state, "markov_fitted_to": fitted_to}
-    found |= {f"markov_{name}": value for name, value in by_regime.items()}
-    found |= {f"markov_{number}": float(value) for number, value in enumerate(probability, start=1)}
-    return found | {"markov_volatility": model.ahead(probability) * math.sqrt(SESSIONS_PER_YEAR)}
+    columns: dict[str, Any] = {"markov_state": state, "markov_fitted_to": fitted_to}
+    columns |= {f"markov_{name}": value for name, value in by_regime.items()}
+    columns |= {f"markov_{number}": float(value) for number, value in enumerate(probability, start=1)}
+    return columns | {"markov_volatility": model.ahead(probability) * math.sqrt(SESSIONS_PER_YEAR)}
 
 
 def _judge(volatility: float | None, drawdown: float | None, known: int, settings: RegimeSettings) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Dated market episodes: what each name returned in them, once they were over."""
+"""Dated market episodes: the return of each name in past ones."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -25,16 +25,16 @@ def episode_returns(
 ) -> pl.DataFrame:
     """Returns of a sector's names in the episodes that end between two days, from the close of the first session.
 
-    Of a name, the compounded counted returns (`counted_changes`) from a close at most `STALE_SESSIONS` sessions before
-    the first session's to its last bar, which must be as near to the last session. Of the sector, those of its
-    members with equal weights. An episode whose last session has not come, or that begins before the sessions, has no
-    rows.
+    A name's return compounds its counted returns (`counted_changes`) from a close at most `STALE_SESSIONS` sessions
+    before the first session's to its last bar, which must be as near to the last session. The sector's return is that
+    of its members with equal weights. An episode whose last session has not come, or that begins before the sessions,
+    has no rows.
 
     Args:
         prices: dataset prices of a sector.
         universe: dataset universe of the sector.
         sessions: datetime64[D], every session from `LOOKBACK` before the first of the episodes.
-        episodes: by name.
+        episodes: episodes by name.
         first_day: of the partitions.
         last_day: of the partitions.
 
@@ -56,21 +56,21 @@ def episode_returns(
         inside = pl.col("date").is_between(span[0].item(), last)
         bars = marks(as_known(prices.filter(inside))).select("ticker", "date", "close", "unexplained")
         panel = Panel.from_long(bars, span, ["close", "unexplained"])
-        there = np.isfinite(panel["close"])
-        based = there[:, max(at - STALE_SESSIONS, 0) : at + 1].any(axis=1)
-        ended = there[:, -1 - STALE_SESSIONS :].any(axis=1)
+        observed = np.isfinite(panel["close"])
+        based = observed[:, max(at - STALE_SESSIONS, 0) : at + 1].any(axis=1)
+        ended = observed[:, -1 - STALE_SESSIONS :].any(axis=1)
         grown = np.nan_to_num(counted_changes(panel)[:, at + 1 :], nan=0.0) + 1.0
         sector = equal_weight_returns(prices.filter(inside), universe.filter(inside), span)[at + 1 :]
         if not np.isfinite(sector).any():
             continue
-        known = based & ended
-        found = pl.DataFrame(
+        complete = based & ended
+        rows = pl.DataFrame(
             {"ticker": panel.tickers, "episode_return": np.prod(grown, axis=1) - 1.0}, strict=False
-        ).filter(pl.Series(known, dtype=pl.Boolean))
-        whole = float(np.prod(np.nan_to_num(sector, nan=0.0) + 1.0) - 1.0)
+        ).filter(pl.Series(complete, dtype=pl.Boolean))
+        of_sector = float(np.prod(np.nan_to_num(sector, nan=0.0) + 1.0) - 1.0)
         parts.append(
-            found.with_columns(
-                episode=pl.lit(name), first=pl.lit(first), last=pl.lit(last), sector_return=pl.lit(whole)
+            rows.with_columns(
+                episode=pl.lit(name), first=pl.lit(first), last=pl.lit(last), sector_return=pl.lit(of_sector)
             )
             .select(list(schema))
             .cast(schema)

@@ -1,4 +1,4 @@
-"""Back-tests of a value at risk over a series of sessions: how often it was exceeded, when, and by how much.
+"""Back-tests of a value at risk over a series of sessions: number, clustering and size of exceedances.
 
 References:
     Kupiec (1995), Techniques for verifying the accuracy of risk measurement models, Journal of Derivatives 3(2).
@@ -19,13 +19,13 @@ from quant_assets.market.panel import BoolArray, FloatArray
 #: Cumulative binomial probabilities at which Basel's yellow and red zones begin.
 _YELLOW, _RED = 0.95, 0.9999
 
-#: Of the distribution that Acerbi and Szekely's statistic is simulated under, and samples. Its critical values hardly
-#: depend on the tail: for 250 sessions at 97.5 % they have -0.70 at 5 % for all degrees of freedom from 5 on.
+#: Degrees of freedom and number of samples for simulating Acerbi and Szekely's statistic. Its critical values hardly
+#: depend on the tail: for 250 sessions at 97.5 % they are -0.70 at 5 % for all degrees of freedom from 5 on.
 _TAIL_NU, _SAMPLES, _SEED = 5.0, 4_000, 20_240_601
 
 
 class Ratio(NamedTuple):
-    """A likelihood ratio and its probability where the hypothesis holds."""
+    """A likelihood ratio and its p-value under the hypothesis."""
 
     statistic: float
     p_value: float
@@ -35,13 +35,13 @@ class Backtest(NamedTuple):
     """Results of one method at one level.
 
     Attributes:
-        sessions: with a forecast and a return.
+        sessions: sessions with a forecast and a return.
         exceptions: sessions whose loss was greater than the value at risk.
-        kupiec: whether there are as many as there should be.
-        independence: whether one makes another one the next session more likely.
+        kupiec: whether their number is as expected.
+        independence: whether an exception makes one on the next session more likely.
         conditional_coverage: both at once.
         shortfall: Acerbi and Szekely's second statistic: 0 is expected, below it shortfalls were understated.
-        shortfall_p_value: probability of so low a statistic where the model is right.
+        shortfall_p_value: probability of such a low statistic if the model is right.
         traffic_light: green, yellow or red.
 
     """
@@ -86,7 +86,7 @@ def shortfall_statistic(returns: FloatArray, value_at_risk: FloatArray, expected
 
 @lru_cache(maxsize=256)
 def _shortfall_samples(sessions: int, level: float) -> FloatArray:
-    """The statistic of `_SAMPLES` histories in which the model is right, ascending."""
+    """The statistic of `_SAMPLES` simulated histories in which the model is right, ascending."""
     from scipy.special import stdtrit
 
     p, nu = 1.0 - level, _TAIL_NU
@@ -102,7 +102,7 @@ def _shortfall_samples(sessions: int, level: float) -> FloatArray:
 
 
 def shortfall_p_value(statistic: float, sessions: int, level: float) -> float:
-    """Probability of a statistic as low where the model is right, by simulation with a fixed seed."""
+    """Probability of a statistic as low if the model is right, by simulation with a fixed seed."""
     samples = _shortfall_samples(sessions, level)
     return float((np.searchsorted(samples, statistic, side="right") + 1) / (len(samples) + 1))
 
@@ -119,9 +119,9 @@ def backtest(returns: FloatArray, value_at_risk: FloatArray, expected: FloatArra
     """All tests of one method at one level; None without a session.
 
     Args:
-        returns: of what was held, in order of sessions, shape (n_sessions,), without NaN.
+        returns: of the holdings, in order of sessions, shape (n_sessions,), without NaN.
         value_at_risk: forecast for each session at the close before.
-        expected: expected shortfall likewise.
+        expected: expected shortfall, as there.
         level: confidence level.
 
     """
@@ -144,7 +144,7 @@ def backtest(returns: FloatArray, value_at_risk: FloatArray, expected: FloatArra
 
 
 def _log_likelihood(yes: int, no: int, p: float) -> float:
-    """Of counts of independent draws; 0 log 0 is 0."""
+    """Log-likelihood of counts of independent draws; 0 log 0 is 0."""
     return (yes * math.log(p) if yes else 0.0) + (no * math.log1p(-p) if no else 0.0)
 
 

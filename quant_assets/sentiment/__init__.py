@@ -1,1 +1,1 @@
-"""What a text says of a company: scorers of texts, how they are trained and judged, and the scores of a session."""
+"""Sentiment of texts about companies: scorers, their training and evaluation, and the scores of a session."""

@@ -1,4 +1,4 @@
-"""What news say of companies, session by session: dataset `sentiment`. Pure: texts with when they were known in."""
+"""Sentiment of companies by session: dataset `sentiment`. Pure: input are texts with the time when they were known."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -13,7 +13,7 @@ from quant_assets.sentiment.mentions import Names, mentions
 from quant_assets.sentiment.scorers.base import FloatArray
 from quant_assets.settings.sentiment import SentimentSettings
 
-#: Dataset `sentiment` without `sector`.
+#: Columns of dataset `sentiment` without `sector`.
 ROWS = pl.Schema(
     {
         "ticker": pl.String(),
@@ -29,13 +29,13 @@ Scores = Callable[[Sequence[str]], FloatArray]
 
 
 class Daily(NamedTuple):
-    """Scores of sessions, and what became of the news.
+    """Scores of sessions, and the use of the news items.
 
     Attributes:
-        rows: `ROWS`, sorted by ticker and date: of all companies that are named, a row for each session with news.
-        items: `item, date, companies, ambiguous, early`: each item with each session for which it counts of anybody,
-            of how many companies it does, whether it has a name that may be of several, and whether it was known
-            before the scorer's `trained_through` ended.
+        rows: `ROWS`, sorted by ticker and date: for all companies named, a row for each session with news.
+        items: `item, date, companies, ambiguous, early`: each item with each session for which it counts for a company,
+            the number of these companies, whether it has an ambiguous name, and whether it was known before the end of
+            the scorer's `trained_through`.
 
     """
 
@@ -55,17 +55,17 @@ def daily(
     """Mean and spread of P(positive) less P(negative) over the stories of each company and session.
 
     A story counts for the first session at whose close, less `settings.cut_minutes`, it was known; of items with the
-    same title that follow each other within `settings.story_days` the first one alone. What was known on
-    `trained_through` or before is counted and not scored: the scorer may know how it went on. A session of which
-    nothing is scored has no sentiment, and not 0.
+    same title that follow each other within `settings.story_days` only the first one. Stories known on
+    `trained_through` or before are counted but not scored: the scorer may know what followed. A session without a
+    scored story has a null sentiment, not 0.
 
     Args:
         news: `sources.base.NEWS` from `settings.story_days` before the session before `first_day` on.
-        names: what companies are called; for items that come without one.
+        names: names of companies, for items without a ticker.
         sessions: datetime64[D] without a gap, the one before `first_day` among them.
-        first_day: first day to give rows for.
+        first_day: first day of the rows.
         settings: cut and stories.
-        scores: gives probabilities of shape (n_texts, 3) for titles; None where nobody reads them.
+        scores: function from titles to probabilities of shape (n_texts, 3); None without a scorer.
         trained_through: of the scorer; None with `scores`.
 
     """
@@ -79,7 +79,7 @@ def daily(
     )
     day = pl.col("known_at").dt.convert_time_zone("America/New_York").dt.date()
     early = day <= pl.lit(trained_through, pl.Date) if trained_through else pl.lit(value=False)
-    # Session and `early` are of each row: an item may have become known of another company later.
+    # Session and `early` belong to a row: an item may have become known for another company later.
     of_companies = of_companies.filter(pl.col("date") >= first_day).with_columns(early=early)
     items = of_companies.group_by("item", "date", maintain_order=True).agg(
         companies=pl.col("ticker").drop_nulls().n_unique().cast(pl.Int32),
@@ -88,10 +88,11 @@ def daily(
     )
     of_companies = of_companies.drop_nulls("ticker")
     titles = of_companies.filter(~pl.col("early") & pl.lit(scores is not None))["title"].unique(maintain_order=True)
-    found = scores(titles.to_list()) if scores is not None and len(titles) else np.empty((0, 3))
-    told = pl.DataFrame({"title": titles, "_score": pl.Series(found[:, 2] - found[:, 0], dtype=pl.Float64)})
+    probabilities = scores(titles.to_list()) if scores is not None and len(titles) else np.empty((0, 3))
+    score = pl.Series(probabilities[:, 2] - probabilities[:, 0], dtype=pl.Float64)
+    scored = pl.DataFrame({"title": titles, "_score": score})
     rows = (
-        of_companies.join(told, on="title", how="left")
+        of_companies.join(scored, on="title", how="left")
         .with_columns(score=pl.when(~pl.col("early")).then("_score"))
         .sort("ticker", "date", "item", "known_at")
         .group_by("ticker", "date", maintain_order=True)
@@ -106,11 +107,11 @@ def daily(
 
 
 def looks_ahead(rows: pl.DataFrame, trained_through: date | None) -> pl.DataFrame:
-    """The rows with a score although their scorer may know what followed, sorted by date and ticker.
+    """The rows with a score although their scorer may know the future, sorted by date and ticker.
 
     Args:
         rows: dataset `sentiment`.
-        trained_through: of the scorer; None where there is none, and nothing can have a score.
+        trained_through: of the scorer; None without a scorer, and then no row can have a score.
 
     """
     scored = pl.any_horizontal(pl.col("sentiment", "dispersion").is_not_null()) | (pl.col("scored") > 0)
@@ -119,14 +120,14 @@ def looks_ahead(rows: pl.DataFrame, trained_through: date | None) -> pl.DataFram
 
 
 def stories(news: pl.DataFrame, within: timedelta) -> pl.DataFrame:
-    """Each story of a company once: of the same title or item, again `within` so long, the first one.
+    """Each story of a company once: among items with the same title or ID within `within` of each other, the first.
 
-    A title is compared in small letters, without signs and without the name of its publisher at its end. Each is
-    compared with the one before it, so that news of `within` before a day decide what is new on it.
+    Titles are compared in lower case, without punctuation and without the publisher's name at the end. Each is compared
+    with the one before it, so that the news of `within` before a day decide what is new on it.
 
     Args:
         news: `sources.base.NEWS`, `ticker` as of `mentions`.
-        within: a title that comes back later is a story of its own.
+        within: a title that recurs later is a new story.
 
     Returns:
         Some of the rows, sorted by `known_at` and `item`.

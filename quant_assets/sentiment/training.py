@@ -1,4 +1,4 @@
-"""Labelled texts: how they are cleaned and divided, how a scorer is trained on them, and how good one is."""
+"""Labelled texts: cleaning and splitting them, training a scorer on them, and its quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ import polars as pl
 from quant_assets.errors import SettingsError
 from quant_assets.sentiment.scorers.base import LABELS, FloatArray
 
-#: Kinds that are trained here.
+#: Kinds that can be trained.
 TRAINED = ("tfidf", "minilm")
 
-#: Fewer texts of a label teach nothing.
+#: Fewest texts of a label.
 _FEWEST = 20
 
 
 def normalised(column: str = "text") -> pl.Expr:
-    """A text for comparing: small letters, words and numbers alone."""
+    """A text for comparison: only words and numbers, in lower case."""
     return pl.col(column).str.to_lowercase().str.replace_all(r"[\W_]+", " ").str.strip_chars()
 
 
 def labelled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each text once with its label; a text with several labels is left out, as one that is about several companies.
+    """Each text once with its label; a text with several labels, which is about several companies, is left out.
 
     Args:
-        rows: `text`, `label`, and `dataset` where they are of several; others are left out.
+        rows: `text`, `label`, and `dataset` for several; other columns are ignored.
 
     Returns:
-        `text, label, dataset`, in the order in which the texts came.
+        `text, label, dataset`, in the order of the texts.
 
     Raises:
-        SettingsError: a column is missing, or a label is none of `LABELS`; names it.
+        SettingsError: a column is missing, or a label is not in `LABELS`; names it.
 
     """
     missing = [name for name in ("text", "label") if name not in rows.columns]
@@ -47,13 +47,13 @@ def labelled(rows: pl.DataFrame) -> pl.DataFrame:
     unknown = sorted(set(rows["label"].unique()) - set(LABELS))
     if unknown:
         raise SettingsError(f"labelled texts have the label '{unknown[0]}'; labels are {', '.join(LABELS)}")
-    one = pl.col("label").n_unique().over("dataset", "_words") == 1
-    kept = rows.filter(one, pl.col("_words") != "").unique(["dataset", "_words"], keep="first", maintain_order=True)
-    return kept.select("text", "label", "dataset")
+    clear = pl.col("label").n_unique().over("dataset", "_words") == 1
+    texts = rows.filter(clear, pl.col("_words") != "").unique(["dataset", "_words"], keep="first", maintain_order=True)
+    return texts.select("text", "label", "dataset")
 
 
 def apart(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
-    """The rows to train on whose text the test does not have."""
+    """The training rows whose text is not in the test rows."""
     return (
         train.with_columns(_words=normalised())
         .join(test.select(_words=normalised()), on="_words", how="anti", maintain_order="left")
@@ -62,13 +62,13 @@ def apart(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
 
 
 def folds(rows: pl.DataFrame, count: int = 5) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Divisions into what is trained on and what is tested: every text is tested once, by the hash of its words alone.
+    """Splits into training and test rows: every text is in one test set, chosen by the hash of its words.
 
-    No text is in both, however it is written.
+    No text is in both parts of a split, however it is spelled.
     """
     words = rows.select(normalised()).to_series().to_list()
     number = pl.Series([crc32(text.encode()) % count for text in words], dtype=pl.Int64)
-    return [(rows.filter(number != each), rows.filter(number == each)) for each in range(count)]
+    return [(rows.filter(number != fold), rows.filter(number == fold)) for fold in range(count)]
 
 
 def train(kind: str, rows: pl.DataFrame, trained_through: date) -> bytes:
@@ -77,10 +77,10 @@ def train(kind: str, rows: pl.DataFrame, trained_through: date) -> bytes:
     Args:
         kind: one of `TRAINED`.
         rows: of `labelled`.
-        trained_through: last day on which a text or its label may have been written. Undated texts do not say it.
+        trained_through: last day on which a text or its label may have been written. Undated texts do not contain it.
 
     Raises:
-        SettingsError: the kind is not trained here, or there are too few texts of a label.
+        SettingsError: the kind cannot be trained, or there are too few texts of a label.
 
     """
     if kind not in TRAINED:
@@ -94,21 +94,21 @@ def train(kind: str, rows: pl.DataFrame, trained_through: date) -> bytes:
         "texts": counts,
         "datasets": sorted(rows["dataset"].unique()),
     }
-    made: bytes = import_module(f"quant_assets.sentiment.scorers.{kind}").train(
+    content: bytes = import_module(f"quant_assets.sentiment.scorers.{kind}").train(
         rows["text"].to_list(), rows["label"].to_list(), about
     )
-    return made
+    return content
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How often a scorer's likeliest label is the right one.
+    """Agreement of a scorer's likeliest labels with the true ones.
 
     Attributes:
-        texts: that were scored.
-        accuracy: share of them that is right.
-        macro_f1: mean over the labels of the harmonic mean of precision and recall; a label that is neither there nor
-            said counts 0.
+        texts: number of scored texts.
+        accuracy: share of correct labels.
+        macro_f1: mean over the labels of the harmonic mean of precision and recall; a label that neither occurs nor is
+            predicted counts as 0.
 
     """
 
@@ -118,18 +118,18 @@ class Quality:
 
 
 def quality(labels: Sequence[str], scores: FloatArray) -> Quality:
-    """Judge scores by the labels that people gave.
+    """Evaluate scores against the true labels.
 
     Args:
-        labels: of each text.
+        labels: label of each text.
         scores: of shape (n_texts, 3), in the order of `LABELS`.
 
     """
-    given = np.array([LABELS.index(label) for label in labels], np.int64)
-    said = scores.argmax(axis=1)
+    truth = np.array([LABELS.index(label) for label in labels], np.int64)
+    predicted = scores.argmax(axis=1)
     f1 = []
-    for each in range(len(LABELS)):
-        right = int(((said == each) & (given == each)).sum())
-        of_both = int((said == each).sum()) + int((given == each).sum())
+    for label in range(len(LABELS)):
+        right = int(((predicted == label) & (truth == label)).sum())
+        of_both = int((predicted == label).sum()) + int((truth == label).sum())
         f1.append(2.0 * right / of_both if of_both else 0.0)
-    return Quality(len(given), float((said == given).mean()), float(np.mean(f1)))
+    return Quality(len(truth), float((predicted == truth).mean()), float(np.mean(f1)))

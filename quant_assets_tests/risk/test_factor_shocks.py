@@ -74,5 +74,5 @@ def test_features_are_read_only_where_a_shock_names_one_and_a_strange_name_is_re
     for name in ("risk_breakdown", "portfolio_risk_breakdown"):
         assert "features" not in by_default[name]
         assert "features" in by_value[name]
-    with pytest.raises(SettingsError, match=r"'momentun', which is no column of indicators and no feature"):
+    with pytest.raises(SettingsError, match=r"'momentun', which is neither a column of indicators nor a feature"):
         read(factor_shocks={"momentun": [-0.05]})

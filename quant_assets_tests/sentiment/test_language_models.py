@@ -187,7 +187,7 @@ def test_labels_that_are_not_ours_are_refused(kind: str, request: pytest.Fixture
         with pytest.raises(ModelFileError, match="must be negative, neutral, positive"):
             opened(kind, folder)
     said(folder, id2label=None)
-    with pytest.raises(ModelFileError, match="names no labels one by one"):
+    with pytest.raises(ModelFileError, match="does not number all labels"):
         opened(kind, folder)
     (folder / "config.json").write_text("[]")
     with pytest.raises(ModelFileError, match=r"config\.json"):
@@ -215,7 +215,7 @@ def test_another_folder_is_not_loaded(kind: str, request: pytest.FixtureRequest)
 
 def test_a_pickle_is_not_read(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
-    with pytest.raises(ModelFileError, match=r"pytorch_model.bin alone, a pickle"):
+    with pytest.raises(ModelFileError, match=r"only pytorch_model.bin, a pickle"):
         opened("finbert", bert)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of scorer, one file each, and how one is opened by its name; its library is imported then."""
+"""The kinds of scorer, one file each, and the function that opens one by name and imports its library."""
 
 import pkgutil
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from quant_assets.sentiment.scorers.base import Origin, Scorer
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of the kinds; nothing is imported."""
-    return tuple(sorted(each.name for each in pkgutil.iter_modules(__path__) if each.name not in _NO_KINDS))
+    """Names of the kinds, without importing them."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_KINDS))
 
 
 #: Modules of the package that several kinds share.
@@ -19,30 +19,30 @@ _NO_KINDS = ("base", "linear", "tokens")
 
 
 def open_scorer(origin: Origin) -> Scorer:
-    """A scorer, once its files are verified.
+    """Open a scorer, after its files are verified.
 
     Raises:
         SettingsError: there is no such kind, or its library is not installed.
-        ModelFileError: a file is missing, another one, or not what its kind reads.
+        ModelFileError: a file is missing, has another hash, or is not readable by its kind.
 
     """
-    made: Callable[[Origin], Scorer] = _module(origin.kind).open_scorer
-    return made(origin)
+    build: Callable[[Origin], Scorer] = _module(origin.kind).open_scorer
+    return build(origin)
 
 
 def libraries(kind: str) -> tuple[str, ...]:
-    """Distributions whose versions decide what a kind of scorer gives; they need not be installed.
+    """Distributions whose versions determine the scores of a kind; they need not be installed.
 
     Raises:
         SettingsError: there is no such kind.
 
     """
-    found: tuple[str, ...] = _module(kind).LIBRARIES
-    return found
+    distributions: tuple[str, ...] = _module(kind).LIBRARIES
+    return distributions
 
 
 def installed(kind: str) -> str | None:
-    """SHA-256 of what a kind reads of an installed package where nothing else says which files it must be.
+    """SHA-256 of the installed files that a kind reads, where no setting specifies it.
 
     Raises:
         SettingsError: there is no such kind.
@@ -59,10 +59,10 @@ def _module(kind: str) -> ModuleType:
 
 
 def library(name: str, extra: str = "sentiment") -> object:
-    """A module of an extra.
+    """Import a module of an extra.
 
     Raises:
-        SettingsError: it is not installed; says how it is.
+        SettingsError: it is not installed; names the extra.
 
     """
     try:

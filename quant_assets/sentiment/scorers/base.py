@@ -1,4 +1,4 @@
-"""What a scorer of texts is, and how the files that it is made of are verified. No scorer is written here."""
+"""The protocol of a scorer of texts, and the verification of its files. No scorer is implemented here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 
 FloatArray = NDArray[np.float64]
 
-#: What a text can say, in the order of the columns of all probabilities.
+#: Labels of a text, in the order of the columns of all probabilities.
 LABELS = ("negative", "neutral", "positive")
 
 
 class Scorer(Protocol):
-    """Gives how probable it is that a text is negative, neutral or positive; each text by itself.
+    """Computes the probabilities that a text is negative, neutral or positive; each text independently.
 
     Attributes:
-        name: of its kind.
-        sha256: of the files that it is made of.
-        trained_through: the last day of which it may know anything, in New York: what it was trained on, and what it
-            was chosen by. A score of a text that was known by then looks ahead.
+        name: name of its kind.
+        sha256: of its files.
+        trained_through: last day in New York that it may know anything about: from its training and its selection. The
+            score of a text known by then looks ahead.
 
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102  (said above)
+    def name(self) -> str: ...  # noqa: D102  (documented above)
 
     @property
     def sha256(self) -> str: ...  # noqa: D102
@@ -44,13 +44,13 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Origin:
-    """What a scorer is opened with.
+    """Inputs for opening a scorer.
 
     Attributes:
         kind: name of its kind.
-        path: of its file or folder; None for one that needs none.
-        sha256: that its files must have; None where nobody has said it, which only those who look at files may.
-        trained_through: what the settings say of it; None where its file does.
+        path: path of its file or folder; None if it needs none.
+        sha256: expected hash of its files; None where unspecified, which is only allowed for inspecting files.
+        trained_through: from the settings; None if the file has it.
 
     """
 
@@ -65,14 +65,14 @@ class Origin:
         return f"scorer {self.kind}" + (f" of {self.path}" if self.path else "")
 
     def refuse(self, why: str) -> ModelFileError:
-        """The error that a file of it cannot be used."""
+        """The error that its files cannot be used."""
         return ModelFileError(f"{self.said}: {why}")
 
     def file(self) -> bytes:
-        """Content of the one file that it is made of.
+        """Content of its single file.
 
         Raises:
-            ModelFileError: it cannot be read, or is another; nothing of it was loaded.
+            ModelFileError: it cannot be read or has another hash; nothing was loaded.
 
         """
         if self.path is None:
@@ -80,17 +80,17 @@ class Origin:
         return self._read(self.path)
 
     def files(self, *names: str) -> dict[str, bytes]:
-        """Contents of the files of its folder.
+        """Contents of the files in its folder.
 
         Raises:
-            ModelFileError: one cannot be read, or they are others; nothing of them was loaded.
+            ModelFileError: one cannot be read, or the hash differs; nothing was loaded.
 
         """
         if self.path is None:
             raise self.refuse("it needs a folder; name it in sentiment.path")
-        found = {name: self._content(self.path / name) for name in names}
-        self._verify(sha256_of_files(found))
-        return found
+        contents = {name: self._content(self.path / name) for name in names}
+        self._verify(sha256_of_files(contents))
+        return contents
 
     def _read(self, path: Path) -> bytes:
         content = self._content(path)
@@ -101,47 +101,47 @@ class Origin:
         try:
             return path.expanduser().read_bytes()
         except OSError as error:
-            raise self.refuse(f"{path} cannot be read ({error.strerror}); mend sentiment.path") from None
+            raise self.refuse(f"{path} cannot be read ({error.strerror}); fix sentiment.path") from None
 
-    def _verify(self, found: str) -> None:
-        if self.sha256 is not None and found != self.sha256:
+    def _verify(self, digest: str) -> None:
+        if self.sha256 is not None and digest != self.sha256:
             raise self.refuse(
-                f"its files have SHA-256 {found[:VERSION_LENGTH]}…, sentiment.sha256 says "
+                f"its files have SHA-256 {digest[:VERSION_LENGTH]}…, sentiment.sha256 says "
                 f"{self.sha256[:VERSION_LENGTH]}…; nothing was loaded: restore them, or write their hash"
             )
 
     def told_date(self) -> date:
-        """`trained_through` where the settings must say it.
+        """`trained_through` from the settings, where they must have it.
 
         Raises:
-            ModelFileError: they do not.
+            ModelFileError: they do not have it.
 
         """
         if self.trained_through is None:
             raise self.refuse(
-                "its files do not say until when it was trained; say it in sentiment.trained_through, texts that its "
-                "language model was trained on included"
+                "its files do not say until when it was trained; set sentiment.trained_through, including the texts of "
+                "its language model"
             )
         return self.trained_through
 
 
 def sha256_of_files(files: Mapping[str, bytes]) -> str:
-    """SHA-256 of what `sha256sum` lists of files, sorted by name."""
+    """SHA-256 of the output of `sha256sum` for the files, sorted by name."""
     lines = (f"{sha256(content)}  {name}\n" for name, content in sorted(files.items()))
     return sha256("".join(lines).encode())
 
 
 def in_our_order(names: Sequence[str], origin: Origin) -> list[int]:
-    """Where `LABELS` stand among the labels of a model, whatever their order.
+    """Positions of `LABELS` among a model's labels.
 
     Raises:
-        ModelFileError: they are not these three words.
+        ModelFileError: the labels are not these three words.
 
     """
-    found = [str(name).strip().lower() for name in names]
-    if sorted(found) != sorted(LABELS):
-        raise origin.refuse(f"its labels are {', '.join(found) or 'none'}; they must be {', '.join(LABELS)}")
-    return [found.index(name) for name in LABELS]
+    labels = [str(name).strip().lower() for name in names]
+    if sorted(labels) != sorted(LABELS):
+        raise origin.refuse(f"its labels are {', '.join(labels) or 'none'}; they must be {', '.join(LABELS)}")
+    return [labels.index(name) for name in LABELS]
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -1,8 +1,8 @@
-"""A classifier of texts that was trained elsewhere, in ONNX: a folder with model.onnx, tokenizer.json and config.json.
+"""A classifier of texts in ONNX from elsewhere: a folder with model.onnx, tokenizer.json and config.json.
 
-Labels and their order are those of config.json; other labels than ours are refused. The graph takes `input_ids` and, as
-far as it asks for them, `attention_mask` and `token_type_ids`, all of shape (texts, tokens), and gives logits of shape
-(texts, labels) as its first output.
+Labels and their order come from config.json; labels other than ours are refused. The graph takes `input_ids` and, if it
+declares them, `attention_mask` and `token_type_ids`, all of shape (texts, tokens), and returns logits of shape (texts,
+labels) as its first output.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class External:
 
     def __init__(self, model: Any, tokens: Tokens, order: list[int], trained_through: date, sha256: str) -> None:
         self._model, self._tokens, self._order = model, tokens, order
-        self._inputs = [each.name for each in model.get_inputs()]
+        self._inputs = [item.name for item in model.get_inputs()]
         self.trained_through, self.sha256 = trained_through, sha256
 
     def scores(self, texts: Sequence[str]) -> FloatArray:
@@ -45,7 +45,7 @@ def open_scorer(origin: Origin) -> Scorer:
     names = label_names(config(files["config.json"], origin), origin)
     order = in_our_order(names, origin)
     model = session(files["model.onnx"], origin)
-    unknown = [each.name for each in model.get_inputs() if each.name not in Tokens.NAMES]
+    unknown = [item.name for item in model.get_inputs() if item.name not in Tokens.NAMES]
     if unknown:
         raise origin.refuse(f"the graph asks for {', '.join(unknown)}; it may ask for {', '.join(Tokens.NAMES)}")
     shape = model.get_outputs()[0].shape

@@ -1,8 +1,8 @@
-"""A BERT that classifies texts, from a local folder as FinBERT has it: config.json, model.safetensors, tokenizer.json.
+"""A BERT that classifies texts, from a local folder like FinBERT's: config.json, model.safetensors, tokenizer.json.
 
-Nothing is downloaded, nothing is unpickled: a folder with pytorch_model.bin alone is refused. The encoder is that of
-Devlin et al. (2019, NAACL) as `BertForSequenceClassification` of transformers computes it in evaluation, in single
-precision, one text at a time; the labels and their order are those of config.json.
+Nothing is downloaded and nothing is unpickled: a folder with only pytorch_model.bin is refused. The encoder is that of
+Devlin et al. (2019, NAACL), as in `BertForSequenceClassification` of transformers in evaluation mode, in single
+precision, one text at a time; labels and their order come from config.json.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,17 +25,17 @@ class Bert:
     """The network.
 
     Args:
-        tensors: by their names in transformers.
-        said: config.json.
+        tensors: tensors by their names in transformers.
+        settings: config.json.
         torch: the library.
 
     """
 
-    def __init__(self, tensors: Mapping[str, Any], said: Mapping[str, Any], torch: Any) -> None:
+    def __init__(self, tensors: Mapping[str, Any], settings: Mapping[str, Any], torch: Any) -> None:
         self._torch, self._of = torch, torch.nn.functional
-        self._tensors = {name: each.float() for name, each in tensors.items()}
-        self._heads, self._layers = int(said["num_attention_heads"]), int(said["num_hidden_layers"])
-        self._epsilon = float(said.get("layer_norm_eps", 1e-12))
+        self._tensors = {name: tensor.float() for name, tensor in tensors.items()}
+        self._heads, self._layers = int(settings["num_attention_heads"]), int(settings["num_hidden_layers"])
+        self._epsilon = float(settings.get("layer_norm_eps", 1e-12))
 
     def logits(self, ids: Any, types: Any) -> FloatArray:
         """Logits of shape (1, n_labels) of token ids and types of shape (1, n_tokens)."""
@@ -52,7 +52,7 @@ class Bert:
 
     @contextmanager
     def _on_one_thread(self) -> Iterator[None]:
-        """How torch divides sums among threads decides their rounding; others of the process keep their number."""
+        """Use one thread, since the number of threads changes the rounding of sums; restored afterwards."""
         before = self._torch.get_num_threads()
         self._torch.set_num_threads(1)
         try:
@@ -64,8 +64,8 @@ class Bert:
         count, width = hidden.shape[1], hidden.shape[2]
 
         def heads(name: str) -> Any:
-            made = self._linear(hidden, f"{at}attention.self.{name}")
-            return made.view(1, count, self._heads, width // self._heads).transpose(1, 2)
+            projected = self._linear(hidden, f"{at}attention.self.{name}")
+            return projected.view(1, count, self._heads, width // self._heads).transpose(1, 2)
 
         attended = self._of.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"))
         attended = attended.transpose(1, 2).reshape(1, count, width)
@@ -103,17 +103,17 @@ class FinBert:
 def open_scorer(origin: Origin) -> Scorer:
     """The scorer of a folder."""
     trained_through = origin.told_date()
-    there = {each.name for each in origin.path.iterdir()} if origin.path is not None and origin.path.is_dir() else set()
-    if "pytorch_model.bin" in there and "model.safetensors" not in there:
-        raise origin.refuse("it has pytorch_model.bin alone, a pickle; save the model as model.safetensors")
+    names = {file.name for file in origin.path.iterdir()} if origin.path is not None and origin.path.is_dir() else set()
+    if "pytorch_model.bin" in names and "model.safetensors" not in names:
+        raise origin.refuse("it has only pytorch_model.bin, a pickle; save the model as model.safetensors")
     files = origin.files(*FILES)
-    said = config(files["config.json"], origin)
-    if said.get("architectures") != [_ARCHITECTURE] or said.get("hidden_act", "gelu") != "gelu":
+    settings = config(files["config.json"], origin)
+    if settings.get("architectures") != [_ARCHITECTURE] or settings.get("hidden_act", "gelu") != "gelu":
         raise origin.refuse(
-            f"config.json says {said.get('architectures')} with {said.get('hidden_act')}; only {_ARCHITECTURE} with "
-            "gelu is computed here: export it to ONNX and use scorer external"
+            f"config.json says {settings.get('architectures')} with {settings.get('hidden_act')}; only {_ARCHITECTURE} "
+            "with gelu is computed here: export it to ONNX and use scorer external"
         )
-    order = in_our_order(label_names(said, origin), origin)
+    order = in_our_order(label_names(settings, origin), origin)
     torch: Any = library("torch", "deep")
     read: Any = library("safetensors.torch")
     try:
@@ -121,12 +121,12 @@ def open_scorer(origin: Origin) -> Scorer:
     except Exception as error:  # noqa: BLE001  (its errors have no class of their own in common)
         raise origin.refuse(f"its tensors cannot be read ({str(error)[:120]})") from None
     try:
-        network = Bert(tensors, said, torch)
+        network = Bert(tensors, settings, torch)
         tokens = Tokens(files["tokenizer.json"], origin)
         first = tokens("a")
-        found = network.logits(first["input_ids"], first["token_type_ids"]).shape
+        shape = network.logits(first["input_ids"], first["token_type_ids"]).shape
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
         raise origin.refuse(f"its tensors do not fit config.json ({str(error)[:120]})") from None
-    if found != (1, len(order)):
-        raise origin.refuse(f"it gives {found[1]} values, config.json has {len(order)} labels")
+    if shape != (1, len(order)):
+        raise origin.refuse(f"it gives {shape[1]} values, config.json has {len(order)} labels")
     return FinBert(network, tokens, order, trained_through, sha256_of_files(files))

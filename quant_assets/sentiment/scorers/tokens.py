@@ -1,4 +1,4 @@
-"""A text as the numbers that a language model reads, by the tokenizer.json that comes with it."""
+"""Tokens of a text as the numbers that a language model reads, by its tokenizer.json."""
 
 import json
 import tempfile
@@ -13,7 +13,7 @@ from quant_assets.sentiment.scorers.base import Origin
 
 IntArray = NDArray[np.int64]
 
-#: Tokens of a text that are read, its two ends included; headlines have fewer.
+#: Largest number of tokens that are read, both ends included; headlines have fewer.
 LONGEST = 128
 
 
@@ -26,7 +26,7 @@ class Tokens:
 
     """
 
-    #: Inputs that BERT and its kind have.
+    #: Names of the inputs of BERT and similar models.
     NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
     def __init__(self, content: bytes, origin: Origin) -> None:
@@ -39,47 +39,47 @@ class Tokens:
         self._tokenizer.no_padding()
 
     def __call__(self, text: str) -> dict[str, IntArray]:
-        """Arrays of shape (1, n_tokens) by the names that BERT's inputs have."""
-        found = self._tokenizer.encode(text)
-        arrays = (found.ids, [1] * len(found.ids), found.type_ids)
-        return {name: np.array([each], np.int64) for name, each in zip(self.NAMES, arrays, strict=True)}
+        """Arrays of shape (1, n_tokens) by the names of BERT's inputs."""
+        encoding = self._tokenizer.encode(text)
+        arrays = (encoding.ids, [1] * len(encoding.ids), encoding.type_ids)
+        return {name: np.array([array], np.int64) for name, array in zip(self.NAMES, arrays, strict=True)}
 
 
 def config(content: bytes, origin: Origin) -> Mapping[str, Any]:
-    """What config.json says.
+    """The content of config.json.
 
     Raises:
-        ModelFileError: it is no JSON object.
+        ModelFileError: it is not a JSON object.
 
     """
     try:
-        said = json.loads(content)
+        settings = json.loads(content)
     except ValueError as error:
         raise origin.refuse(f"config.json cannot be read ({error})") from None
-    if not isinstance(said, dict):
-        raise origin.refuse("config.json is no object")
-    return said
+    if not isinstance(settings, dict):
+        raise origin.refuse("config.json is not an object")
+    return settings
 
 
-def label_names(said: Mapping[str, Any], origin: Origin) -> list[str]:
-    """Labels in the order of a model's outputs, of `id2label` in its config.json.
+def label_names(settings: Mapping[str, Any], origin: Origin) -> list[str]:
+    """Labels in the order of a model's outputs, from `id2label` in its config.json.
 
     Raises:
-        ModelFileError: it does not name them one by one.
+        ModelFileError: it does not number all labels.
 
     """
-    named = said.get("id2label")
+    named = settings.get("id2label")
     try:
-        found = {int(number): str(name) for number, name in dict(named or {}).items()}
+        names = {int(number): str(name) for number, name in dict(named or {}).items()}
     except (TypeError, ValueError):
-        found = {}
-    if sorted(found) != list(range(len(found))) or not found:
-        raise origin.refuse(f"config.json names no labels one by one (id2label is {named}); nothing is assumed of them")
-    return [found[number] for number in range(len(found))]
+        names = {}
+    if sorted(names) != list(range(len(names))) or not names:
+        raise origin.refuse(f"config.json does not number all labels (id2label is {named}); their order is not guessed")
+    return [names[number] for number in range(len(names))]
 
 
 def session(content: bytes, origin: Origin) -> Any:
-    """An ONNX model on one core, of one file: tensors that it says are in others are not read."""
+    """An ONNX model on one core, from a single file: tensors in other files are not read."""
     ort: Any = library("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -1,8 +1,8 @@
 """VADER, a lexicon with rules for negation and emphasis (Hutto and Gilbert 2014, ICWSM): nothing is learned.
 
-Its compound score c, from -1 to 1, is no probability. It is made into some here so that the likeliest label is the one
-that the authors' own rule gives: neutral within 0.05 of 0. On headlines of finance it is right less often than who
-always says neutral (`benchmarks/sentiment.py`); it is a yardstick.
+Its compound score c, from -1 to 1, is not a probability. It is converted so that the likeliest label is that of the
+authors' own rule: neutral within 0.05 of 0. On financial headlines it is right less often than the constant label
+neutral (`benchmarks/sentiment.py`); it is a baseline.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import numpy as np
 from quant_assets.sentiment.scorers import library
 from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, sha256_of_files
 
-#: Release 3.3.2 of its package: the lexicon and the rules are of no later day.
+#: Day of release 3.3.2 of the package: its lexicon and rules are not newer.
 _PUBLISHED = {"3.3.2": date(2020, 5, 22)}
 _FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt", "vaderSentiment.py")
 _NEUTRAL_WITHIN = 0.05
@@ -42,24 +42,24 @@ class Vader:
 
 
 def open_scorer(origin: Origin) -> Scorer:
-    """The scorer of the installed package; `sha256`, where it is said, is of its lexicon and its rules.
+    """The scorer of the installed package; `sha256`, if set, is that of its lexicon and rules.
 
-    It knows what was written up to its publication, and later where the settings say so.
+    It knows texts up to its publication, or later if the settings say so.
     """
     module: Any = library("vaderSentiment.vaderSentiment")
     files = Origin("vader", Path(str(module.__file__)).parent, origin.sha256).files(*_FILES)
-    known = [each for each in (origin.trained_through, _PUBLISHED.get(version("vaderSentiment"))) if each is not None]
-    if not known:
+    days = [day for day in (origin.trained_through, _PUBLISHED.get(version("vaderSentiment"))) if day is not None]
+    if not days:
         raise origin.refuse(
-            f"vaderSentiment {version('vaderSentiment')} is none of {', '.join(_PUBLISHED)}; say in "
-            "sentiment.trained_through when it was published"
+            f"vaderSentiment {version('vaderSentiment')} is not one of {', '.join(_PUBLISHED)}; set "
+            "sentiment.trained_through to the day of its publication"
         )
-    return Vader(module.SentimentIntensityAnalyzer(), sha256_of_files(files), max(known))
+    return Vader(module.SentimentIntensityAnalyzer(), sha256_of_files(files), max(days))
 
 
 def installed() -> str | None:
-    """SHA-256 of the lexicon and the rules that are installed; None where none are. Nothing of them is imported."""
-    found = find_spec("vaderSentiment")
-    if found is None or found.origin is None:
+    """SHA-256 of the installed lexicon and rules; None if not installed. Nothing is imported."""
+    spec = find_spec("vaderSentiment")
+    if spec is None or spec.origin is None:
         return None
-    return sha256_of_files(Origin("vader", Path(found.origin).parent).files(*_FILES))
+    return sha256_of_files(Origin("vader", Path(spec.origin).parent).files(*_FILES))
