@@ -404,7 +404,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
             ),
         ),
         ("weights --sector it", r"1 of 1 partitions of 'weights' are missing .*2024-06\|it"),
-        ("weights --method equal", r"--method and --book say what --compare compares; add it"),
+        ("weights --method equal", r"--method and --book need --compare; add it"),
         ("weights -s it --compare --method best", r"there is no optimiser 'best'; choose among equal, "),
         (
             "picks --month 2024-05",
