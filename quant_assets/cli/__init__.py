@@ -1,7 +1,7 @@
-"""The `quant` command: thin, over the same assets, store and plan as the web UI.
+"""The `quant` command: a thin layer over the same assets, store and plan as the web UI.
 
-What each command takes, with its help, is in `commands` and the modules named `…_commands`; what it does and prints is
-in the module of its name.
+`commands` and the modules named `…_commands` declare the commands with their options and help; the body of a command
+is in the module of its name.
 """
 
 import io
@@ -26,7 +26,7 @@ from quant_assets.cli.commands import app as app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely
 
-#: What helps where an object store does not know who asks, or is not there.
+#: Remedy for an object store that refuses the credentials or does not exist.
 _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_ENDPOINT_URL for a server other than Amazon's), or "
     "QUANT__STORAGE to a folder"
@@ -34,28 +34,28 @@ _CREDENTIALS = (
 
 
 def main() -> None:
-    """Entry point: a QuantError, or what the machine refuses, is one line and exit status 1, not a traceback."""
+    """Entry point: a QuantError or an error of the operating system is one line and exit status 1, no traceback."""
     collect_rarely()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of few letters shows the others as "?"
+        if isinstance(stream, io.TextIOWrapper):  # shows "?" for characters outside the encoding
             stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
     except QuantError as error:
         fail(error)
     except OSError as error:
-        # A folder without rights, a full disk: nothing that a traceback would say more of.
+        # No permission, a full disk: a traceback adds nothing.
         where = f"{error.filename}: " if error.filename else ""
-        fail(QuantError(f"{where}{error.strerror or error}; mend that and run again"))
+        fail(QuantError(f"{where}{error.strerror or error}; fix that and run again"))
     except Exception as error:
-        # Libraries' own errors, by name: the libraries are not loaded here.
+        # Errors of libraries, by name, because the libraries are not imported here.
         if type(error).__module__.startswith("botocore."):
             fail(QuantError(f"the storage cannot be used: {_short(error)}; {_CREDENTIALS}"))
-        # SQLAlchemy's: what the disk or the server of Dagster's records refuses.
+        # SQLAlchemy's: the disk or the server of Dagster's records refuses.
         if type(error).__name__ != "OperationalError" or not type(error).__module__.startswith("sqlalchemy."):
             raise
         refused = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; mend that and run again"))
+        fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; fix that and run again"))
 
 
 def _short(error: Exception) -> str:
@@ -63,7 +63,7 @@ def _short(error: Exception) -> str:
 
 
 def fail(error: Exception) -> NoReturn:
-    """Print an error that the user can mend, each of its lines as one, and leave."""
+    """Print an error that the user can fix, one `error:` line per line of its text, and exit."""
     for line in str(error).splitlines():
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(line)}")
     raise SystemExit(130 if isinstance(error, InterruptedRunError) else 1)

@@ -1,4 +1,4 @@
-"""Body of `quant analyse`: one stock at a decision as a page of text, and its HTML page. Computes nothing new."""
+"""Body of `quant analyse`: one stock at a decision, as text and as an HTML page. Computes nothing new."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -18,15 +18,15 @@ from quant_assets.reporting.ops_report import number, percent
 from quant_assets.reporting.stock_data import FIGURES, Stock, gather
 from quant_assets.reporting.stock_page import ml_line, render, score_rows
 
-#: Months of prices that are read: those that are drawn and 200 sessions before them.
+#: Months of prices to read: the plotted ones and 200 sessions before them.
 _PRICE_MONTHS = 30
 
 
 def parsed(day: str | None) -> date | None:
-    """The day of an option.
+    """Parse the day of an option.
 
     Raises:
-        SettingsError: it is no day.
+        SettingsError: the value is not a day.
 
     """
     try:
@@ -36,10 +36,10 @@ def parsed(day: str | None) -> date | None:
 
 
 def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
-    """What was known of a stock at the newest decision at or before a day (the newest of all where None).
+    """Data known about a stock at the newest decision at or before a day; None means the newest decision.
 
     Raises:
-        SettingsError: the day is none that has scores, or the ticker was no member of a sector then; names both.
+        SettingsError: there are no scores at that day, or the ticker was not a member of a sector then; names both.
         MissingPartitionError: no scores are stored.
 
     """
@@ -48,12 +48,12 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
         raise SettingsError(
             f"--as-of {day} is later than the last closed session {profile.last_session()}; choose an earlier day"
         )
-    stored = sorted(store.existing(dataset), key=lambda each: parse_key(each)[1])
+    stored = sorted(store.existing(dataset), key=lambda partition: parse_key(partition)[1])
     if not stored:
         raise MissingPartitionError(
             f"no month of 'scores' is in {store.url}; run it first: quant run --select scores --sector SECTOR"
         )
-    keys = [each for each in stored if day is None or parse_key(each)[1] <= month_of(day)]
+    keys = [partition for partition in stored if day is None or parse_key(partition)[1] <= month_of(day)]
     at_or_before = pl.lit(True) if day is None else pl.col("as_of") <= day
     rows = (
         store.read(dataset, keys).filter(at_or_before).select("sector", "ticker", "as_of").collect() if keys else None
@@ -66,23 +66,23 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
     if own.is_empty():
         latest: Any = rows["as_of"].max()
         near = get_close_matches(ticker, rows["ticker"].unique().sort().to_list(), n=3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise SettingsError(f"ticker '{ticker}' is in no sector with scores at or before {latest}{hint}")
+        hint = f"; similar tickers: {', '.join(near)}" if near else ""
+        raise SettingsError(f"ticker '{ticker}' is in no sector with scores up to {latest}{hint}")
     sector, _, as_of = own.row(-1)
     newest: Any = rows.filter(pl.col("sector") == sector)["as_of"].max()
     if as_of != newest:
         raise SettingsError(
-            f"ticker '{ticker}' was no member of {sector} at {newest}, its last scores are of {as_of}; "
-            f"ask for them with --as-of {as_of}"
+            f"ticker '{ticker}' was not a member of {sector} at {newest}; its last scores are of {as_of}, "
+            f"show them with --as-of {as_of}"
         )
     month = month_of(as_of)
 
     def of_months(name: str, first: str) -> pl.DataFrame:
         existing = store.existing(profile.datasets[name])
-        found = [each for each in (key(sector, m) for m in month_range(first, month)) if each in existing]
-        if not found:
+        keys = [partition for partition in (key(sector, m) for m in month_range(first, month)) if partition in existing]
+        if not keys:
             return profile.datasets[name].empty()
-        return store.read(profile.datasets[name], found).drop("month").collect()
+        return store.read(profile.datasets[name], keys).drop("month").collect()
 
     start, lookback = profile.settings.partitions.start, profile.settings.fundamentals.lookback_months
     return gather(
@@ -131,15 +131,15 @@ def output(stock: Stock) -> Iterator[str | Table]:
 
 
 def write(stock: Stock, path: Path, market: str | None) -> str:
-    """Write the page, and say where it is."""
+    """Write the page; returns a line with its path."""
     path.write_bytes(render(stock, market))
     return f"written: {path}"
 
 
 def _table(*heads: str, left: int = 1) -> Table:
     table = Table()
-    for place, name in enumerate(heads):
-        table.add_column(name, justify="left" if place < left else "right")
+    for column, name in enumerate(heads):
+        table.add_column(name, justify="left" if column < left else "right")
     return table
 
 
@@ -180,8 +180,8 @@ def _forecasts(stock: Stock) -> Table:
 
 
 def _values(stock: Stock) -> Table:
-    assert stock.values is not None  # noqa: S101 the caller asks
-    table = _table("discount rate", *(f"growth {percent(each)}" for each in stock.values.growths))
+    assert stock.values is not None  # noqa: S101 (the caller has checked)
+    table = _table("discount rate", *(f"growth {percent(growth)}" for growth in stock.values.growths))
     for rate, values in zip(stock.values.waccs, stock.values.per_share, strict=True):
         table.add_row(percent(rate), *(number(None if value != value else value) for value in values))
     return table

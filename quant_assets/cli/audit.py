@@ -1,4 +1,4 @@
-"""Body of `quant audit`: what is audited, and what the command prints of the result."""
+"""Body of `quant audit`: the parts to audit, progress, and the printed result."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,17 +18,17 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.sectors import SECTORS
 
-#: Failures that are told one by one; the file of --json has all of them.
+#: Most failures to print; the file of --json has all of them.
 _SHOWN = 20
 
 
 def chosen_parts(
     profile: Profile, sectors: Sequence[str], first: str | None, last: str | None, assets: Sequence[str], *, full: bool
 ) -> list[Part]:
-    """What a command asks for.
+    """The parts of the audit by the options of the command.
 
     Args:
-        profile: whose graph is audited.
+        profile: its graph is audited.
         sectors: slugs; empty for one sector (quick) or all (full).
         first: month; None for the last two years (quick) or the profile's start (full).
         last: month; None for the newest.
@@ -50,36 +50,38 @@ def chosen_parts(
 
 
 def output(result: AuditResult) -> Iterator[str | Table]:
-    """What the command prints: a line for each asset, what was not tested, what failed, and last the verdict."""
-    rows = sum(each.compared for each in result.comparisons if each.column is None or each.differing)
+    """Lines and tables: a summary by asset, untested parts, failures, and at the end the verdict."""
+    rows = sum(
+        comparison.compared for comparison in result.comparisons if comparison.column is None or comparison.differing
+    )
     yield (
         f"{', '.join(result.sectors)}, {result.first} to {result.last}: "
         f"{rows:,} rows compared in {result.seconds:.0f} s"
     )
     yield _by_asset(result)
     for reason in result.untested:
-        yield f"not tested although asked for: {reason}"
+        yield f"selected but not tested: {reason}"
     for reason in result.exempt:
         yield f"not tested by declaration: {reason}"
     declared: dict[tuple[str, str], list[Comparison]] = {}
-    for each in result.comparisons:
-        if each.declared and each.differing:
-            declared.setdefault((each.asset, each.declared), []).append(each)
-    for (asset, reason), found in declared.items():
-        columns = sorted({each.column or "rows" for each in found})
-        largest = max((each.deviation or 0.0 for each in found), default=0.0)
+    for comparison in result.comparisons:
+        if comparison.declared and comparison.differing:
+            declared.setdefault((comparison.asset, comparison.declared), []).append(comparison)
+    for (asset, reason), comparisons in declared.items():
+        columns = sorted({comparison.column or "rows" for comparison in comparisons})
+        largest = max((comparison.deviation or 0.0 for comparison in comparisons), default=0.0)
         shown = ", ".join(columns[:4]) + (f" and {len(columns) - 4} more" if len(columns) > 4 else "")
-        yield f"does not settle, as declared: {asset} {shown} (up to {largest:.2g} relative): {reason}"
+        yield f"keeps changing, as declared: {asset} {shown} (up to {largest:.2g} relative): {reason}"
     failures = result.failures
-    for each in failures[:_SHOWN]:
-        yield _told(each)
+    for comparison in failures[:_SHOWN]:
+        yield _failure(comparison)
     if len(failures) > _SHOWN:
         yield f"… and {len(failures) - _SHOWN} more; --json FILE has all of them"
     yield result.verdict
 
 
 def write(result: AuditResult, json: Path | None, html: Path | None, settings: Settings) -> Iterator[str]:
-    """Write the files that were asked for and say where they are."""
+    """Write the files of --json and --html; yields a line with the path of a written file."""
     if json is not None:
         json.write_text(result.to_json(), encoding="utf-8")
         yield f"written: {json}"
@@ -89,7 +91,7 @@ def write(result: AuditResult, json: Path | None, html: Path | None, settings: S
 
 
 class Steps:
-    """Steps of an audit: a bar in a terminal, elsewhere a line for each."""
+    """Progress of an audit: a bar in a terminal, elsewhere one line per step."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -104,50 +106,52 @@ class Steps:
         self._bar.stop()
 
     def advance(self, what: str, done: int, total: int) -> None:
-        """Show that so many of the steps are done, and what is being done."""
+        """Show the number of finished steps, and the current one."""
         self._bar.update(self._task, description=what, completed=done, total=total)
         if self._bar.disable:
             show(f"{done} of {total}: {what}")
 
 
 def _by_asset(result: AuditResult) -> Table:
-    tests = [name for name in TESTS if any(each.test == name for each in result.comparisons)]
+    tests = [name for name in TESTS if any(comparison.test == name for comparison in result.comparisons)]
     table = Table()
     for heading in ("asset", *tests):
         table.add_column(heading.replace("_", "-"))
-    for asset in dict.fromkeys(each.asset for each in result.comparisons):
+    for asset in dict.fromkeys(comparison.asset for comparison in result.comparisons):
         cells = []
         for test in tests:
-            found = [each for each in result.comparisons if each.asset == asset and each.test == test]
-            failed = {each.column for each in found if each.failed}
-            if not found:
+            comparisons = [
+                comparison for comparison in result.comparisons if comparison.asset == asset and comparison.test == test
+            ]
+            failed = {comparison.column for comparison in comparisons if comparison.failed}
+            if not comparisons:
                 cells.append("")
             elif failed:
                 cells.append(f"[bold red]{len(failed)} differ[/]")
             else:
                 cells.append(
                     "declared"
-                    if any(each.differing for each in found)
+                    if any(comparison.differing for comparison in comparisons)
                     else "[green]ok[/]"
-                    if _rows(found)
+                    if _rows(comparisons)
                     else "no rows"
                 )
         table.add_row(escape(asset), *cells)
     return table
 
 
-def _rows(found: Sequence[Comparison]) -> int:
-    return sum(each.compared for each in found)
+def _rows(comparisons: Sequence[Comparison]) -> int:
+    return sum(comparison.compared for comparison in comparisons)
 
 
-def _told(each: Comparison) -> str:
-    """A failure in a few lines."""
-    column = each.column or "rows"
-    cut = f" at {each.cut}" if each.cut else ""
-    first = f"; first {each.key}: {each.expected} became {each.found}" if each.key else ""
-    root = f"; inherited from {each.inherited_from}" if each.inherited_from else ""
-    through = f"; with one input altered alone: {each.through}" if each.through else ""
+def _failure(failure: Comparison) -> str:
+    """One failure as text."""
+    column = failure.column or "rows"
+    cut = f" at {failure.cut}" if failure.cut else ""
+    first = f"; first {failure.key}: {failure.expected} became {failure.found}" if failure.key else ""
+    root = f"; inherited from {failure.inherited_from}" if failure.inherited_from else ""
+    through = f"; with one input altered alone: {failure.through}" if failure.through else ""
     return (
-        f"{each.asset}.{column}, {each.test.replace('_', '-')}{cut}: "
-        f"{each.differing} of {each.compared} rows{first}. {each.cause}{through}{root}"
+        f"{failure.asset}.{column}, {failure.test.replace('_', '-')}{cut}: "
+        f"{failure.differing} of {failure.compared} rows{first}. {failure.cause}{through}{root}"
     )

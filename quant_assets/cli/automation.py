@@ -13,39 +13,39 @@ from quant_assets.settings.loading import Settings
 
 
 def turned(settings: Settings, names: Sequence[str], *, on: bool) -> Iterator[str]:
-    """Turn schedules and sensors on or off in the instance, which is made where it is not there.
+    """Turn schedules and sensors on or off in the instance, which is created if it does not exist.
 
     Raises:
-        SettingsError: a name is that of none, or the instance is bound to another storage.
+        SettingsError: a schedule or sensor does not exist, or the instance is bound to another storage.
 
     """
-    found = instigators(Profile(settings))
+    switches = instigators(Profile(settings))
     yield from prepare(settings.profile, {}).said
     with dg.DagsterInstance.get() as instance:
-        yield from turn(instance, found, names, on=on)
-        alone = without_daemon(instance) if on else None
-        if alone:
-            yield alone
+        yield from turn(instance, switches, names, on=on)
+        warning = without_daemon(instance) if on else None
+        if warning:
+            yield warning
 
 
 def output(settings: Settings) -> Iterator[str | Table]:
-    """A table of schedules and sensors, and whether a daemon is there that looks at them.
+    """A table of schedules and sensors, and a warning if no daemon runs.
 
     Raises:
         SettingsError: the instance is bound to another storage.
 
     """
-    found = instigators(Profile(settings))
+    switches = instigators(Profile(settings))
     with existing_instance(settings) as instance:
         if instance is None:
-            yield f"no Dagster instance yet; make ui PROFILE={settings.profile} makes it"
+            yield f"no Dagster instance yet; make ui PROFILE={settings.profile} creates it"
             return
         table = Table(title=f"schedules and sensors of profile {settings.profile}")
         for heading in ("name", "kind", "state", "last tick (New York)"):
             table.add_column(heading, overflow="fold")
-        for each in shown(instance, found):
-            table.add_row(each.name, each.kind, "on" if each.on else "off", each.tick)
+        for switch in shown(instance, switches):
+            table.add_row(switch.name, switch.kind, "on" if switch.on else "off", switch.tick)
         yield table
-        alone = without_daemon(instance)
-        if alone:
-            yield alone
+        warning = without_daemon(instance)
+        if warning:
+            yield warning

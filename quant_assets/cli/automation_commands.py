@@ -1,4 +1,4 @@
-"""What each command of `quant` about what runs by itself takes, with its help."""
+"""The arguments, options and help of `quant sensors`."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from quant_assets.cli.screen import show
 from quant_assets.cli.session import Session
 
 sensors_app = typer.Typer(
-    help="Sensors: what asks for runs by itself, and what it would ask for now.",
+    help="List the sensors, and preview the runs that they would request now.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -18,7 +18,7 @@ app.add_typer(sensors_app, name="sensors")
 
 @sensors_app.command("list")
 def list_sensors(profile: ProfileOption = None) -> None:
-    """List the sensors of a profile: how often each looks, whether it is on at first, and what it does.
+    """List the sensors of a profile: their interval, whether they are on by default, and what they do.
 
     Examples:
 
@@ -29,16 +29,16 @@ def list_sensors(profile: ProfileOption = None) -> None:
     session = Session(profile)
     from quant_assets.cli.sensors import listed
 
-    for each in listed(session.profile):
-        show(each)
+    for part in listed(session.profile):
+        show(part)
 
 
 @sensors_app.command()
 def preview(
-    sensor: Annotated[str, typer.Argument(metavar="SENSOR", help="Its name, such as retrain.")],
+    sensor: Annotated[str, typer.Argument(metavar="SENSOR", help="Name of the sensor, such as retrain.")],
     profile: ProfileOption = None,
 ) -> None:
-    """Show what a sensor would ask for now, and why it holds back the rest. Nothing is launched and nothing written.
+    """Show the runs that a sensor would request now, and why it requests no others. Launches and writes nothing.
 
     Examples:
 
@@ -49,5 +49,5 @@ def preview(
     session = Session(profile)
     from quant_assets.cli.sensors import preview as previewed
 
-    for each in previewed(session.profile, sensor):
-        show(each)
+    for part in previewed(session.profile, sensor):
+        show(part)

@@ -1,4 +1,4 @@
-"""Body of `quant candidates`: a month, a range in figures, two selections compared, an export. Writes no dataset."""
+"""Body of `quant candidates`: a month, counts over a range, a comparison, an export. Writes no dataset."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -16,10 +16,10 @@ from quant_assets.profile import Profile
 from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import Selection, by_reason, compare, selection, turnover
 
-#: What is said of a month in which nobody was chosen.
+#: Message for a month without candidates.
 NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
 
-#: Datasets without whose rows there is nobody to choose, and what is then said.
+#: Datasets whose absence of rows explains a month without candidates, and the message.
 _WITHOUT = {"universe": "no ticker was a member", "ohlcv": "no member has a bar"}
 
 _SCORES = {
@@ -31,10 +31,10 @@ _SCORES = {
 
 
 class Shown:
-    """Sectors and months of a profile, and what was selected in them.
+    """Sectors and months of a profile, and their selections.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         sectors: slugs.
         first, last: months.
 
@@ -47,7 +47,7 @@ class Shown:
         self.as_ofs = profile.decision_sessions(self.run)
 
     def stored(self) -> pl.DataFrame:
-        """Dataset candidates as it is stored, with `sector`.
+        """The stored rows of dataset candidates, with `sector`.
 
         Raises:
             SettingsError: a decision was taken later than the pinned last session.
@@ -58,27 +58,27 @@ class Shown:
         return rows.drop("month")
 
     def selected(self, settings: CandidateSettings) -> dict[str, Selection]:
-        """What the settings select from the stored indicators, by sector."""
+        """Selection by sector from the stored indicators under some settings."""
         decided = pl.col("date").is_in(self.as_ofs)
         frames = [self._read(name).filter(decided).collect() for name in ("indicators", "universe")]
-        found = {}
+        selections = {}
         for sector in self.sectors:
             indicators, universe = (
                 frame.filter(pl.col("sector") == sector).drop("sector", "month") for frame in frames
             )
-            found[sector] = selection(indicators, universe, self.as_ofs, settings)
-        return found
+            selections[sector] = selection(indicators, universe, self.as_ofs, settings)
+        return selections
 
     def _read(self, name: str) -> pl.LazyFrame:
         keys = [key(sector, month) for sector in self.sectors for month in self.run.months]
-        # A month that was written before it was over would be compared with one that is.
+        # A month that was written before its end is not comparable with a complete one.
         return self.profile.store.read(
-            self.profile.datasets[name], keys, lambda each: self.profile.known_through(parse_key(each)[1])
+            self.profile.datasets[name], keys, lambda partition: self.profile.known_through(parse_key(partition)[1])
         )
 
 
 def refuse_later(profile: Profile, rows: pl.DataFrame) -> None:
-    """Refuse stored candidates of which some were decided later than the pinned last session.
+    """Refuse stored candidates if one was decided after the pinned last session.
 
     Raises:
         SettingsError: names the first such decision.
@@ -97,7 +97,7 @@ def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSett
     """The settings with `candidates.name=value` of each change.
 
     Raises:
-        SettingsError: a change is not written so, is of another group, or has a value that is not valid.
+        SettingsError: a change has another form or group, or an invalid value.
 
     """
     values: dict[str, str] = {}
@@ -120,17 +120,17 @@ def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSett
 
 
 def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str | None) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and tables of the command.
 
     Args:
         shown: sectors and months.
-        changes: `--with`, each `candidates.name=value`.
+        changes: values of `--with`, as `candidates.name=value`.
         comparing: whether two selections are shown side by side.
         export: folder to export to, or None.
 
     Raises:
-        SettingsError: options that do not go together, or a change that is not valid.
-        MissingPartitionError: what is needed is not stored.
+        SettingsError: options exclude each other, or a change is not valid.
+        MissingPartitionError: a needed month is not stored.
 
     """
     present = shown.profile.settings.candidates
@@ -141,12 +141,12 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
         )
     if comparing:
         before = shown.stored() if not changes else _names(shown.selected(present))
-        said = (
+        subject = (
             f"present settings and {', '.join(changes)}"
             if changes
             else "stored candidates and the selection under the present settings"
         )
-        yield f"{said}; nothing is written"
+        yield f"{subject}; nothing is written"
         yield from _comparison(shown, before, _names(shown.selected(after)))
         return
     rows = _chosen(shown.selected(after)) if changes else shown.stored()
@@ -164,13 +164,13 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
 
 
 def nobody(profile: Profile, sector: str, month: str) -> str:
-    """Why nobody was chosen in a month, as the stored partitions tell."""
+    """Why a month has no candidates, by the stored partitions."""
     for name, what in _WITHOUT.items():
         dataset, partition = profile.datasets[name], key(sector, month)
         if not profile.store.missing(dataset, [partition]) and not len(
             profile.store.read(dataset, [partition]).collect()
         ):
-            return f"no candidates; {what} (dataset {name}); quant run says why"
+            return f"no candidates; {what} (dataset {name}); quant run shows the reason"
     bars, partition = profile.datasets["ohlcv"], key(sector, month)
     if not profile.store.missing(bars, [partition]):
         newest = profile.store.read(bars, [partition]).select(pl.col("date").max()).collect().item()
@@ -201,7 +201,7 @@ def _left_out(shown: Shown, settings: CandidateSettings) -> Iterator[str]:
     try:
         selections = shown.selected(settings)
     except (MissingPartitionError, DatasetError) as error:
-        yield f"who was left out is not known: {error}"
+        yield f"the members that were left out are not known: {error}"
         return
     for sector, chosen in selections.items():
         reasons = [f"{reason} {', '.join(tickers)}" for reason, tickers in by_reason(chosen.excluded).items()]
@@ -226,12 +226,12 @@ def _range(shown: Shown, rows: pl.DataFrame) -> Table:
 
 
 def _comparison(shown: Shown, before: pl.DataFrame, after: pl.DataFrame) -> Iterator[str | Table]:
-    found = {
-        sector: compare(*(each.filter(pl.col("sector") == sector) for each in (before, after)))
+    comparisons = {
+        sector: compare(*(frame.filter(pl.col("sector") == sector) for frame in (before, after)))
         for sector in shown.sectors
     }
     if len(shown.as_ofs) == 1:
-        for sector, rows in found.items():
+        for sector, rows in comparisons.items():
             counts = {
                 change: int((rows["change"] == change).sum()) for change in ("enters", "leaves", "moves", "stays")
             }
@@ -248,12 +248,12 @@ def _comparison(shown: Shown, before: pl.DataFrame, after: pl.DataFrame) -> Iter
     table = _table(
         ("sector",), ("months", "differ", "enter", "leave", "move", "stay", "overlap", "new before", "new after")
     )
-    for sector, rows in found.items():
+    for sector, rows in comparisons.items():
         names = [int((rows["change"] == change).sum()) for change in ("enters", "leaves", "moves", "stays")]
         months = rows.filter(pl.col("change") != "stays")["as_of"].n_unique()
         turnovers = []
-        for each in (before, after):
-            chosen = each.filter((pl.col("sector") == sector) & pl.col("candidate_type").is_not_null())
+        for frame in (before, after):
+            chosen = frame.filter((pl.col("sector") == sector) & pl.col("candidate_type").is_not_null())
             sides = (
                 turnover(chosen, shown.as_ofs).select(pl.mean_horizontal("long_turnover", "short_turnover")).to_series()
             )
@@ -291,11 +291,11 @@ def _percent(value: object) -> str:
 
 def _names(selections: dict[str, Selection]) -> pl.DataFrame:
     """Every eligible name of each sector with its scores, chosen or not."""
-    return pl.concat(each.names.with_columns(sector=pl.lit(sector)) for sector, each in selections.items())
+    return pl.concat(chosen.names.with_columns(sector=pl.lit(sector)) for sector, chosen in selections.items())
 
 
 def _chosen(selections: dict[str, Selection]) -> pl.DataFrame:
-    return pl.concat(each.candidates.with_columns(sector=pl.lit(sector)) for sector, each in selections.items())
+    return pl.concat(chosen.candidates.with_columns(sector=pl.lit(sector)) for sector, chosen in selections.items())
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:

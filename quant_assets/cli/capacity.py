@@ -1,4 +1,4 @@
-"""Body of `quant capacity`: a sector's stored weights simulated by the size of the book. Writes no dataset."""
+"""Body of `quant capacity`: simulates stored weights of a sector for several sizes of the book. Writes no dataset."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,19 +16,19 @@ from quant_assets.profile import Profile
 def output(
     profile: Profile, sectors: Sequence[str], first: str, last: str, capitals: str, plot: Path | None
 ) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and tables of the command.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         sectors: slugs.
         first: first month of the result.
         last: its last month.
-        capitals: USD, by commas.
-        plot: PNG to draw into.
+        capitals: USD, comma-separated.
+        plot: PNG file to write.
 
     Raises:
-        SettingsError: a capital that is no amount.
-        MissingPartitionError: a month that is needed has not been run.
+        SettingsError: a capital is not an amount.
+        MissingPartitionError: a needed month has not been run.
 
     """
     sizes = amounts(capitals)
@@ -37,7 +37,7 @@ def output(
     since = max(shift_month(first, -lookback_months(entry_lag, settings)), profile.months.start)
     through = min(month_end(last), profile.last_session())
     days = sessions(month_start(since), through)
-    found: dict[str, list[Capacity]] = {}
+    results: dict[str, list[Capacity]] = {}
     for sector in sectors:
         keys = [key(sector, month) for month in month_range(since, last)]
         frames = {
@@ -45,7 +45,7 @@ def output(
             for name in ("weights", "prices", "delistings")
         }
         as_ofs = decision_sessions(month_start(since), through)
-        found[sector] = by_capital(
+        results[sector] = by_capital(
             frames["weights"],
             frames["prices"],
             days,
@@ -58,11 +58,11 @@ def output(
             delistings=frames["delistings"],
         )
         yield f"{sector}, {first} to {last}: a year's figures by capital, costs as in backtest.*"
-        yield _table(found[sector])
+        yield _table(results[sector])
     if plot is not None:
         from quant_assets.reporting.capacity_plot import capacity_png
 
-        plot.write_bytes(capacity_png(found))
+        plot.write_bytes(capacity_png(results))
         yield f"plot: {plot}"
 
 
@@ -70,19 +70,19 @@ def amounts(text: str) -> list[float]:
     """Capitals of the option, ascending.
 
     Raises:
-        SettingsError: one is no positive amount.
+        SettingsError: one is not a positive amount.
 
     """
-    found = []
-    for each in text.split(","):
+    values = set()
+    for part in text.split(","):
         try:
-            value = float(each)
+            value = float(part)
         except ValueError:
             value = 0.0
         if not 0.0 < value < float("inf"):
-            raise SettingsError(f"--capital {each.strip()} is no amount of USD; write 1000000,1e8 for instance")
-        found.append(value)
-    return sorted(set(found))
+            raise SettingsError(f"--capital {part.strip()} is not an amount of USD; write for example 1000000,1e8")
+        values.add(value)
+    return sorted(values)
 
 
 def _table(rows: Sequence[Capacity]) -> Table:
@@ -93,6 +93,6 @@ def _table(rows: Sequence[Capacity]) -> Table:
     for row in rows:
         figures = (row.annualised_return, row.sharpe, row.turnover, row.cost, *row.terms.values())
         form = (".2%", ".2f", ".2f", *(".3%" for _ in figures[3:]))
-        texts = ["-" if value is None else f"{value:{each}}" for value, each in zip(figures, form, strict=True)]
+        texts = ["-" if value is None else f"{value:{spec}}" for value, spec in zip(figures, form, strict=True)]
         table.add_row(f"{row.capital:,.0f}", *texts)
     return table

@@ -1,4 +1,4 @@
-"""Body of `quant collect`: each provider in turn, what it brought, and what the user must do."""
+"""Body of `quant collect`: requests to the providers one after the other, their answers, and remedies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,19 +12,19 @@ from quant_assets.profile import Profile
 
 
 def collected(profile: Profile, providers: Sequence[str], since: str | None) -> bool:
-    """Collect, and show how far it is and what came of it.
+    """Collect, and show the progress and the result.
 
     Args:
-        profile: whose settings say what is wanted.
-        providers: all that the settings ask for anything where there are none.
-        since: first day of what was never collected, YYYY-MM-DD.
+        profile: its settings name the data to collect.
+        providers: names; empty for all that the settings use.
+        since: first day of series that were never collected, YYYY-MM-DD.
 
     Returns:
-        Whether every question was answered by something of the market.
+        Whether every request got a usable answer.
 
     Raises:
         SettingsError: an option is not valid, nothing is to be collected, or a key is missing.
-        SourceError: what is stored cannot be read or written.
+        SourceError: the collection cannot be read or written.
         InterruptedRunError: the user interrupted it.
 
     """
@@ -33,12 +33,12 @@ def collected(profile: Profile, providers: Sequence[str], since: str | None) -> 
     for name in collection.named(providers):
         try:
             summary = _counted(collection, name)
-        except SettingsError as error:  # a provider without its key is not another's
+        except SettingsError as error:  # the others go on without this provider's key
             lacking.append(str(error))
             continue
         except KeyboardInterrupt:
             raise InterruptedRunError(
-                f"interrupted while {name} was asked; what came is kept, and the same command goes on from there"
+                f"interrupted during the requests to {name}; its answers are kept, and the same command continues"
             ) from None
         complete &= summary.complete
         for line in said(summary):
@@ -54,33 +54,33 @@ def _counted(collection: Collection, name: str) -> Summary:
 
 
 def planned(profile: Profile, providers: Sequence[str], since: str | None) -> Iterator[str]:
-    """What `collected` would ask; nobody is asked."""
+    """The number of requests that `collected` would send."""
     collection = _since(profile.collection, since)
     for name in collection.named(providers):
         questions = collection.planned(name)
-        yield f"{name}: about {questions:,} question{'' if questions == 1 else 's'}, since {collection.since}"
-    yield f"kept in {collection.settings.path}; nothing was asked (--dry-run)"
+        yield f"{name}: about {questions:,} request{'' if questions == 1 else 's'}, since {collection.since}"
+    yield f"kept in {collection.settings.path}; nothing was requested (--dry-run)"
 
 
 def replayed(profile: Profile, providers: Sequence[str]) -> Iterator[str]:
-    """Make the tables again, and say what is in them."""
+    """Rebuild the tables, and print the number of facts in them."""
     collection = profile.collection
     for name in collection.named(providers):
         lost = list[str]()
         changes = collection.replay(name, lost.append)
         counts: dict[str, tuple[int, int]] = {}
-        for each in changes:
-            new, revised = counts.get(each.table, (0, 0))
-            counts[each.table] = (new + each.new, revised + len(each.revised))
-        told = "; ".join(f"{table}: {new} facts, revised {revised} times" for table, (new, revised) in counts.items())
-        yield f"{name}: {told or 'no answer was kept'}"
+        for change in changes:
+            new, revised = counts.get(change.table, (0, 0))
+            counts[change.table] = (new + change.new, revised + len(change.revised))
+        lines = (f"{table}: {new} facts, revised {revised} times" for table, (new, revised) in counts.items())
+        yield f"{name}: {'; '.join(lines) or 'no answer was kept'}"
         yield from lost
 
 
-def _since(collection: Collection, given: str | None) -> Collection:
-    if given is None:
+def _since(collection: Collection, day: str | None) -> Collection:
+    if day is None:
         return collection
     try:
-        return replace(collection, since=date.fromisoformat(given))
+        return replace(collection, since=date.fromisoformat(day))
     except ValueError:
-        raise SettingsError(f"'{given}' is not a day; write --since as YYYY-MM-DD, for example 2015-01-01") from None
+        raise SettingsError(f"'{day}' is not a day; write --since as YYYY-MM-DD, for example 2015-01-01") from None

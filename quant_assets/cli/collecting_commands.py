@@ -1,4 +1,4 @@
-"""What each command of `quant collect` takes, with its help."""
+"""The arguments, options and help of `quant collect`."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ app.add_typer(collect_app, name="collect")
 
 ProviderOption = Annotated[
     list[str] | None,
-    typer.Option("--provider", help="Such as yahoo; may be repeated [default: all that the profile asks]."),
+    typer.Option("--provider", help="Provider, such as yahoo; may be repeated [default: all of the profile]."),
 ]
 
 
@@ -25,16 +25,17 @@ def collect(
     context: typer.Context,
     provider: ProviderOption = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="First day of what was never collected [default: collecting.since].")
+        str | None,
+        typer.Option("--since", help="First day of a series not collected yet [default: collecting.since]."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and ask nobody.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the planned requests, send none.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Ask the providers of a profile for what is new, and keep every answer.
+    """Request new data from the providers of a profile, and keep every answer.
 
-    Collect again at any time: what was answered since the last session closed is not asked again, and what an
-    interrupted collection kept is not lost. The status is 1 where a provider refused, was exhausted or gave no usable
-    answer; what the others gave is kept. Keys come from the environment alone.
+    Safe to repeat: answers received since the last session closed are not requested again, and an interrupted
+    collection loses nothing. The exit status is 1 if a provider refused, was exhausted or gave no usable answer; the
+    answers of the others are kept. Keys come only from the environment.
 
     Examples:
 
@@ -50,15 +51,15 @@ def collect(
     from quant_assets.cli.collect import collected, planned
 
     if dry_run:
-        for each in planned(session.profile, provider or (), since):
-            show(each)
+        for part in planned(session.profile, provider or (), since):
+            show(part)
     elif not collected(session.profile, provider or (), since):
         raise typer.Exit(1)
 
 
 @collect_app.command()
 def replay(provider: ProviderOption = None, profile: ProfileOption = None) -> None:
-    """Make the tables again from all answers that were ever kept; nobody is asked.
+    """Rebuild the tables from all kept answers, without any request.
 
     Examples:
 
@@ -69,5 +70,5 @@ def replay(provider: ProviderOption = None, profile: ProfileOption = None) -> No
     session = Session(profile)
     from quant_assets.cli.collect import replayed
 
-    for each in replayed(session.profile, provider or ()):
-        show(each)
+    for part in replayed(session.profile, provider or ()):
+        show(part)

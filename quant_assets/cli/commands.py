@@ -1,7 +1,7 @@
-"""What each command of `quant` takes, with its help.
+"""The arguments, options and help of the commands of `quant`.
 
-A command's body is imported when it is called, so that help and mistakes take no time, and after the session is
-made, so that an unknown profile is told at once.
+A command imports its body when it is called, so that help and usage errors are fast, and after it has made the
+session, so that an unknown profile is reported at once.
 """
 
 import os
@@ -20,7 +20,7 @@ from quant_assets.settings.origin import conf_dir
 from quant_assets.settings.sectors import SECTORS
 
 app = typer.Typer(
-    help="Stock selection and forecasting by sector and month: run the pipeline, look at picks and at what exists.",
+    help="Stock selection and forecasting by sector and month: run the pipeline, show the picks and the stored data.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 def _profiles(incomplete: str) -> list[str]:
-    """Names for the shell to complete."""
+    """Names of profiles for shell completion."""
     return sorted(path.stem for path in (conf_dir() / "profiles").glob("*.yaml") if path.stem.startswith(incomplete))
 
 
@@ -46,7 +46,7 @@ SectorOption = Annotated[
     typer.Option(
         "--sector",
         "-s",
-        help="Sector slug; several by commas or repeated [default: all eleven].",
+        help="Sector slug; comma-separated or repeated [default: all eleven].",
         autocompletion=lambda incomplete: [name for name in SECTORS if name.startswith(incomplete)],
     ),
 ]
@@ -54,8 +54,8 @@ FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYY
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"quant-assets {__version__}")
         raise typer.Exit
 
@@ -66,7 +66,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of `quant` itself; its help is the application's."""
+    """Options of `quant` itself; `app` has its help text."""
 
 
 @app.command()
@@ -86,36 +86,35 @@ def run(
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(
-            "--workers", "-w", min=1, help="Sectors computed at the same time.", show_default="number of cores"
-        ),
+        typer.Option("--workers", "-w", min=1, help="Sectors computed in parallel.", show_default="number of cores"),
     ] = os.cpu_count() or 1,
     memory: Annotated[
         float | None,
-        typer.Option("--memory", help="GiB for all of them together [default: launch.memory_gib, else what is left]."),
+        typer.Option("--memory", help="GiB for all workers [default: launch.memory_gib, else the free memory]."),
     ] = None,
     refresh: Annotated[
         bool,
         typer.Option(
-            "--refresh", help="Compute earlier months again that other code or settings have made, and what reads them."
+            "--refresh",
+            help="Recompute earlier months made with other code or settings, and what reads them.",
         ),
     ] = False,
     submit: Annotated[
         bool,
         typer.Option(
-            "--submit", help="Have the runs executed by the instance's daemon (make ui) and follow them from here."
+            "--submit", help="Let the daemon of the instance (make ui) execute the runs, and follow them from here."
         ),
     ] = False,
     may_be_empty: Annotated[
-        bool, typer.Option("--may-be-empty", help="A run without a row in all that was asked for is no error.")
+        bool, typer.Option("--may-be-empty", help="Accept a run that leaves no row in the selected partitions.")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
+    """Materialise assets for sectors and months; adds missing earlier months that windows need.
 
-    Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them
-    again. With `--submit` the runs wait in the queue of the Dagster instance, for the daemon that `make ui` starts, and
-    are computed with the settings that the daemon was started with.
+    Earlier months that were made with other code or settings are used as they are, and listed; `--refresh` recomputes
+    them. With `--submit` the runs wait in the queue of the Dagster instance. The daemon that `make ui` starts executes
+    them, with the settings it was started with.
 
     Examples:
 
@@ -169,8 +168,8 @@ def picks(
     from quant_assets.cli.picks import output
 
     for name in session.sectors(sector) if sector else session.sectors_with("candidates", chosen):
-        for each in output(session.profile, name, chosen):
-            show(each)
+        for part in output(session.profile, name, chosen):
+            show(part)
 
 
 @app.command()
@@ -181,23 +180,21 @@ def candidates(
     ] = None,
     first: FromOption = None,
     last: ToOption = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Two selections side by side.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show two selections side by side.")] = False,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated."),
+        typer.Option("--with", help="Select from the stored indicators with candidates.NAME=VALUE; may be repeated."),
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option(
-            "--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder."
-        ),
+        typer.Option("--export", help="Write Parquet and JSON of each sector into year=YYYY/month=M of this folder."),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show candidates, compare selections under changed settings, or export them; nothing in the storage changes.
+    """Show candidates, compare selections under changed settings, or export them; the storage does not change.
 
-    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the
-    present settings against changed ones.
+    `--compare` compares the stored candidates with the selection under the present settings; with `--with` it compares
+    the present settings with the changed ones.
 
     Examples:
 
@@ -210,15 +207,15 @@ def candidates(
         quant candidates -s it --from 2024-01 --to 2024-06 --export exported
     """
     if month is not None and (first is not None or last is not None):
-        raise SettingsError("--month is one month and --from with --to a range; give one of the two")
+        raise SettingsError("--month is one month, --from and --to are a range; give only one of the two")
     session = Session(profile)
     months = session.months(month or first, month or last)
     from quant_assets.cli.candidates import Shown, output
 
     read = "indicators" if changes else "candidates"
     chosen = session.sectors(sector) if sector else session.sectors_with(read, months[1])
-    for each in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
-        show(each)
+    for part in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
+        show(part)
 
 
 @app.command()
@@ -226,15 +223,15 @@ def known(
     dataset: Annotated[
         str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")
     ],
-    as_of: Annotated[str, typer.Option("--as-of", help="Day of the question, YYYY-MM-DD.")],
+    as_of: Annotated[str, typer.Option("--as-of", help="Day, YYYY-MM-DD: show what was known at its close.")],
     sector: SectorOption = None,
     ticker: Annotated[
         list[str] | None, typer.Option("--ticker", "-t", help="Ticker; may be repeated [default: all].")
     ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="Of each ticker or series the newest period alone.")] = False,
+    newest: Annotated[bool, typer.Option("--newest", help="Only the newest period of each ticker or series.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what was known at a day: each period in the version that was in force at its close, from the stored months.
+    """Show what was known at the close of a day: the version of each period that was valid then, from stored months.
 
     Examples:
 
@@ -250,14 +247,14 @@ def known(
     except ValueError:
         raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
     chosen = session.sectors(sector) if sector else []
-    for each in output(
+    for part in output(
         rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day
     ):
-        show(each)
+        show(part)
 
 
 audit_app = typer.Typer(
-    help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Test that no asset uses data from the future.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(audit_app, name="audit")
 
@@ -274,26 +271,26 @@ def lookahead(
     full: Annotated[
         bool,
         typer.Option(
-            "--full/--quick", help="Every month and sector at cuts 13 months apart, or one sector's last two years."
+            "--full/--quick", help="Every month and sector, cut every 13 months; or the last two years of one sector."
         ),
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page of all failures into this file.")] = None,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", help="Keep each finished sector in this folder, and take from it what is finished."),
+        typer.Option("--keep", help="Save finished sectors in this folder, and reuse those that are saved there."),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.", show_default="number of cores")
+        int, typer.Option("--workers", "-w", min=1, help="Parallel processes.", show_default="number of cores")
     ] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute the graph again on altered inputs: what was known by a day must not change with what came after it.
+    """Recompute the graph on altered inputs: results known by a day must not depend on later data.
 
     The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened,
-    and without one ticker. Of what differs it is found out through which input alone. Everything runs in a temporary
-    folder; the storage is not touched. The last line is the verdict and what was not tested. Exit status 0 where all
-    that was asked for was tested and nothing differs; what no such audit can reach is said and changes nothing.
+    and given without one ticker. For every difference the audit finds the input that causes it. Everything runs in a
+    temporary folder; the storage does not change. The last line gives the verdict and what was not tested. The exit
+    status is 0 if everything selected was tested and nothing differs; parts that no such audit can test are listed.
 
     Examples:
 
@@ -319,8 +316,8 @@ def lookahead(
         result = audit_parts(chosen, workers, steps.advance, Kept(keep, session.profile) if keep else None)
     for line in write(result, json, html, session.settings):
         show(line)
-    for each in output(result):
-        show(each)
+    for part in output(result):
+        show(part)
     if result.status:
         raise typer.Exit(result.status)
 
@@ -329,14 +326,14 @@ def lookahead(
 def trials(
     sector: SectorOption = None,
     month: Annotated[
-        str | None, typer.Option("--month", "-m", help="Trials known at its end, YYYY-MM [default: the newest month].")
+        str | None, typer.Option("--month", "-m", help="Trials up to its end, YYYY-MM [default: the newest month].")
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
     """Show every set of settings that was trained or back-tested, with Sharpe ratio and rank IC.
 
-    The sets stand by sector and for the total portfolio. Their number and the variance of their Sharpe ratios are what
-    the deflated Sharpe ratio in reports and backtests uses.
+    The sets are listed by sector and for the total portfolio. Their number and the variance of their Sharpe ratios
+    enter the deflated Sharpe ratio in reports and backtests.
 
     Examples:
 
@@ -349,15 +346,15 @@ def trials(
     from quant_assets.trial_log import PORTFOLIO
 
     chosen = session.sectors(sector) if sector else [*SECTORS, PORTFOLIO]
-    for each in output(session.profile, chosen, session.months(month, month)[1]):
-        show(each)
+    for part in output(session.profile, chosen, session.months(month, month)[1]):
+        show(part)
 
 
 @app.command()
 def status(
     sector: SectorOption = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Tell the Dagster instance of stored partitions that it does not know.")
+        bool, typer.Option("--report", help="Report stored partitions to the Dagster instance that it does not know.")
     ] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Make the instance forget partitions that are not stored; runs stay.")
@@ -366,8 +363,8 @@ def status(
 ) -> None:
     """Show which partitions exist, by asset and sector, and how many are missing between the first and last month.
 
-    Then those that are stored and that the Dagster instance (the web UI) does not know, and those that it lists and
-    that are not stored. Nothing stored changes.
+    Then it shows stored partitions that the Dagster instance (the web UI) does not know, and partitions that the
+    instance lists but that are not stored. The storage does not change.
 
     Examples:
 
@@ -380,13 +377,13 @@ def status(
     session = Session(profile)
     from quant_assets.cli.status import output
 
-    for each in output(session, session.sectors(sector), reporting=report, forgetting=forget):
-        show(each)
+    for part in output(session, session.sectors(sector), reporting=report, forgetting=forget):
+        show(part)
 
 
 @app.command()
 def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
-    """Show which stored months would be computed otherwise today, and why: changed code, settings, inputs or files.
+    """Show which stored months are out of date, and why: changed code, settings, inputs or files.
 
     Examples:
 
@@ -397,22 +394,24 @@ def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     session = Session(profile)
     from quant_assets.cli.stale import output
 
-    for each in output(session.profile, session.sectors(sector)):
-        show(each)
+    for part in output(session.profile, session.sectors(sector)):
+        show(part)
 
 
 @app.command()
 def repro(
     partition: Annotated[
-        str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")
+        str,
+        typer.Option("--partition", help="Partition, such as '2016-06|healthcare', or 2016-06 across sectors."),
     ],
     asset: Annotated[str, typer.Option("--asset", "-a", help="Asset, such as weights.")],
-    keep: Annotated[bool, typer.Option("--keep", help="Leave what was computed again for a look.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the recomputed partitions for inspection.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute a partition and all that it follows from again, from the recorded settings, and compare the rows' hashes.
+    """Recompute a partition and its upstream partitions with the recorded settings, and compare the hashes of the rows.
 
-    Nothing stored changes. Exit status 1 where rows differ; the table says why, or that they are not reproducible.
+    The storage does not change. The exit status is 1 if rows differ; the table says why, or that they are not
+    reproducible.
 
     Examples:
 
@@ -426,17 +425,17 @@ def repro(
     from quant_assets.running.bookkeeping import prepare_bulk_runs
 
     prepare_bulk_runs()
-    found = recompute(session.profile, asset, partition, keep=keep)
-    for each in output(found):
-        show(each)
-    if not found.reproduced:
+    result = recompute(session.profile, asset, partition, keep=keep)
+    for part in output(result):
+        show(part)
+    if not result.reproduced:
         raise typer.Exit(1)
 
 
 @app.command()
 def features(
     only: Annotated[
-        str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")
+        str | None, typer.Option("--set", help="A ready-made set, your own module, or 'indicators' [default: all].")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     profile: ProfileOption = None,
@@ -461,7 +460,7 @@ def features(
 
 
 files_app = typer.Typer(
-    help="Look at files of your own, and write a profile that reads them.",
+    help="Inspect your own data files, and write a profile that reads them.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -472,10 +471,9 @@ FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The fold
 
 @files_app.command()
 def check(folder: FolderArgument) -> None:
-    """Propose how the files of a folder are read: kind, columns, forms and what prices are adjusted for, with evidence.
+    """Propose how to read the files of a folder: kind, columns, formats and price adjustment, with evidence.
 
-    Of each file ten rows are shown as they are understood, and what would be refused is counted by reason. Nothing is
-    written.
+    Shows ten parsed rows of every file, and counts the rows that would be refused, by reason. Writes nothing.
 
     Examples:
 
@@ -485,8 +483,8 @@ def check(folder: FolderArgument) -> None:
     """
     from quant_assets.cli.files import checked
 
-    for each in checked(folder):
-        show(each)
+    for part in checked(folder):
+        show(part)
 
 
 @files_app.command()
@@ -494,7 +492,7 @@ def init(
     folder: FolderArgument,
     name: Annotated[str, typer.Option("--name", "-n", help="Name of the profile.")] = "mine",
 ) -> None:
-    """Write a profile of some ten lines that reads the files of a folder. One that exists is not touched.
+    """Write a short profile that reads the files of a folder. An existing profile is not changed.
 
     Examples:
 
@@ -504,17 +502,17 @@ def init(
     """
     from quant_assets.cli.files import write
 
-    for each in write(folder, name):
-        show(each)
+    for part in write(folder, name):
+        show(part)
 
 
 @files_app.command("import-yf")
 def import_yf(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to_csv() or to_parquet() of the frame wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by to_csv() or to_parquet().")],
     out: Annotated[Path, typer.Option("--out", help="Price file to write.")] = Path("bars.parquet"),
-    ticker: Annotated[str | None, typer.Option("--ticker", help="Of a frame that names none.")] = None,
+    ticker: Annotated[str | None, typer.Option("--ticker", help="Ticker of a frame that names none.")] = None,
 ) -> None:
-    """Check a frame of yfinance.download and write it as a price file, a row for each ticker and day.
+    """Check a frame of yfinance.download and write it as a price file, one row per ticker and day.
 
     Examples:
 
@@ -524,8 +522,8 @@ def import_yf(
     """
     from quant_assets.cli.files import imported
 
-    for each in imported(file, out, ticker):
-        show(each)
+    for part in imported(file, out, ticker):
+        show(part)
 
 
 @app.command()
@@ -540,7 +538,7 @@ def factors(
     horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page of plots is.
+    """Show how well factors (features, candidate scores, models) predicted up to a month, and the path of the plots.
 
     Examples:
 
@@ -553,17 +551,18 @@ def factors(
     from quant_assets.cli.factors import output
 
     for name in session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen):
-        for each in output(session.profile, name, chosen, factor, horizon):
-            show(each)
+        for part in output(session.profile, name, chosen, factor, horizon):
+            show(part)
 
 
 @app.command()
 def demo(
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.", show_default="number of cores")
+        int,
+        typer.Option("--workers", "-w", min=1, help="Sectors computed in parallel.", show_default="number of cores"),
     ] = os.cpu_count() or 1,
 ) -> None:
-    """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
+    """Run every asset of two sectors over the last three years of the simulated market; show the picks and the report.
 
     Example:
 
@@ -579,8 +578,8 @@ def demo(
     chosen = ["healthcare", "it"]
     materialise(session.profile, chosen, shift_month(last, -35), last, select=None, workers=workers)
     for name in chosen:
-        for each in output(session.profile, name, last):
-            show(each)
+        for part in output(session.profile, name, last):
+            show(part)
     for line in following(session.profile, chosen, last):
         show(line)
     console.print("also: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")

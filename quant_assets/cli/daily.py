@@ -1,4 +1,4 @@
-"""Body of `quant daily`: one session carried out by hand, or what that would be."""
+"""Body of `quant daily`: processes one session, or shows what it would do."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,10 +17,10 @@ from quant_assets.running.sessions import Sessions
 
 
 def parsed(day: str | None, profile: Profile) -> date:
-    """The day of an option; the last session that has closed where it is left out.
+    """Parse the day of an option; None means the last closed session.
 
     Raises:
-        SettingsError: it is no day.
+        SettingsError: the value is not a day.
 
     """
     if day is None:
@@ -32,49 +32,49 @@ def parsed(day: str | None, profile: Profile) -> date:
 
 
 def carry_out(profile: Profile, day: str | None, workers: int) -> Iterator[str]:
-    """Collect, and carry out a session; gives what to print at the end.
+    """Collect, and process a session; yields the lines to print at the end.
 
     Raises:
-        SettingsError: the profile has no ledger, or the day is no session of it that has closed.
+        SettingsError: the profile has no ledger, or the day is not a closed session of it.
         SourceError: most of the prices of the last session could not be collected.
-        RunFailedError: something failed.
+        RunFailedError: a run failed.
 
     """
-    Sessions(profile).check(parsed(day, profile))  # before anybody is asked
+    Sessions(profile).check(parsed(day, profile))  # before any request
     collect_first(profile, show)
-    profile = replace(profile)  # one that knows what was collected
+    profile = replace(profile)  # reads the collected files
     refuse_lacking(profile)
     daily = Daily(profile, build_defs(profile.settings), workers=workers)
     session = daily.sessions.check(parsed(day, profile))
     dagster_home(profile.settings.profile)
     due = daily.sessions.missing().get(session, [])
     daily.carry_out([session], "quant daily", tell=show)
-    yield f"{session}: said of {', '.join(due)}" if due else f"{session}: everything had been said already"
+    yield f"{session}: recorded for {', '.join(due)}" if due else f"{session}: was recorded before"
     yield f"report: {profile.store.artifact_url(f'{DAILY_REPORT}/{DAY.of(session)}/report.html')}"
     yield from _before(daily, session)
 
 
 def planned(profile: Profile, day: str | None) -> Iterator[str]:
-    """What `carry_out` would do; nothing is changed."""
+    """The runs of `carry_out`; changes nothing."""
     daily = Daily(profile, build_defs(profile.settings))
     session = daily.sessions.check(parsed(day, profile))
     nothing = True
-    for each in daily.unfinished([session]):
-        for phase in each.plan.phases:
+    for unfinished in daily.unfinished([session]):
+        for phase in unfinished.plan.phases:
             nothing = False
             months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
             where = ", ".join(phase.sectors) or "across sectors"
             yield f"{months} ({where}): {', '.join(phase.assets)}"
-        yield from each.plan.notes
-    for found, chains, _ in daily.said([session]):
+        yield from unfinished.plan.notes
+    for open_day, chains, _ in daily.said([session]):
         nothing = False
-        said: dict[str, list[str]] = {}
+        sectors_by_assets: dict[str, list[str]] = {}
         for (phase,) in chains:
-            said.setdefault(" and ".join(phase.assets), []).extend(phase.sectors)
-        told = "".join(f"{names} of {', '.join(sectors)}, then " for names, sectors in said.items())
-        yield f"{found}: {told}the day's report"
+            sectors_by_assets.setdefault(" and ".join(phase.assets), []).extend(phase.sectors)
+        steps = "".join(f"{names} of {', '.join(sectors)}, then " for names, sectors in sectors_by_assets.items())
+        yield f"{open_day}: {steps}the day's report"
     if nothing:
-        yield f"{session}: everything is said, and nothing is unfinished"
+        yield f"{session}: everything is recorded, and nothing is unfinished"
     yield from _before(daily, session)
     yield "nothing was changed (--dry-run)"
 
@@ -84,6 +84,6 @@ def _before(daily: Daily, session: date) -> Iterator[str]:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         yield (
-            f"nothing, or not of every sector, was said of {', '.join(map(str, missing[:3]))}{more}: "
-            "quant daily --as-of DAY says it late, and so does the schedule after_close"
+            f"not every sector is recorded for {', '.join(map(str, missing[:3]))}{more}: quant daily --as-of DAY and "
+            "the schedule after_close record it late"
         )

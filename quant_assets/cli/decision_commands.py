@@ -1,4 +1,4 @@
-"""What each command of `quant` about decisions takes, with its help; the others are in `commands`."""
+"""The arguments, options and help of the commands about decisions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,15 +15,15 @@ def analyse(
     ticker: Annotated[str, typer.Argument(help="Symbol, such as AAPL.")],
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", help="Day, YYYY-MM-DD: the newest decision up to it [default: the newest]."),
+        typer.Option("--as-of", help="Day, YYYY-MM-DD: take the newest decision up to it [default: the newest]."),
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the page with its plots into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots into this file.")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show all of one stock as it was known at a decision: scores, forecasts, fair value, and statements.
+    """Show everything known about one stock at a decision: scores, forecasts, fair value, and statements.
 
-    It is read from the stored datasets (`scores`, `predictions`, `prices`, `fundamentals`); nothing is computed or
-    written but the page that `--html` asks for.
+    Reads the stored datasets `scores`, `predictions`, `prices` and `fundamentals`. Computes nothing, and writes only
+    the page of `--html`.
 
     Examples:
 
@@ -35,8 +35,8 @@ def analyse(
     from quant_assets.cli.analyse import analysed, output, parsed, write
 
     stock = analysed(session.profile, ticker, parsed(as_of))
-    for each in output(stock):
-        show(each)
+    for part in output(stock):
+        show(part)
     if html is not None:
         show(write(stock, html, "Simulated market" if session.settings.source == "demo" else None))
 
@@ -47,7 +47,9 @@ def factor_model(
     model: Annotated[str, typer.Option("--model", help="capm, ff3, carhart, ff5 or ff5_mom.")] = "ff3",
     returns: Annotated[
         list[Path] | None,
-        typer.Option("--returns", help="CSV of French's data library; may be repeated [default: own universe]."),
+        typer.Option(
+            "--returns", help="CSV of French's data library; may be repeated [default: own universe's factors]."
+        ),
     ] = None,
     first: Annotated[
         str | None, typer.Option("--from", help="First month, YYYY-MM [default: the first stored].")
@@ -55,10 +57,10 @@ def factor_model(
     last: ToOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what a sector's backtest owes to known factors: alpha a year and betas, with Newey-West errors.
+    """Regress a sector's backtest on known factors: annual alpha and betas, with Newey-West standard errors.
 
-    Factor returns come from files as Kenneth French publishes them, daily or monthly (momentum is a file of its own).
-    Without a file they are long-short returns of the stored sectors, by dataset `scores`, which is said.
+    Factor returns come from files in Kenneth French's format, daily or monthly (momentum is a separate file). Without
+    a file they are long-short returns of the stored sectors, by the dataset `scores`; the output says so.
 
     Examples:
 
@@ -67,9 +69,9 @@ def factor_model(
         quant factor-model -s it --returns F-F_Research_Data_Factors_daily.csv
     """
     session = Session(profile)
-    begin, end = session.months(first or session.settings.partitions.start, last)
+    start, end = session.months(first or session.settings.partitions.start, last)
     from quant_assets.cli.factor_model import explained
 
     for name in session.sectors(sector) if sector else session.sectors_with("backtest", end):
-        for each in explained(session.profile, name, begin, end, model, returns or []):
-            show(each)
+        for part in explained(session.profile, name, start, end, model, returns or []):
+            show(part)

@@ -1,4 +1,4 @@
-"""Body of `quant devices`: which devices there are, who holds what, and who waits. Takes nothing and starts nothing."""
+"""Body of `quant devices`: the devices, the runs that hold them, and the runs that wait. Reserves nothing."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,7 +14,7 @@ from quant_assets.runtime.lease import Devices, Held
 
 
 def output(session: Session) -> Iterator[str | Table]:
-    """What the command prints: each device with its holder, then who waits, in the order in which they are served.
+    """Tables of the devices with their holders, and of the waiting runs in order of service.
 
     Raises:
         SettingsError: the environment names devices wrongly, or the instance is bound to another storage.
@@ -24,7 +24,7 @@ def output(session: Session) -> Iterator[str | Table]:
     devices = Devices(device_locks(session.settings.launch, home_of(session.settings)), ids)
     held, waiting = devices.held(), devices.waiting()
     if not ids:
-        yield f"no device here: {without_devices()}; trainings run on the CPU"
+        yield f"no device on this machine: {without_devices()}; trainings run on the CPU"
     if held:
         yield f"devices, locked in {devices.folder}:"
         yield _table("device", held)
@@ -33,15 +33,15 @@ def output(session: Session) -> Iterator[str | Table]:
         yield _table("devices wanted", waiting)
 
 
-def _table(first: str, found: list[Held]) -> Table:
+def _table(first: str, rows: list[Held]) -> Table:
     table = Table(first, "run", "asset", "sector", "since", "pid")
-    for each in found:
-        if each.about is None:
-            table.add_row(escape(each.device), "free", "", "", "", "")
+    for row in rows:
+        if row.about is None:
+            table.add_row(escape(row.device), "free", "", "", "", "")
             continue
-        run, asset, subject, pid = (escape(str(each.about.get(key, ""))) for key in ("run", "asset", "subject", "pid"))
-        since = each.about.get("since")
+        run, asset, subject, pid = (escape(str(row.about.get(key, ""))) for key in ("run", "asset", "subject", "pid"))
+        since = row.about.get("since")
         when = f"{datetime.fromtimestamp(since).astimezone():%Y-%m-%d %H:%M:%S %Z}" if isinstance(since, float) else ""
-        name = each.device if each.known else f"{each.device} (not named here)"
+        name = row.device if row.known else f"{row.device} (not named here)"
         table.add_row(escape(name), run or "just taken", asset, subject, when, pid)
     return table

@@ -1,4 +1,4 @@
-"""Body of `quant factor-model`: a backtest regressed on factor returns, published ones or the universe's own."""
+"""Body of `quant factor-model`: regresses a backtest on factor returns, published ones or the universe's own."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,23 +21,23 @@ def read_files(paths: Sequence[Path]) -> FactorReturns:
     """Factor returns of French's files.
 
     Raises:
-        SourceError: one cannot be read; names it.
+        SourceError: a file cannot be read; names it.
 
     """
-    given = []
+    tables = []
     for path in paths:
         try:
-            given.append(parse(path.read_text(encoding="utf-8", errors="replace"), path.name))
+            tables.append(parse(path.read_text(encoding="utf-8", errors="replace"), path.name))
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror or error}; give a CSV of French's data library") from None
-    return joined(given)
+    return joined(tables)
 
 
 def track_of(profile: Profile, sector: str, first: str, last: str) -> pl.DataFrame:
     """A sector's stored backtest of some months, from its first execution on.
 
     Raises:
-        MissingPartitionError: none of these months is stored, or one between them is not.
+        MissingPartitionError: none of these months is stored, or there is a gap.
 
     """
     dataset = profile.datasets["backtest"]
@@ -55,10 +55,10 @@ def track_of(profile: Profile, sector: str, first: str, last: str) -> pl.DataFra
 
 
 def universe_factors(profile: Profile, track: pl.DataFrame) -> tuple[FactorReturns, str]:
-    """Factor returns of every sector whose scores are stored, and how wide that is, in words.
+    """Factor returns of every sector with stored scores, and a description of their breadth.
 
     Raises:
-        MissingPartitionError: no scores of the time are stored.
+        MissingPartitionError: no scores of this period are stored.
 
     """
     store = profile.store
@@ -67,10 +67,12 @@ def universe_factors(profile: Profile, track: pl.DataFrame) -> tuple[FactorRetur
     months = (f"{first:%Y-%m}", f"{last:%Y-%m}")
     scored = store.existing(profile.datasets["scores"])
     priced = store.existing(profile.datasets["prices"])
-    # The decision of the month before holds at the first session.
-    keys = sorted(each for each in scored & priced if parse_key(each)[1] <= months[1])
-    since = sorted({parse_key(each)[1] for each in keys if parse_key(each)[1] < months[0]})[-1:] or [months[0]]
-    keys = [each for each in keys if parse_key(each)[1] >= since[0]]
+    # The decision of the month before is in force at the first session.
+    keys = sorted(partition for partition in scored & priced if parse_key(partition)[1] <= months[1])
+    since = sorted({parse_key(partition)[1] for partition in keys if parse_key(partition)[1] < months[0]})[-1:] or [
+        months[0]
+    ]
+    keys = [partition for partition in keys if parse_key(partition)[1] >= since[0]]
     if not keys:
         raise MissingPartitionError(
             f"no scores from {months[0]} to {months[1]} are in {store.url}: run them (quant run --select scores), or "
@@ -85,37 +87,37 @@ def universe_factors(profile: Profile, track: pl.DataFrame) -> tuple[FactorRetur
     )
     rows = rows.unique(["ticker", "as_of"], keep="first", maintain_order=True)
     prices = prices.unique(["ticker", "date"], keep="first", maintain_order=True)
-    found = own_factors(rows, prices, sessions(rows["as_of"].min(), last), last)  # type: ignore[arg-type]
+    returns = own_factors(rows, prices, sessions(rows["as_of"].min(), last), last)  # type: ignore[arg-type]
     names: Any = rows.group_by("as_of").len()["len"].median()
     return (
-        found,
+        returns,
         f"{rows['sector'].n_unique()} sectors, {names:.0f} names at the median decision; not published factors",
     )
 
 
-def output(sector: str, found: Exposure, width: str) -> Iterator[str | Table]:
-    """What the command prints."""
-    yield f"{sector}, net of costs, {found.frequency} from {found.first} to {found.last}: model {found.model}"
-    rate = "less the risk-free rate" if found.risk_free else "no risk-free rate is taken off"
-    yield f"factor returns: {found.origin}{f' ({width})' if width else ''}; {rate}"
-    low, high = found.alpha_interval
+def output(sector: str, model: Exposure, width: str) -> Iterator[str | Table]:
+    """Lines and the table of a regression."""
+    yield f"{sector}, net of costs, {model.frequency} from {model.first} to {model.last}: model {model.model}"
+    rate = "less the risk-free rate" if model.risk_free else "no risk-free rate is subtracted"
+    yield f"factor returns: {model.origin}{f' ({width})' if width else ''}; {rate}"
+    low, high = model.alpha_interval
     yield (
-        f"alpha {_percent(found.alpha)} a year (95 %: {_percent(low)} to {_percent(high)}), t {found.fit.t[0]:+.2f}; "
-        f"R squared {found.fit.r_squared:.2f}, residual volatility {100 * found.residual_volatility:.1f} % a year; "
-        f"{found.fit.count} periods, Newey-West with {found.fit.lags} lags"
+        f"alpha {_percent(model.alpha)} a year (95 %: {_percent(low)} to {_percent(high)}), t {model.fit.t[0]:+.2f}; "
+        f"R squared {model.fit.r_squared:.2f}, residual volatility {100 * model.residual_volatility:.1f} % a year; "
+        f"{model.fit.count} periods, Newey-West with {model.fit.lags} lags"
     )
     table = Table()
-    for place, name in enumerate(("factor", "what", "beta", "std error", "t", "p")):
-        table.add_column(name, justify="left" if place < 2 else "right")
-    fit = found.fit
-    for place, name in enumerate(found.factors, 1):
+    for position, name in enumerate(("factor", "what", "beta", "std error", "t", "p")):
+        table.add_column(name, justify="left" if position < 2 else "right")
+    fit = model.fit
+    for position, name in enumerate(model.factors, 1):
         table.add_row(
             name,
             MEANINGS[name],
-            f"{fit.coefficients[place]:+.3f}",
-            f"{fit.errors[place]:.3f}",
-            f"{fit.t[place]:+.2f}",
-            f"{fit.p[place]:.3f}",
+            f"{fit.coefficients[position]:+.3f}",
+            f"{fit.errors[position]:.3f}",
+            f"{fit.t[position]:+.2f}",
+            f"{fit.p[position]:.3f}",
         )
     yield table
 
@@ -123,7 +125,7 @@ def output(sector: str, found: Exposure, width: str) -> Iterator[str | Table]:
 def explained(
     profile: Profile, sector: str, first: str, last: str, model: str, paths: Sequence[Path]
 ) -> Iterator[str | Table]:
-    """A sector's backtest by a model, with the files' factor returns or the universe's own."""
+    """The regression of a sector's backtest, on factor returns of files or of the universe."""
     track = track_of(profile, sector, first, last)
     if track.is_empty():
         yield f"{sector}: nothing was held from {first} to {last}"

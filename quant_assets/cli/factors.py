@@ -1,4 +1,4 @@
-"""Body of `quant factors`: the top of a sector's tear sheet, or all about one factor, and the page. Writes nothing."""
+"""Body of `quant factors`: the strongest factors of a sector's tear sheet, or one factor. Writes nothing."""
 
 from collections.abc import Iterator
 
@@ -16,17 +16,17 @@ _MOST = 15
 
 
 def output(profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and the table of the command.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         sector: slug.
         month: of the tear sheet.
-        factor: one factor at every horizon; the strongest factors at one horizon where None.
-        horizon: in sessions; the portfolio's where None.
+        factor: one factor at every horizon; None for the strongest factors at one horizon.
+        horizon: in sessions; None for the portfolio's.
 
     Raises:
-        SettingsError: there is no such factor or horizon.
+        SettingsError: the factor or horizon does not exist.
         MissingPartitionError: the month has not been run.
 
     """

@@ -1,4 +1,4 @@
-"""What `quant features` prints: every declared indicator and feature of a profile, for the screen or in Markdown."""
+"""Body of `quant features`: all declared indicators and features of a profile, as a table or as Markdown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from quant_assets.settings.loading import Settings
 from quant_assets.signals.indicators import all_declared
 from quant_assets.windows.declarations import Declared
 
-#: Name under which the indicators stand among the sets.
+#: Name of the set of indicators.
 INDICATORS = "indicators"
 
 
@@ -31,28 +31,26 @@ class Line(NamedTuple):
 
 
 def documented(settings: Settings, only: str | None = None) -> list[Line]:
-    """The indicators and features of a profile, those of a user's modules after they have passed the audit.
+    """The indicators and features of a profile; the user's own modules are audited first.
 
     Args:
         settings: of the profile.
-        only: one set or module; a ready-made set may be looked at before a profile names it.
+        only: one set or module; a ready-made set need not be in the profile.
 
     Raises:
-        SettingsError: there is no such set, or a feature does not fit.
+        SettingsError: the set does not exist, or a feature is not valid.
 
     """
     features = library(settings)
     features.audit_own()
-    lines = [_line(each, INDICATORS, lookback) for each, lookback in all_declared(settings.indicators)]
+    lines = [_line(indicator, INDICATORS, lookback) for indicator, lookback in all_declared(settings.indicators)]
     lines += _lines(features, settings)
     if only is None:
         return lines
     known = dict.fromkeys((*(line.set for line in lines), *SETS))
     if only not in known:
         raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(known)}")
-    if only not in {
-        line.set for line in lines
-    }:  # a ready-made set that the profile does not name may read those that it does
+    if only not in {line.set for line in lines}:  # a ready-made set may read the sets of the profile
         added = settings.features.model_copy(update={"sets": (*settings.features.sets, only)})
         lines = _lines(library(settings.model_copy(update={"features": added})), settings)
     return [line for line in lines if line.set == only]
@@ -60,7 +58,9 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
 
 def _lines(features: FeatureLibrary, settings: Settings) -> list[Line]:
     shown = (*features.features, *features.market, *features.breadth)
-    return [_line(each, features.group(each), features.lookback(each, settings.fundamentals)) for each in shown]
+    return [
+        _line(feature, features.group(feature), features.lookback(feature, settings.fundamentals)) for feature in shown
+    ]
 
 
 def _line(declared: Declared[object], group: str, lookback: int) -> Line:

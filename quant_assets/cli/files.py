@@ -1,4 +1,4 @@
-"""What `quant files` prints of a folder and writes for it: mappings as YAML, rows as understood, what is refused."""
+"""Bodies of `quant files`: mappings of a folder's files as YAML, parsed rows, refused rows, a profile."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,27 +17,27 @@ from quant_assets.sources.files_check import SEVERAL, Checked, looked_at
 from quant_assets.sources.files_evidence import span
 
 _ROWS = 10
-#: Of every ticker where no file tells their sectors: the profile has it, and whoever knows better changes it there.
+#: Sector of every ticker if no file has sectors; the user can change it in the profile.
 _SECTOR = "it"
 
 
 def checked(folder: Path) -> Iterator[str | Table]:
-    """What the command prints of a folder.
+    """Lines and tables about the files of a folder.
 
     Raises:
-        SourceError: there is no such folder, or no table in it.
+        SourceError: the folder does not exist or has no table.
 
     """
-    found = looked_at(folder)
-    for each in found:
-        yield from _shown(each)
-    usable = [each for each in found if each.kind and not each.error]
+    files = looked_at(folder)
+    for file in files:
+        yield from _shown(file)
+    usable = [file for file in files if file.kind and not file.error]
     yield "files:"
     yield _yaml(usable) or "  {}"
     yield ""
-    for each in found:
-        if not each.kind:
-            yield f"{each.file}: left out, {each.error}"
+    for file in files:
+        if not file.kind:
+            yield f"{file.file}: left out, {file.error}"
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
 
 
@@ -45,7 +45,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
     """Write a profile that reads the folder.
 
     Raises:
-        SettingsError: there is such a profile, or its name is none.
+        SettingsError: the profile exists, or its name is not valid.
         SourceError: no price file can be read.
 
     """
@@ -54,32 +54,32 @@ def write(folder: Path, name: str) -> Iterator[str]:
         raise SettingsError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
     if path.exists():
         raise SettingsError(f"{path} exists; choose another --name, or remove it first")
-    found = looked_at(folder)
-    usable = [each for each in found if each.kind and not each.error]
-    bars = [each for each in usable if each.kind == "prices"]
+    files = looked_at(folder)
+    usable = [file for file in files if file.kind and not file.error]
+    bars = [file for file in usable if file.kind == "prices"]
     if not bars:
-        reasons = "; ".join(f"{each.file}: {each.error}" for each in found if each.error)
+        reasons = "; ".join(f"{file.file}: {file.error}" for file in files if file.error)
         raise SourceError(f"{folder} has no price file that can be read{f' ({reasons})' if reasons else ''}")
-    days = span(pl.concat([each.rows["date"] for each in bars]))
+    days = span(pl.concat([file.rows["date"] for file in bars]))
     if days is None:
         raise SourceError(f"the price files of {folder} have no bars")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(_profile(folder, days, usable))
-    for each in found:
-        if each.kind and not each.error:
+    with path.open("x", encoding="utf-8") as handle:
+        handle.write(_profile(folder, days, usable))
+    for file in files:
+        if file.kind and not file.error:
             yield (
-                f"{each.file}: {each.kind}, {'; '.join(each.evidence)}"
-                if each.evidence
-                else f"{each.file}: {each.kind}"
+                f"{file.file}: {file.kind}, {'; '.join(file.evidence)}"
+                if file.evidence
+                else f"{file.file}: {file.kind}"
             )
         else:
-            yield f"{each.file}: left out, {each.error}"
-    kinds = {each.kind for each in usable}
+            yield f"{file.file}: left out, {file.error}"
+    kinds = {file.kind for file in usable}
     if "membership" not in kinds:
-        yield "no file of membership was found: every ticker with a price is a member (docs/files.md)"
+        yield "there is no membership file: every ticker with a price is a member (docs/files.md)"
     if "securities" not in kinds:
-        yield f"no file of securities was found: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
+        yield f"there is no securities file: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
     yield f"written: {path}"
     sector = "" if "securities" in kinds else f" --sector {_SECTOR}"
     yield f"next: quant run -p {name}{sector} --to {days[1]:%Y-%m}"
@@ -87,11 +87,11 @@ def write(folder: Path, name: str) -> Iterator[str]:
 
 
 def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
-    """Write the bars of a frame of yfinance.download as a price file.
+    """Write the bars of a yfinance.download frame as a price file.
 
     Raises:
-        SettingsError: the file to write is there.
-        SourceError: the frame cannot be read, or is none of yfinance's.
+        SettingsError: the output file exists.
+        SourceError: the frame cannot be read, or is not from yfinance.
 
     """
     from quant_assets.yahoo_download import read, written
@@ -110,19 +110,19 @@ def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
     head = {"source": "files", "data_dir": str(folder.resolve()), "as_of": days[1]}
     months = {"partitions": {"start": f"{days[0]:%Y-%m}", "end": f"{days[1]:%Y-%m}"}}
-    told = any(each.kind == "securities" for each in usable)
-    sector = "" if told else f"  sector: {_SECTOR} # of every ticker, since no file tells their sectors\n"
+    with_sectors = any(file.kind == "securities" for file in usable)
+    sector = "" if with_sectors else f"  sector: {_SECTOR} # of every ticker, because no file has sectors\n"
     return (
-        f"# Proposed by `quant files init` for {folder.name}; docs/files.md says what can be changed.\n"
+        f"# Proposed by `quant files init` for {folder.name}; docs/files.md explains the entries.\n"
         f"{yaml.safe_dump(head, sort_keys=False)}{_flow(months)}\nfiles:\n{sector}{_yaml(usable)}\n"
     )
 
 
 def _yaml(usable: Sequence[Checked]) -> str:
-    """The group `files` of a profile, an entry a line."""
+    """The group `files` of a profile, one entry per line."""
     lines: list[str] = []
-    for kind in dict.fromkeys(each.kind for each in usable):
-        entries = [each.entry for each in usable if each.kind == kind]
+    for kind in dict.fromkeys(file.kind for file in usable):
+        entries = [file.entry for file in usable if file.kind == kind]
         if kind in SEVERAL:
             lines += [f"  {kind}:", *(f"    - {_flow(entry, braces=True)}" for entry in entries)]
         else:
@@ -136,25 +136,25 @@ def _flow(value: dict[str, Any], *, braces: bool = False) -> str:
     return text if braces else text[1:-1]
 
 
-def _shown(each: Checked) -> Iterator[str | Table]:
-    if not each.kind:
+def _shown(file: Checked) -> Iterator[str | Table]:
+    if not file.kind:
         return
-    yield f"{each.file}: {each.kind}"
-    yield from (f"  {sentence}" for sentence in each.evidence)
-    if each.error:
-        yield f"  cannot be read so: {each.error}"
+    yield f"{file.file}: {file.kind}"
+    yield from (f"  {sentence}" for sentence in file.evidence)
+    if file.error:
+        yield f"  cannot be read with this mapping: {file.error}"
         yield ""
         return
-    if each.read:
-        yield f"  {each.read}"
-    refused = ", ".join(f"{count} {reason}" for reason, count in each.refused.items())
-    yield f"  {len(each.rows)} rows; {f'refused {refused}' if refused else 'none would be refused'}"
-    yield _table(each.rows)
+    if file.read:
+        yield f"  {file.read}"
+    refused = ", ".join(f"{count} {reason}" for reason, count in file.refused.items())
+    yield f"  {len(file.rows)} rows; {f'refused {refused}' if refused else 'none would be refused'}"
+    yield _table(file.rows)
     yield ""
 
 
 def _table(rows: pl.DataFrame) -> Table:
-    """The first rows, without columns that have nothing."""
+    """The first rows, without empty columns."""
     first = rows.head(_ROWS)
     names = [name for name in first.columns if first[name].null_count() < len(first)]
     table = Table()

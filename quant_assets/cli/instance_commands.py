@@ -1,4 +1,4 @@
-"""What each command of `quant` about the Dagster instance and what runs by itself takes, with its help."""
+"""The arguments, options and help of the commands about the Dagster instance and its automation."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from quant_assets.cli.session import Session
 from quant_assets.settings.loading import load_settings
 
 instance_app = typer.Typer(
-    help="Make the Dagster instance of a profile ready.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Prepare the Dagster instance of a profile.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(instance_app, name="instance")
 
@@ -22,7 +22,7 @@ automation_app = typer.Typer(
 app.add_typer(automation_app, name="automation")
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]…", help="Their names [default: all of them].")
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Names of schedules and sensors [default: all].")
 ]
 
 
@@ -30,14 +30,14 @@ NamesArgument = Annotated[
 def pages(
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port of the loopback address [default: the setting dagster.pages_port]."),
+        typer.Option(min=1, max=65535, help="Port on the loopback address [default: dagster.pages_port]."),
     ] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Serve the HTML pages that the web UI links to; Ctrl-C ends it.
+    """Serve the HTML pages that the web UI links to; Ctrl-C stops the server.
 
-    `make ui` does it. The server listens on 127.0.0.1, serves pages and no other file, and answers no other site.
+    `make ui` starts it too. The server listens on 127.0.0.1, serves only pages, and answers no other site.
 
     Examples:
 
@@ -62,14 +62,14 @@ def pages(
 def init(
     pool: Annotated[
         list[str] | None,
-        typer.Option("--pool", help="Most steps at a time of a pool, as gpu=8; may be repeated."),
+        typer.Option("--pool", help="Limit of parallel steps in a pool, as gpu=8; may be repeated."),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Make the instance of a profile where it is not there, bring its tables up to date, and limit its pools.
+    """Create the instance of a profile if it does not exist, upgrade its tables, and set the limits of its pools.
 
-    `make ui` and the containers do it before anything else starts; a second time there is nothing to do. Standard
-    output has the folder for `DAGSTER_HOME` alone. Like Dagster's commands it reads `.env`.
+    `make ui` and the containers run it before anything else starts; it is safe to repeat. Standard output has only the
+    folder for `DAGSTER_HOME`. Like Dagster's commands it reads `.env`.
 
     Examples:
 
@@ -82,31 +82,31 @@ def init(
     load_dotenv(".env", override=True)
     from quant_assets.running.preparation import pools_of, prepare
 
-    made = prepare(profile, pools_of(pool or ()))
-    for each in (f"the Dagster instance {made.home} is {'made' if made.new else 'there'}", *made.said):
-        sys.stderr.write(f"{each}\n")
+    instance = prepare(profile, pools_of(pool or ()))
+    for line in (f"the Dagster instance {instance.home} {'is new' if instance.new else 'exists'}", *instance.said):
+        sys.stderr.write(f"{line}\n")
     sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(made.home) + b"\n")  # as it is, whatever letters the output knows
+    sys.stdout.buffer.write(os.fsencode(instance.home) + b"\n")  # raw bytes, whatever the encoding of the output
 
 
 @instance_app.command()
 def update(profile: ProfileOption = None) -> None:
-    """Take the settings of `conf/dagster.yaml` into an instance that was made with older ones.
+    """Update an instance that was made with an older `conf/dagster.yaml` to the present one.
 
-    Where its records are kept stays as it is, and the old file stays beside the new one.
+    The place of its records does not change, and the old file stays beside the new one.
 
     Example:
 
         quant instance update --profile files
     """
-    from quant_assets.running.preparation import update as taken
+    from quant_assets.running import preparation
 
-    show(taken(profile))
+    show(preparation.update(profile))
 
 
 @automation_app.command()
 def start(names: NamesArgument = None, profile: ProfileOption = None) -> None:
-    """Turn schedules and sensors on. They run while a daemon is alive: that of `make ui`, or of the containers.
+    """Turn schedules and sensors on. They run while a daemon runs: that of `make ui`, or of the containers.
 
     Examples:
 
@@ -119,7 +119,7 @@ def start(names: NamesArgument = None, profile: ProfileOption = None) -> None:
 
 @automation_app.command()
 def stop(names: NamesArgument = None, profile: ProfileOption = None) -> None:
-    """Turn schedules and sensors off. Runs that they have started go on.
+    """Turn schedules and sensors off. Runs that they have started continue.
 
     Examples:
 
@@ -132,7 +132,7 @@ def stop(names: NamesArgument = None, profile: ProfileOption = None) -> None:
 
 @automation_app.command("status")
 def automation_status(profile: ProfileOption = None) -> None:
-    """Show which schedules and sensors are on, and what became of the last tick of each.
+    """Show which schedules and sensors are on, and the result of their last tick.
 
     Example:
 
@@ -140,23 +140,23 @@ def automation_status(profile: ProfileOption = None) -> None:
     """
     from quant_assets.cli.automation import output
 
-    for each in output(load_settings(profile)):
-        show(each)
+    for part in output(load_settings(profile)):
+        show(part)
 
 
 def _turn(names: list[str] | None, profile: str | None, *, on: bool) -> None:
     from quant_assets.cli.automation import turned
 
-    for each in turned(load_settings(profile), names or [], on=on):
-        show(each)
+    for part in turned(load_settings(profile), names or [], on=on):
+        show(part)
 
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on loopback.")] = 3000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on the loopback address.")] = 3000,
     profile: ProfileOption = None,
 ) -> None:
-    """Start Dagster's web UI and its daemon on loopback, which `make ui` does too. Ctrl-C or SIGTERM ends them.
+    """Start Dagster's web UI and its daemon on loopback, as `make ui` does. Ctrl-C or SIGTERM stops them.
 
     Examples:
 
@@ -172,10 +172,10 @@ def ui(
 
 @app.command()
 def devices(profile: ProfileOption = None) -> None:
-    """Show the devices (GPUs) that trainings may use, who computes on which, and who waits; nothing is taken.
+    """Show the devices (GPUs) that trainings may use, which runs hold them, and which runs wait; reserves nothing.
 
-    They are those of QUANT_GPUS (how many, a list, or none), else of CUDA_VISIBLE_DEVICES, else those that nvidia-smi
-    lists, instances of split ones included. Without any, trainings run on the CPU.
+    QUANT_GPUS names the devices (a number, a list, or none), else CUDA_VISIBLE_DEVICES, else nvidia-smi lists them,
+    MIG instances included. Without a device, trainings run on the CPU.
 
     Examples:
 
@@ -186,23 +186,23 @@ def devices(profile: ProfileOption = None) -> None:
     session = Session(profile)
     from quant_assets.cli.devices import output
 
-    for each in output(session):
-        show(each)
+    for part in output(session):
+        show(part)
 
 
 @app.command()
 def vacuum(
     days: Annotated[
         int | None,
-        typer.Option("--days", min=1, help="Days to keep the events of an ended run [default: vacuum.keep_days]."),
+        typer.Option("--days", min=1, help="Days to keep the events of a finished run [default: vacuum.keep_days]."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only counted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the events; without it they are only counted.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Count the events of ended runs that nobody needs in the Dagster instance, or remove them.
+    """Count or remove the events of finished runs that the Dagster instance no longer needs.
 
-    These are lines of log, and the steps' inputs, outputs and resources, which the page of an old run shows. What tells
-    of assets and checks stays, so does the state of every partition, and when each run and step began and how it ended.
+    These are log lines, and the inputs, outputs and resources of steps, which only the page of an old run shows. Events
+    of assets and checks, the state of every partition, and the start and end of every run and step stay.
 
     Examples:
 
@@ -213,5 +213,5 @@ def vacuum(
     session = Session(profile)
     from quant_assets.cli.vacuum import output
 
-    for each in output(session, days, remove=yes):
-        show(each)
+    for part in output(session, days, remove=yes):
+        show(part)

@@ -1,4 +1,4 @@
-"""Body of `quant known`: what a dataset said at the close of a day, in the versions then in force. Writes nothing."""
+"""Body of `quant known`: rows of a dataset in the versions valid at the close of a day. Writes nothing."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -19,20 +19,19 @@ from quant_assets.settings.sectors import SECTORS
 def rows_known(
     profile: Profile, name: str, sectors: Sequence[str], as_of: date, tickers: Sequence[str], *, only_newest: bool
 ) -> pl.DataFrame:
-    """Rows of a dataset in force at the close of `as_of`, from its first stored month on.
+    """Rows of a dataset that were valid at the close of `as_of`, from its first stored month on.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         name: a dataset with a column `known_at`.
-        sectors: slugs; every stored one where empty.
-        as_of: day of the question.
-        tickers: those to show; all where empty.
-        only_newest: of each series (ticker, frequency and provider; or series_id) the newest period alone.
+        sectors: slugs; empty for all stored ones.
+        as_of: day.
+        tickers: empty for all.
+        only_newest: only the newest period of a series (ticker, frequency and provider; or series_id).
 
     Raises:
-        SettingsError: the dataset has no such versions, or a name or day does not exist.
-        MissingPartitionError: nothing is stored up to `as_of`, or a month between is missing or was written before it
-            was over.
+        SettingsError: the dataset has no versions, or a name or day does not exist.
+        MissingPartitionError: nothing is stored up to `as_of`, or a month is missing or was written before its end.
 
     """
     dataset = _versioned(profile, name)
@@ -46,33 +45,33 @@ def rows_known(
         raise SettingsError(f"dataset '{name}' has no tickers; leave --ticker out")
     month, store = month_of(as_of), profile.store
     stored = sorted(
-        (found, sector)
-        for sector, found in map(dataset.grain.parse, store.existing(dataset))
+        (label, sector)
+        for sector, label in map(dataset.grain.parse, store.existing(dataset))
         if sector is None or sector in (sectors or SECTORS)
     )
-    first = {sector: found for found, sector in reversed(stored) if found <= month}
+    first = {sector: earlier for earlier, sector in reversed(stored) if earlier <= month}
     missing = [sector for sector in sectors if sector not in first]
     if not first or missing:
         where = f" of {missing[0]}" if missing else ""
         raise MissingPartitionError(
             f"no month of '{name}'{where} up to {month} is in {store.url}; run it first with quant run --to {month}"
         )
-    keys = [key(sector, each) for sector, start in first.items() for each in month_range(start, month)]
+    keys = [key(sector, later) for sector, start in first.items() for later in month_range(start, month)]
     enough = last_session_to(as_of)
-    rows = store.read(dataset, keys, lambda each: min(profile.known_through(parse_key(each)[1]), enough))
+    rows = store.read(dataset, keys, lambda partition: min(profile.known_through(parse_key(partition)[1]), enough))
     rows = rows.filter(pl.col(dataset.known_at) <= as_of)  # also which tickers the sector has
     if tickers:
         rows = rows.filter(pl.col("ticker").is_in(list(tickers)))
-    found = rows.drop("month").collect()
-    versions = [each for each in dataset.identity if each != "known_at"]
-    period = next(each for each in versions if dataset.schema.get(each) == pl.Date)
+    frame = rows.drop("month").collect()
+    versions = [column for column in dataset.identity if column != "known_at"]
+    period = next(column for column in versions if dataset.schema.get(column) == pl.Date)
     if only_newest:
-        return newest(found, [each for each in versions if each != period], period, as_of)
-    return known(found, versions, as_of)
+        return newest(frame, [column for column in versions if column != period], period, as_of)
+    return known(frame, versions, as_of)
 
 
 def output(rows: pl.DataFrame, name: str, as_of: date) -> Iterator[str | Table]:
-    """What the command prints: how many rows, and each."""
+    """The number of rows, and a table of them."""
     yield f"{name} as known at the close of {as_of}: {len(rows)} rows"
     table = Table()
     for column, dtype in rows.schema.items():
@@ -83,9 +82,9 @@ def output(rows: pl.DataFrame, name: str, as_of: date) -> Iterator[str | Table]:
 
 
 def _versioned(profile: Profile, name: str) -> Dataset:
-    able = [each for each, dataset in profile.datasets.items() if "known_at" in dataset.columns]
-    if name not in able:
-        raise SettingsError(f"'{name}' is no dataset with a column known_at; choose one of {', '.join(able)}")
+    versioned = [key for key, dataset in profile.datasets.items() if "known_at" in dataset.columns]
+    if name not in versioned:
+        raise SettingsError(f"'{name}' is not a dataset with a column known_at; choose one of {', '.join(versioned)}")
     return profile.datasets[name]
 
 

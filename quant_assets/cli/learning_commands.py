@@ -1,4 +1,4 @@
-"""What each command of `quant` about models takes, with its help; the commands of all else are in `commands`."""
+"""The arguments, options and help of the commands about models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +11,18 @@ from quant_assets.cli.session import Session
 
 HorizonOption = Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")]
 OneSectorOption = Annotated[str, typer.Option("--sector", "-s", help="Sector slug.")]
-TopOption = Annotated[int, typer.Option("--top-n", "-n", help="Names that are picked at most.")]
+TopOption = Annotated[int, typer.Option("--top-n", "-n", help="Most names to pick.")]
 TypeOption = Annotated[
     str,
     typer.Option(
         "--candidate-type",
         "-t",
-        help="Candidates to pick among: long (highest scores), short (lowest), or both sides' (highest).",
+        help="Candidates to pick from: long (highest scores), short (lowest), or both (highest).",
     ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Name in `models` of the settings, or ensemble [default: that of the weights]."),
+    typer.Option("--model", help="Name in `models` of the settings, or ensemble [default: the model of the weights]."),
 ]
 
 
@@ -39,10 +39,10 @@ def predict(
     model: ModelOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Score a month's candidates by a model at the decision, the close of its last session, and pick the best.
+    """Score a month's candidates with a model at the decision (the close of its last session), and pick the best.
 
     The model is the newest checkpoint of an earlier month; without a usable one the composite score decides, and the
-    output says so. Where a side has few candidates, the next names by composite score join them.
+    output says so. If a side has few candidates, the next names by composite score are added.
 
     Examples:
 
@@ -53,9 +53,9 @@ def predict(
     session = Session(profile)
     from quant_assets.cli.predict import candidate_type, month_of_numbers, output
 
-    given = month_of_numbers(year, month), top_n, candidate_type(kind), model
-    for each in output(session.profile, session.sectors([sector])[0], *given, save=save):
-        show(each)
+    options = month_of_numbers(year, month), top_n, candidate_type(kind), model
+    for part in output(session.profile, session.sectors([sector])[0], *options, save=save):
+        show(part)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def batch_predict(
     start_year: Annotated[int, typer.Option("--start-year", help="Year of the first month.")],
     start_month: Annotated[int, typer.Option("--start-month", help="First month, 1 to 12.")] = 1,
     end_year: Annotated[
-        int | None, typer.Option("--end-year", help="Year of the last month [default: that of the first].")
+        int | None, typer.Option("--end-year", help="Year of the last month [default: --start-year].")
     ] = None,
     end_month: Annotated[int, typer.Option("--end-month", help="Last month, 1 to 12.")] = 12,
     top_n: TopOption = 10,
@@ -72,9 +72,9 @@ def batch_predict(
     model: ModelOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Pick the best candidates of each month of a range: a JSON for each month and one CSV for all.
+    """Pick the best candidates of every month of a range: one JSON file per month and one CSV file.
 
-    A month that fails is reported and the rest go on; exit status 1 then.
+    A month that fails is reported and the other months continue; the exit status is 1 then.
 
     Examples:
 
@@ -87,20 +87,20 @@ def batch_predict(
 
     first = month_of_numbers(start_year, start_month)
     last = month_of_numbers(start_year if end_year is None else end_year, end_month)
-    given = first, last, top_n, candidate_type(kind), model
     session.profile.check_months(first, last)
-    for each in batch(session.profile, session.sectors([sector])[0], *given):
-        show(each)
+    options = first, last, top_n, candidate_type(kind), model
+    for part in batch(session.profile, session.sectors([sector])[0], *options):
+        show(part)
 
 
 models_app = typer.Typer(
-    help="Which models there are, whether their files are whole, and whose forecasts picks follow.",
+    help="List, verify, register, promote and compare models.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 app.add_typer(models_app, name="models")
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="One of `models`, or NAME@VERSION.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name in `models`, or NAME@VERSION.")]
 
 
 @models_app.command("list")
@@ -114,8 +114,8 @@ def list_models(sector: SectorOption = None, profile: ProfileOption = None) -> N
     session = Session(profile)
     from quant_assets.cli.models import listed
 
-    for each in listed(session.profile, session.sectors(sector)):
-        show(each)
+    for part in listed(session.profile, session.sectors(sector)):
+        show(part)
 
 
 @models_app.command("show")
@@ -131,8 +131,8 @@ def show_model(model: ModelArgument, sector: SectorOption = None, profile: Profi
     session = Session(profile)
     from quant_assets.cli.models import shown
 
-    for each in shown(session.profile, model, session.sectors(sector)):
-        show(each)
+    for part in shown(session.profile, model, session.sectors(sector)):
+        show(part)
 
 
 @models_app.command()
@@ -141,9 +141,9 @@ def verify(
     sector: SectorOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Hold every model's files against the hashes that are recorded for them; exit status 1 where one differs.
+    """Compare the files of models with their recorded hashes; the exit status is 1 if one differs.
 
-    Nothing is loaded from the files.
+    No model is loaded.
 
     Examples:
 
@@ -154,8 +154,8 @@ def verify(
     session = Session(profile)
     from quant_assets.cli.models import verification
 
-    for each in verification(session.profile, model or [], session.sectors(sector)):
-        show(each)
+    for part in verification(session.profile, model or [], session.sectors(sector)):
+        show(part)
 
 
 @models_app.command()
@@ -165,25 +165,27 @@ def register(
         Path | None, typer.Option("--path", help="A model's file, or a folder with SHA256SUMS [default: a checkpoint].")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Kind of the file's model [default: its manifest.json's].")
+        str | None, typer.Option("--kind", help="Kind of the model in the file [default: from manifest.json].")
     ] = None,
     horizon: HorizonOption = None,
     sector: Annotated[
         str | None,
         typer.Option(
-            "--sector", "-s", help="Sector whose newest checkpoint is registered, or that the file's model is of."
+            "--sector",
+            "-s",
+            help="Sector whose newest checkpoint is registered, or sector of the file's model.",
         ),
     ] = None,
     trained_until: Annotated[
         str | None,
         typer.Option(
             "--trained-until",
-            help="Last day, YYYY-MM-DD, of which the file's model may know anything [default: its manifest.json's].",
+            help="Last day, YYYY-MM-DD, of the data the model was trained on [default: from manifest.json].",
         ),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Keep a model as a version that never changes, named by its content; its manifest is signed with QUANT_MODEL_KEY.
+    """Store a model as an immutable version, named by its content hash; QUANT_MODEL_KEY signs its manifest.
 
     Examples:
 
@@ -195,8 +197,8 @@ def register(
     from quant_assets.cli.models import registered
 
     one = None if sector is None else session.sectors([sector])[0]
-    for each in registered(session.profile, name, path, kind, horizon, one, trained_until):
-        show(each)
+    for part in registered(session.profile, name, path, kind, horizon, one, trained_until):
+        show(part)
 
 
 @models_app.command()
@@ -204,14 +206,14 @@ def promote(
     model: ModelArgument,
     sector: SectorOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also one that does not beat the baseline, or is too good to be true.")
+        bool, typer.Option("--force", help="Promote even if it does not beat the baseline or its IC is implausible.")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Make a model the champion, whom `quant predict` follows; its files are verified first.
+    """Make a model the champion, which `quant predict` uses; its files are verified first.
 
     Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic); a
-    version is judged by the checkpoint of its content. The weights of the graph follow the setting weights.model.
+    version is judged by the checkpoint with the same content. The weights of the graph use the setting weights.model.
 
     Examples:
 
@@ -222,13 +224,13 @@ def promote(
     session = Session(profile)
     from quant_assets.cli.models import promoted
 
-    for each in promoted(session.profile, model, session.sectors(sector), force=force):
-        show(each)
+    for part in promoted(session.profile, model, session.sectors(sector), force=force):
+        show(part)
 
 
 @models_app.command("roll-back")
 def roll_back(sector: SectorOption = None, profile: ProfileOption = None) -> None:
-    """Make the champion before the present one the champion again.
+    """Make the previous champion the champion again.
 
     Example:
 
@@ -237,13 +239,13 @@ def roll_back(sector: SectorOption = None, profile: ProfileOption = None) -> Non
     session = Session(profile)
     from quant_assets.cli.models import rolled_back
 
-    for each in rolled_back(session.profile, session.sectors(sector)):
-        show(each)
+    for part in rolled_back(session.profile, session.sectors(sector)):
+        show(part)
 
 
 @models_app.command("compare")
 def compare_models(
-    challenger: Annotated[str, typer.Argument(metavar="MODEL", help="The challenger: one of `models`, or ensemble.")],
+    challenger: Annotated[str, typer.Argument(metavar="MODEL", help="Challenger: a name in `models`, or ensemble.")],
     sector: OneSectorOption,
     champion: Annotated[
         str | None, typer.Option("--against", help="The other model [default: the sector's champion].")
@@ -253,7 +255,7 @@ def compare_models(
     horizon: HorizonOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Compare two models' stored forecasts: IC, spread, turnover, and the error of their difference.
+    """Compare the stored forecasts of two models: IC, spread, turnover, and the standard error of the difference.
 
     Examples:
 
@@ -265,16 +267,16 @@ def compare_models(
     from quant_assets.cli.models import comparison
 
     months, one = session.months(first, last), session.sectors([sector])[0]
-    for each in comparison(session.profile, challenger, champion, one, *months, horizon):
-        show(each)
+    for part in comparison(session.profile, challenger, champion, one, *months, horizon):
+        show(part)
 
 
 TickersOption = Annotated[
-    list[str] | None, typer.Option("--tickers", help="Tickers, by commas or repeated [default: all that are stored].")
+    list[str] | None, typer.Option("--tickers", help="Tickers, comma-separated or repeated [default: all stored].")
 ]
 StartOption = Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD [default: the first stored].")]
 EndOption = Annotated[str | None, typer.Option("--end", help="Last day, YYYY-MM-DD [default: the last stored].")]
-OutputOption = Annotated[Path, typer.Option("--output-dir", help="Folder of what is written.")]
+OutputOption = Annotated[Path, typer.Option("--output-dir", help="Folder to write into.")]
 
 
 @app.command()
@@ -286,7 +288,7 @@ def label(
     output_dir: OutputOption = Path("exported"),
     profile: ProfileOption = None,
 ) -> None:
-    """Write the stored labels (forward returns) of tickers and days that are known at the last day, as Parquet.
+    """Write stored labels (forward returns) of tickers and days as Parquet, as far as known on the last day.
 
     Examples:
 
@@ -297,8 +299,8 @@ def label(
     session = Session(profile)
     from quant_assets.cli.train import Span, labels
 
-    for each in labels(session.profile, Span.of(tickers or [], start, end), horizon, output_dir):
-        show(each)
+    for part in labels(session.profile, Span.of(tickers or [], start, end), horizon, output_dir):
+        show(part)
 
 
 @app.command()
@@ -308,23 +310,25 @@ def train(
     end: EndOption = None,
     horizon: Annotated[int, typer.Option("--horizon", help="Sessions ahead, one of labels.horizons.")] = 1,
     kind: Annotated[str, typer.Option("--kind", help="Kind of model.")] = "lightgbm",
-    n_splits: Annotated[int, typer.Option("--n-splits", help="Test windows, one after the other.")] = 5,
-    embargo_days: Annotated[int, typer.Option("--embargo-days", help="Sessions left free before a test window.")] = 2,
-    test_size: Annotated[float, typer.Option("--test-size", help="Share of the sessions that are tested.")] = 0.2,
+    n_splits: Annotated[int, typer.Option("--n-splits", help="Number of consecutive test windows.")] = 5,
+    embargo_days: Annotated[int, typer.Option("--embargo-days", help="Sessions left out before a test window.")] = 2,
+    test_size: Annotated[float, typer.Option("--test-size", help="Share of the sessions used for testing.")] = 0.2,
     n_estimators: Annotated[
-        int | None, typer.Option("--n-estimators", help="Trees at most (lightgbm) [default: 100].")
+        int | None, typer.Option("--n-estimators", help="Number of trees (lightgbm) [default: 100].")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Of trees (lightgbm) [default: 0.05].")
+        float | None, typer.Option("--learning-rate", help="Learning rate (lightgbm) [default: 0.05].")
     ] = None,
-    num_leaves: Annotated[int | None, typer.Option("--num-leaves", help="Of a tree (lightgbm) [default: 31].")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 42,
+    num_leaves: Annotated[
+        int | None, typer.Option("--num-leaves", help="Leaves of a tree (lightgbm) [default: 31].")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 42,
     output_dir: OutputOption = Path("exported/model"),
     profile: ProfileOption = None,
 ) -> None:
-    """Train one model by walk-forward over stored features and labels; model, metrics and importances become files.
+    """Train one model by walk-forward on stored features and labels; write model, metrics and feature importances.
 
-    The graph's own trainings, by sector and month, are those of `quant run`.
+    `quant run` trains the models of the graph, by sector and month.
 
     Examples:
 
@@ -339,7 +343,7 @@ def train(
         Span.of(tickers or [], start, end),
         parameters_of_trees(n_estimators, learning_rate, num_leaves, kind),
     )
-    for each in training(
+    for part in training(
         session.profile,
         span,
         horizon,
@@ -351,13 +355,14 @@ def train(
         test_size=test_size,
         seed=seed,
     ):
-        show(each)
+        show(part)
 
 
 @app.command()
 def infer(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder of quant train, or one of `models` of the settings.")
+        str,
+        typer.Argument(metavar="MODEL", help="Folder written by quant train, or a name in `models`."),
     ],
     tickers: TickersOption = None,
     on: Annotated[str | None, typer.Option("--date", help="Session, YYYY-MM-DD [default: the newest stored].")] = None,
@@ -368,7 +373,7 @@ def infer(
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Forecast one session by a model and upsert into table `preds` (ticker, dt, horizon, model) of a database.
+    """Forecast one session with a model and upsert into the table `preds` (ticker, dt, horizon, model) of a database.
 
     Examples:
 
@@ -379,5 +384,5 @@ def infer(
     session = Session(profile)
     from quant_assets.cli.train import inference, separated
 
-    for each in inference(session.profile, model, separated(tickers or []), on, horizon, database):
-        show(each)
+    for part in inference(session.profile, model, separated(tickers or []), on, horizon, database):
+        show(part)

@@ -1,4 +1,4 @@
-"""What each command of `quant` about single sessions takes, with its help; those about months are in `commands`."""
+"""The arguments, options and help of the commands about single sessions."""
 
 import os
 from pathlib import Path
@@ -15,21 +15,19 @@ from quant_assets.errors import SettingsError
 @app.command()
 def daily(
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="Session, YYYY-MM-DD [default: the last one that has closed].")
+        str | None, typer.Option("--as-of", help="Session, YYYY-MM-DD [default: the last closed session].")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
     workers: Annotated[
         int,
-        typer.Option(
-            "--workers", "-w", min=1, help="Sectors computed at the same time.", show_default="number of cores"
-        ),
+        typer.Option("--workers", "-w", min=1, help="Sectors computed in parallel.", show_default="number of cores"),
     ] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:
-    """Carry out one session: compute what is unfinished, and write down what is said at its close.
+    """Process one session: compute unfinished partitions, and record the decisions at its close in the ledger.
 
-    It is what the schedule `after_close` does. What was said once is not written again; of a session that is over
-    longer, what would have been said is written down as late.
+    The schedule `after_close` does the same. A recorded decision is never written again; decisions of earlier sessions
+    are recorded as late.
 
     Examples:
 
@@ -42,8 +40,8 @@ def daily(
     session = Session(profile)
     from quant_assets.cli.daily import carry_out, planned
 
-    for each in planned(session.profile, as_of) if dry_run else carry_out(session.profile, as_of, workers):
-        show(each)
+    for part in planned(session.profile, as_of) if dry_run else carry_out(session.profile, as_of, workers):
+        show(part)
 
 
 @app.command()
@@ -51,16 +49,16 @@ def live(
     sector: SectorOption = None,
     first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD [default: live.go_live].")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day [default: the last closed session].")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="What would be said otherwise today, and why.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show what would differ today, and why.")] = False,
     json: Annotated[
         Path | None, typer.Option("--json", help="With --compare: write every difference into this file.")
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what came of what was said: returns of the weights, and how good the forecasts were that have matured.
+    """Show the live track record: returns of the recorded weights, and the quality of matured forecasts.
 
-    With `--compare` the ledger is held against what the stored months and today's code and settings give for the same
-    sessions: inputs that were restated, changed code or settings, other checkpoints, entries that were late.
+    `--compare` compares the ledger with what the stored months and today's code and settings give for the same
+    sessions. Causes of differences: restated inputs, changed code or settings, other checkpoints, late entries.
 
     Examples:
 
@@ -73,10 +71,11 @@ def live(
     if json is not None and not compare:
         raise SettingsError("--json writes the differences of --compare; add it")
     session = Session(profile)
-    from quant_assets.cli.live import compare as compared
+    from quant_assets.cli.live import compare as differences
     from quant_assets.cli.live import record, span
 
     days = span(session.profile, first, last)
     chosen = session.sectors(sector) if sector else list(session.settings.live.of_sectors)
-    for each in compared(session.profile, chosen, *days, json) if compare else record(session.profile, chosen, *days):
-        show(each)
+    parts = differences(session.profile, chosen, *days, json) if compare else record(session.profile, chosen, *days)
+    for part in parts:
+        show(part)

@@ -1,4 +1,4 @@
-"""Bodies of `quant models`: which there are, whether their files are whole, whom picks follow, how two compare."""
+"""Bodies of `quant models`: lists, verifies, registers, promotes and compares models."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from quant_assets.settings.sectors import SECTORS
 
 
 def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What `quant models list` prints: the newest checkpoint of each model, and the registered versions."""
+    """A table of the newest checkpoint of every model, and lines on the registered versions."""
     versions = ModelVersions(profile.store)
     rows = _checkpoints(profile, sectors).filter(pl.col("status").is_in(FORECASTING))
     newest = rows.filter(pl.col("as_of") == pl.col("as_of").max().over("sector", "model"))
@@ -46,28 +46,28 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
             "yes" if _champion(profile, versions, row["sector"]) == row["model"] else "",
         )
     yield table
-    for said in versions.versions():
-        of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
+    for version_name in versions.versions():
+        of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == version_name)
         champion = f"; champion of {of}" if of else ""
         try:
-            found = versions.version(said)
+            version = versions.version(version_name)
         except QuantError as error:
-            yield f"registered {said}: not usable: {error}{champion}"
+            yield f"registered {version_name}: not usable: {error}{champion}"
             continue
-        yield f"registered {said}: kind {found.manifest['kind']}, {found.worth}{champion}"
+        yield f"registered {version_name}: kind {version.manifest['kind']}, {version.worth}{champion}"
 
 
 def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What `quant models show` prints: a registered version's manifest, or a model's trainings.
+    """The manifest of a registered version, or a table of the trainings of a model.
 
     Raises:
-        SettingsError: there is no such model.
+        SettingsError: the model does not exist.
 
     """
     if "@" in model:
-        found = ModelVersions(profile.store).version(model)
-        yield found.worth
-        yield json.dumps(dict(found.manifest), indent=2, sort_keys=True, ensure_ascii=False)
+        version = ModelVersions(profile.store).version(model)
+        yield version.worth
+        yield json.dumps(dict(version.manifest), indent=2, sort_keys=True, ensure_ascii=False)
         return
     _of_settings(profile, model)
     names = (
@@ -86,27 +86,27 @@ def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str 
     rows = _checkpoints(profile, sectors).filter(pl.col("model") == model).sort("sector", "as_of", "horizon")
     for row in rows.select(names).iter_rows():
         table.add_row(
-            *("" if each is None else f"{each:.4f}" if isinstance(each, float) else str(each) for each in row)
+            *("" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in row)
         )
     yield table
 
 
 def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]) -> Iterator[str]:
-    """What `quant models verify` prints: every file that is not the one that was written; nothing is loaded.
+    """Compare files with their recorded hashes; yields a line for every file that differs. Loads no model.
 
     Raises:
-        SettingsError: a name is neither that of a model with a checkpoint nor registered.
-        DatasetError: at the end, where there is a file that differs.
+        SettingsError: a name has no checkpoint and is not registered.
+        DatasetError: at the end, if a file differs.
 
     """
     versions, bad, good = ModelVersions(profile.store), 0, 0
     rows = _checkpoints(profile, sectors).filter(pl.col("status").is_in(FORECASTING))
     registered = versions.versions()
-    there = {*rows["model"], *registered, *(said.partition("@")[0] for said in registered)}
-    if unknown := [each for each in models if each not in there]:
+    known = {*rows["model"], *registered, *(name.partition("@")[0] for name in registered)}
+    if unknown := [name for name in models if name not in known]:
         raise SettingsError(
             f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
-            f"{', '.join(sorted(there)) or 'none'}"
+            f"{', '.join(sorted(known)) or 'none'}"
         )
     if models:
         rows = rows.filter(pl.col("model").is_in(list(models)))
@@ -119,18 +119,20 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
         except DatasetError as error:
             bad += 1
             yield f"{shown}: {error}"
-    for said in registered:
-        if models and said not in models and said.partition("@")[0] not in models:
+    for name in registered:
+        if models and name not in models and name.partition("@")[0] not in models:
             continue
         try:
-            yield f"{said}: {versions.verify(said).worth}"
+            yield f"{name}: {versions.verify(name).worth}"
             good += 1
         except DatasetError as error:
             bad += 1
-            yield f"{said}: {error}"
-    yield f"{good} of {good + bad} models are whole"
+            yield f"{name}: {error}"
+    yield f"{good} of {good + bad} models are intact"
     if bad:
-        raise DatasetError(f"{bad} of {good + bad} models are not the ones that were written; see above for the remedy")
+        raise DatasetError(
+            f"{bad} of {good + bad} models have changed since they were written; see above for the remedy"
+        )
 
 
 def registered(
@@ -142,11 +144,11 @@ def registered(
     sector: str | None,
     trained_until: str | None = None,
 ) -> Iterator[str]:
-    """What `quant models register` prints: a file as a version, or the newest checkpoint of a model of the settings.
+    """Register a file, or the newest checkpoint of a model of the settings, as a version; yields its name.
 
     Raises:
-        SettingsError: options that do not go together, or nothing says until when the file's model was trained.
-        DatasetError: the files are not whole, or are no model of the kind.
+        SettingsError: options exclude each other, or the last day of the training data is not known.
+        DatasetError: the files are not intact, or are not a model of the kind.
 
     """
     versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
@@ -155,7 +157,7 @@ def registered(
     if path is not None:
         contents, model_file = files_at(path)
         facts = _facts(path, contents[model_file], kind, horizon, trained_until) | {"sector": sector}
-        facts = {"horizons": [chosen]} | {each: value for each, value in facts.items() if value is not None}
+        facts = {"horizons": [chosen]} | {fact: value for fact, value in facts.items() if value is not None}
     else:
         if sector is None:
             raise SettingsError(
@@ -182,17 +184,17 @@ def registered(
             "last_known_at": row["last_known_at"].isoformat(),
             "rank_ic": row["rank_ic"],
         }
-    found = versions.register(name, contents, model_file, facts)
-    yield f"registered {found.said}, {found.worth}"
+    version = versions.register(name, contents, model_file, facts)
+    yield f"registered {version.said}, {version.worth}"
 
 
 def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: bool = False) -> Iterator[str]:
-    """What `quant models promote` prints: `quant predict` follows the model from now on.
+    """Make a model the champion, which `quant predict` uses from now on; yields a line per sector.
 
     Raises:
-        SettingsError: there is no such model.
-        DatasetError: its files are not whole; or, unless `force`, its checkpoint does not beat the linear baseline out
-            of sample, or its daily IC is not plausible, or nothing is known of it.
+        SettingsError: the model does not exist.
+        DatasetError: its files are not intact; or, unless `force`, its checkpoint does not beat the linear baseline
+            out of sample, has an implausible daily IC, or has no IC.
 
     """
     versions = ModelVersions(profile.store)
@@ -206,35 +208,35 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
                 raise DatasetError(f"model {model} is not promoted: {notes[0]}")
         if reasons := _against(profile, versions, model, sector):
             if not force:
-                raise DatasetError(f"model {model} is not promoted: {reasons[0]}; --force promotes it all the same")
-            yield f"promoted all the same: {reasons[0]}"
+                raise DatasetError(f"model {model} is not promoted: {reasons[0]}; --force promotes it anyway")
+            yield f"promoted anyway: {reasons[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
         since = versions.promote(sector, model, profile.last_session()).since
-        yield f"{sector}: {model} is the champion of decisions from {since} on, {before} was"
+        yield f"{sector}: {model} is the champion of decisions from {since} on, before it {before}"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
-    """What `quant models roll-back` prints.
+    """Make the previous champion the champion again; yields a line per sector.
 
     Raises:
-        SettingsError: a sector has no champion before the present one.
+        SettingsError: a sector has no previous champion.
 
     """
     versions = ModelVersions(profile.store)
     for sector in sectors:
         before = _champion(profile, versions, sector)
         again = versions.roll_back(sector, profile.last_session()).model
-        yield f"{sector}: {again} is the champion again, {before} was"
+        yield f"{sector}: {again} is the champion again, before it {before}"
 
 
 def comparison(
     profile: Profile, challenger: str, champion: str | None, sector: str, first: str, last: str, horizon: int | None
 ) -> Iterator[str | Table]:
-    """What `quant models compare` prints.
+    """A table that compares the forecasts of two models.
 
     Raises:
-        QuantError: a month is not stored, or there is nothing to compare.
+        QuantError: a month is not stored, or a model has no forecasts.
 
     """
     over = horizon or profile.settings.weights.horizon
@@ -247,44 +249,49 @@ def comparison(
     own = {name: forecasts.filter(pl.col("model") == name) for name in (against, challenger)}
     for name, rows in own.items():
         if rows.is_empty():
-            there = ", ".join(forecasts["model"].unique().sort()) or "none"
-            raise QuantError(f"predictions of {sector} {first} to {last} hold nothing of model {name}; models: {there}")
+            present = ", ".join(forecasts["model"].unique().sort()) or "none"
+            raise QuantError(f"predictions of {sector} {first} to {last} lack model {name}; models: {present}")
     labels = labels.filter(~pl.col("unexplained"))
     yield f"{sector} {first} to {last}, {over} sessions ahead: {challenger} (challenger) against {against} (champion)"
     table = _table("figure", "champion", "challenger", "difference", "error", "sessions")
-    for each in compared(own[against], own[challenger], labels, over):
-        error = "" if each.error is None else f"{each.error:.4f}"
-        values = (f"{value:+.4f}" for value in (each.champion, each.challenger, each.difference))
-        table.add_row(each.figure, *values, error, str(each.sessions))
+    for row in compared(own[against], own[challenger], labels, over):
+        error = "" if row.error is None else f"{row.error:.4f}"
+        values = (f"{value:+.4f}" for value in (row.champion, row.challenger, row.difference))
+        table.add_row(row.figure, *values, error, str(row.sessions))
     yield table
-    yield "error: standard error of the mean difference, with outcomes that overlap"
+    yield "error: standard error of the mean difference, corrected for overlapping outcomes"
 
 
 def _fits(profile: Profile, version: Version, sector: str) -> None:
-    """Refuse a version that cannot forecast for a sector what the weights take."""
-    told, horizon = version.manifest, profile.settings.weights.horizon
-    if (of := told.get("sector", sector)) != sector:
+    """Refuse a version of another sector, or without the horizon of the weights."""
+    manifest, horizon = version.manifest, profile.settings.weights.horizon
+    if (of := manifest.get("sector", sector)) != sector:
         raise SettingsError(f"model {version.said} is of sector {of}, not of {sector}; give --sector {of}")
-    if horizon not in told["horizons"]:
+    if horizon not in manifest["horizons"]:
         raise SettingsError(
-            f"model {version.said} forecasts {told['horizons']} sessions ahead, weights.horizon is {horizon}"
+            f"model {version.said} forecasts {manifest['horizons']} sessions ahead, weights.horizon is {horizon}"
         )
 
 
 def _against(profile: Profile, versions: ModelVersions, model: str, sector: str) -> list[str]:
-    """What the gate has against a model over the sessions of the weights.
+    """Reasons not to promote a model at the horizon of the weights.
 
-    A model of the settings is judged by its newest checkpoint, a version by the checkpoint of its content, the ensemble
-    by the newest ones of its models: none may be implausible, and one must beat the baseline.
+    A model of the settings is judged by its newest checkpoint, a version by the checkpoint with its content, the
+    ensemble by the newest checkpoints of its models: none may be implausible, and one must beat the baseline.
     """
     rows = _checkpoints(profile, [sector]).filter(pl.col("horizon") == profile.settings.weights.horizon)
-    found, settings = gated(rows, profile.settings.promotion, profile.models.directions), profile.settings.promotion
+    checkpoints, settings = (
+        gated(rows, profile.settings.promotion, profile.models.directions),
+        profile.settings.promotion,
+    )
     if "@" in model:
         checksum = versions.version(model).manifest["model_sha256"]
-        found = found.join(rows.filter(pl.col("model_sha256") == checksum), on=["as_of", "model"], how="semi")
+        checkpoints = checkpoints.join(
+            rows.filter(pl.col("model_sha256") == checksum), on=["as_of", "model"], how="semi"
+        )
     elif model != ENSEMBLE:
-        found = found.filter(pl.col("model") == model)
-    newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
+        checkpoints = checkpoints.filter(pl.col("model") == model)
+    newest = checkpoints.filter(pl.col("as_of") == pl.col("as_of").max())
     if newest.is_empty():
         return [f"{sector}: no checkpoint of it has an IC over {profile.settings.weights.horizon} sessions"]
     if model != ENSEMBLE:
@@ -297,54 +304,57 @@ def _against(profile: Profile, versions: ModelVersions, model: str, sector: str)
 def _facts(
     path: Path, content: bytes, kind: str | None, horizon: int | None, trained_until: str | None
 ) -> dict[str, Any]:
-    """What the options and the manifest of `quant train` beside a model's file say of it; null where neither does."""
+    """Facts about a model's file, from the options and the manifest of `quant train` beside it; null if unknown."""
     beside = (path if path.is_dir() else path.parent) / "manifest.json"
-    told = read_signed(beside.read_bytes(), signing_key(), str(beside))[0] if beside.is_file() else {}
-    if told and told.get("model_sha256") != sha256(content):
-        raise DatasetError(f"{beside} is of another model than {path}: put that file back, or move it away")
+    manifest = read_signed(beside.read_bytes(), signing_key(), str(beside))[0] if beside.is_file() else {}
+    if manifest and manifest.get("model_sha256") != sha256(content):
+        raise DatasetError(f"{beside} belongs to another model than {path}: restore that file, or move it away")
     try:
-        given = None if trained_until is None else date.fromisoformat(trained_until).isoformat()
+        until = None if trained_until is None else date.fromisoformat(trained_until).isoformat()
     except ValueError:
         raise SettingsError(f"--trained-until {trained_until} is not a day; write it as YYYY-MM-DD") from None
-    days = [each for each in (given, told.get("last_known_at")) if each is not None]
+    days = [name for name in (until, manifest.get("last_known_at")) if name is not None]
     if not days:
         raise SettingsError(
-            f"--path {path} needs --trained-until DAY, the last day of which the model may know anything, labels "
-            "included: about days up to it the version is not asked"
+            f"--path {path} needs --trained-until DAY, the last day of its training data, labels included: the version "
+            "forecasts only later days"
         )
-    if (of := kind or told.get("kind")) is None:
-        raise SettingsError("--path needs --kind: the file does not say which model it is of")
-    for what, option, there in (("--kind", kind, [told.get("kind")]), ("--horizon", horizon, told.get("horizons"))):
-        if told and option is not None and option not in (there or ()):
-            raise SettingsError(f"{what} {option} is not what {beside} says: {there}; leave the option out")
-    horizons = told.get("horizons") or (None if horizon is None else [horizon])
-    kept = {each: told.get(each) for each in ("features", "parameters")}
-    return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | kept
+    if (of := kind or manifest.get("kind")) is None:
+        raise SettingsError("--path needs --kind: no manifest.json beside the file names it")
+    for what, option, known in (
+        ("--kind", kind, [manifest.get("kind")]),
+        ("--horizon", horizon, manifest.get("horizons")),
+    ):
+        if manifest and option is not None and option not in (known or ()):
+            raise SettingsError(f"{what} {option} differs from {known} in {beside}; leave the option out")
+    horizons = manifest.get("horizons") or (None if horizon is None else [horizon])
+    rest = {name: manifest.get(name) for name in ("features", "parameters")}
+    return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | rest
 
 
 def _next(profile: Profile, sector: str) -> date:
-    """Last closed session of the month that follows the newest stored trainings, which is what these are for."""
+    """Last closed session of the month after the newest stored trainings, the first month that they forecast."""
     existing = {key for name in profile.models.checkpoints for key in profile.store.existing(profile.datasets[name])}
-    stored = [parse_key(each)[1] for each in existing if parse_key(each)[0] == sector]
+    stored = [parse_key(partition)[1] for partition in existing if parse_key(partition)[0] == sector]
     last = profile.last_session()
     return min(last_session_to(month_end(shift_month(max(stored), 1))), last) if stored else last
 
 
 def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:
-    found = versions.champion(sector)
-    return found.model if found else str(profile.settings.weights.model)
+    champion = versions.champion(sector)
+    return champion.model if champion else str(profile.settings.weights.model)
 
 
 def _of_settings(profile: Profile, model: str) -> None:
     if model not in profile.settings.models:
-        raise SettingsError(f"model '{model}' is none of models: {', '.join(profile.settings.models)}")
+        raise SettingsError(f"model '{model}' does not exist; choose one of {', '.join(profile.settings.models)}")
 
 
 def _checkpoints(profile: Profile, sectors: Sequence[str]) -> pl.DataFrame:
     parts = []
     for name in profile.models.checkpoints:
         dataset = profile.datasets[name]
-        stored = [each for each in profile.store.existing(dataset) if parse_key(each)[0] in set(sectors)]
+        stored = [partition for partition in profile.store.existing(dataset) if parse_key(partition)[0] in set(sectors)]
         parts.append(profile.store.read(dataset, stored).collect())
     return pl.concat(parts)
 
@@ -361,11 +371,11 @@ def _contents(profile: Profile, name: str, expected: str) -> tuple[dict[str, byt
 
     with TemporaryDirectory() as folder:
         fetch(name, expected, profile.store.read_artifact, Path(folder))
-        kept = Path(name)
-        if kept.name == LISTING:
+        file = Path(name)
+        if file.name == LISTING:
             (Path(folder) / LISTING).write_bytes(profile.store.read_artifact(name))
             return files_at(Path(folder))
-        return files_at(Path(folder) / f"model{kept.suffix}")
+        return files_at(Path(folder) / f"model{file.suffix}")
 
 
 def _table(*names: str) -> Table:

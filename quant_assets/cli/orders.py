@@ -1,4 +1,4 @@
-"""Body of `quant orders`: holdings of a file or the backtest, a month's weights, orders. Writes no dataset."""
+"""Body of `quant orders`: orders from holdings (of a file or the backtest) to a month's weights. Writes no dataset."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,26 +24,26 @@ def output(
     holdings: Path | None,
     export: Path | None,
 ) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and the table of the command.
 
     Args:
-        profile: whose storage is read.
-        sector: slug; the total portfolio where None.
+        profile: its storage is read.
+        sector: slug; None for the total portfolio.
         month: of the decision.
-        capital: USD; that of the settings where None.
-        holdings: file; what the sector's backtest holds where None.
-        export: folder of the files; below the profile's exports where None.
+        capital: USD; None for that of the settings.
+        holdings: file; None for the positions of the sector's backtest.
+        export: folder of the files; None for the exports of the storage.
 
     Raises:
-        SettingsError: orders are halted, or the total portfolio is asked for without holdings.
-        DatasetError: a holding cannot be valued, or the positions are not what the backtest holds.
+        SettingsError: orders are halted, or the total portfolio has no holdings file.
+        DatasetError: a holding cannot be valued, or the positions differ from the backtest.
         SourceError: the file cannot be read; names it and the line.
         MissingPartitionError: the month has not been run.
 
     """
     settings = profile.settings
     if why := halted(profile.store, settings.orders.halted):
-        raise SettingsError(f"no orders leave: {why}")
+        raise SettingsError(f"no orders are written: {why}")
     if sector is None and holdings is None:
         raise SettingsError("the total portfolio has no positions of its own; pass --holdings, or one --sector")
     held = None if holdings is None else read_holdings(holdings)
@@ -61,23 +61,23 @@ def output(
     wanted = [*weights["ticker"], *(held or positions["ticker"])]
     prices = _prices(profile, [sector] if sector else list(SECTORS), month_range(first, month), wanted)
     days = sessions(month_start(first), as_of)
-    found = decided_orders(
+    orders = decided_orders(
         weights, positions, backtest, prices, days, as_of, equity, settings.orders, settings.backtest, held
     )
     yield f"{sector or 'total portfolio'}, decided at {as_of}, for {equity:,.0f} USD"
-    yield _table(found)
-    traded = found.filter(pl.col("action") != "hold")
+    yield _table(orders)
+    traded = orders.filter(pl.col("action") != "hold")
     unknown = traded["estimated_cost"].null_count()
     yield (
         f"{len(traded)} orders over {traded['notional'].sum():,.0f} USD, estimated cost "
         f"{traded['estimated_cost'].sum():,.0f} USD" + (f" (unknown for {unknown})" if unknown else "")
     )
     if export is None:
-        where = export_orders(profile.store, f"{sector or 'portfolio'}/{as_of}", found, equity, settings.orders.halted)
+        where = export_orders(profile.store, f"{sector or 'portfolio'}/{as_of}", orders, equity, settings.orders.halted)
         yield f"files: {', '.join(where)}"
         return
     export.mkdir(parents=True, exist_ok=True)
-    for name, content in order_files(found, equity).items():
+    for name, content in order_files(orders, equity).items():
         partial = export / f".{name}.partial"
         partial.write_bytes(content)
         partial.replace(export / name)
@@ -87,7 +87,7 @@ def output(
 def _prices(profile: Profile, sectors: list[str], months: list[str], tickers: list[str]) -> pl.DataFrame:
     dataset = profile.datasets["prices"]
     existing = profile.store.existing(dataset)
-    keys = [each for sector in sectors for month in months if (each := key(sector, month)) in existing]
+    keys = [partition for sector in sectors for month in months if (partition := key(sector, month)) in existing]
     if not keys:
         raise MissingPartitionError(
             f"no prices of {months[0]} to {months[-1]} are stored in {profile.store.url}; "

@@ -1,4 +1,4 @@
-"""Body of `quant picks`: a month's candidates with their weights and every model's forecasts. Writes nothing."""
+"""Body of `quant picks`: the candidates of a month with their weights and all forecasts. Writes nothing."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ from quant_assets.errors import MissingPartitionError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
 
-#: Assets that are named where they were computed by other settings.
+#: Most outdated assets to name.
 _NAMED = 3
 
 
 def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
-    """What the command prints of a sector.
+    """Lines and the table of a sector.
 
     Raises:
         MissingPartitionError: the month has not been run.
-        SettingsError: the decision was taken later than the pinned last session.
+        SettingsError: the decision was taken after the pinned last session.
 
     """
     candidates, weights = (
@@ -39,7 +39,7 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
     shown = ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", forecast_name, *others)
     for name in shown:
         table.add_column(name, justify="left" if name in ("side", "ticker") else "right")
-    for place, row in enumerate(joined.iter_rows(named=True)):
+    for position, row in enumerate(joined.iter_rows(named=True)):
         forecast = row["score"] if row["score_source"] == "prediction" else None
         table.add_row(
             row["candidate_type"],
@@ -51,7 +51,7 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
             ),
             _number(row["weight"], ".1%"),
             _number(forecast, "+.2%"),
-            *(_number(values[place], "+.2%") for values in others.values()),
+            *(_number(values[position], "+.2%") for values in others.values()),
         )
     yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
     yield table
@@ -59,32 +59,32 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
 
 
 def _old(profile: Profile, sector: str, month: str) -> Iterator[str]:
-    """What to say where the month was computed by other code or settings than there are now."""
-    found = made_otherwise(profile, "weights", sector, month)
-    if found:
-        named = "; ".join(f"{name}: {why}" for name, why in list(found.items())[:_NAMED])
-        more = f"; and {len(found) - _NAMED} more assets" if len(found) > _NAMED else ""
+    """A warning if the month was computed with other code or settings than the present ones."""
+    reasons = made_otherwise(profile, "weights", sector, month)
+    if reasons:
+        named = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:_NAMED])
+        more = f"; and {len(reasons) - _NAMED} more assets" if len(reasons) > _NAMED else ""
         yield (
-            f"these are old ones, computed by other code or settings than there are now ({named}{more}); quant run "
-            f"--profile {profile.settings.profile} --sector {sector} --to {month} --refresh computes them again"
+            f"outdated, computed with other code or settings than the present ones ({named}{more}); quant run "
+            f"--profile {profile.settings.profile} --sector {sector} --to {month} --refresh recomputes them"
         )
 
 
 def _others(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> dict[str, list[float | None]]:
-    """What the models that no weight follows forecast of the same names, by model; none where none was run."""
+    """Forecasts of the models that the weights do not use, by model; empty without predictions."""
     weights = profile.settings.weights
     try:
         stored = profile.store.read(profile.datasets["predictions"], [key(sector, month)])
     except MissingPartitionError:
         return {}
-    found = stored.filter(pl.col("horizon") == weights.horizon).collect()
+    forecasts = stored.filter(pl.col("horizon") == weights.horizon).collect()
     at = picked.select("ticker", pl.col("as_of").alias("date"))
     return {
         model: at.join(
-            found.filter(pl.col("model") == model), on=["ticker", "date"], how="left", maintain_order="left"
+            forecasts.filter(pl.col("model") == model), on=["ticker", "date"], how="left", maintain_order="left"
         )["prediction"].to_list()
         for model in profile.models.learners
-        if model != weights.model and model in set(found["model"])
+        if model != weights.model and model in set(forecasts["model"])
     }
 
 

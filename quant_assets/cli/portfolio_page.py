@@ -1,7 +1,7 @@
-"""The page of the total portfolio: what it holds at a decision, by sector and name, and what it has earned so far.
+"""The page of the total portfolio (holdings by sector and name, return so far), and the list of all pages.
 
-Beside it the list of all pages of a storage. Both are made when somebody asks for them, and no partition follows from
-their templates: those stand here, since a template beside `reporting` counts as code of every page of an asset.
+`quant report` writes both on demand. Their templates are in `cli`, because a template in `reporting` counts as code of
+every page of an asset.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +27,10 @@ class PortfolioData:
 
     Attributes:
         as_of: decision session.
-        sectors: of each sector with a position, largest first: `sector, name, weight, gross, names`.
-        holdings: `ticker, sector, weight, change` (of the weight since the decision before; null where there is none),
+        sectors: those with a position, largest first: `sector, name, weight, gross, names`.
+        holdings: `ticker, sector, weight, change` (of the weight since the previous decision; null without one),
             largest first.
-        sold: tickers and weights of the decision before that are held no more, largest first.
+        sold: tickers and weights of the previous decision that are no longer held, largest first.
         to_date: the row of portfolio_track_record at as_of; None before the first execution.
         track: `date, growth` of 1 invested before the first session, up to as_of.
 
@@ -46,11 +46,11 @@ class PortfolioData:
     @property
     def invested(self) -> float:
         """Sum of the weights."""
-        return float(sum(each["weight"] for each in self.holdings))
+        return float(sum(holding["weight"] for holding in self.holdings))
 
 
 def gather(as_of: date, weights: pl.DataFrame, backtest: pl.DataFrame, track_record: pl.DataFrame) -> PortfolioData:
-    """Cut the datasets at what was known at a decision.
+    """Cut the datasets at a decision.
 
     Args:
         as_of: decision session.
@@ -70,15 +70,15 @@ def gather(as_of: date, weights: pl.DataFrame, backtest: pl.DataFrame, track_rec
     sectors = now.group_by("sector").agg(pl.col("weight").sum(), gross=pl.col("weight").abs().sum(), names=pl.len())
     sold = before.join(now, on=by, how="anti").sort(-pl.col("weight").abs(), "ticker")
     past = backtest.filter(pl.col("date") <= as_of).sort("date")
-    found = track_record.filter(pl.col("as_of") == as_of)
-    since = found["since"][0] if len(found) else None
+    record = track_record.filter(pl.col("as_of") == as_of)
+    since = record["since"][0] if len(record) else None
     track = past.filter(pl.col("date") >= since) if since else past.clear()
     return PortfolioData(
         as_of,
         [{**row, "name": SECTORS[row["sector"]].name} for row in sectors.sort(-pl.col("gross"), "sector").to_dicts()],
         holdings.sort(-pl.col("weight").abs(), "ticker").to_dicts(),
         list(sold.select("ticker", "weight").iter_rows()),
-        found.row(0, named=True) if len(found) else None,
+        record.row(0, named=True) if len(record) else None,
         track.select("date", growth=(1.0 + pl.col("net_return")).cum_prod()),
     )
 
@@ -89,7 +89,7 @@ def render(data: PortfolioData, links: Sequence[tuple[str, str]] = (), market: s
     Args:
         data: content.
         links: title and relative address of the pages that belong to it.
-        market: a word of warning beside the title, for a market that is not a real one.
+        market: warning beside the title, for a simulated market.
 
     """
     picture = _growth_svg(data.track) if len(data.track) > 1 else None
@@ -103,7 +103,7 @@ def render_index(title: str, pages: Mapping[str, Mapping[str, Iterable[tuple[str
 
 
 def _growth_svg(track: pl.DataFrame) -> str:
-    """Growth of 100 as an `<svg>` element whose bytes follow from the figures alone."""
+    """Growth of 100 as an `<svg>` element, deterministic in the figures."""
     days, growth = track["date"].to_list(), (100.0 * track["growth"]).to_list()
     low, high = min(100.0, *growth), max(100.0, *growth)
     span = (high - low) or 1.0
@@ -112,8 +112,8 @@ def _growth_svg(track: pl.DataFrame) -> str:
     def y(value: float) -> float:
         return float(_TOP + tall * (high - value) / span)
 
-    places = ((_LEFT + inner * at / (len(growth) - 1), y(value)) for at, value in enumerate(growth))
-    path = "M" + "L".join(f"{x:.1f} {level:.1f}" for x, level in places)
+    points = ((_LEFT + inner * at / (len(growth) - 1), y(value)) for at, value in enumerate(growth))
+    path = "M" + "L".join(f"{x:.1f} {level:.1f}" for x, level in points)
     lines = "".join(
         f'<line x1="{_LEFT}" y1="{y(value):.1f}" x2="{_WIDTH - _RIGHT}" y2="{y(value):.1f}" class="grid"/>'
         f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.0f}</text>'

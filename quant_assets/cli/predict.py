@@ -1,4 +1,4 @@
-"""Bodies of `quant predict` and `quant batch-predict`: picks of months by a model, shown, and exported for others."""
+"""Bodies of `quant predict` and `quant batch-predict`: picks of months by a model, printed and exported."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -18,7 +18,7 @@ from quant_assets.profile import Profile
 
 CandidateType = Literal["long", "short", "both"]
 
-#: What `pick` and what comes before it do, for the bar.
+#: Steps of the progress bar: the candidates, and those of `pick`.
 _STEPS = 4
 
 
@@ -26,7 +26,7 @@ def month_of_numbers(year: int, month: int) -> str:
     """Label of a month.
 
     Raises:
-        SettingsError: there is no such month.
+        SettingsError: the month does not exist.
 
     """
     if not (1 <= month <= 12 and 1 <= year <= 9999):
@@ -34,23 +34,23 @@ def month_of_numbers(year: int, month: int) -> str:
     return f"{year:04d}-{month:02d}"
 
 
-def candidate_type(given: str) -> CandidateType:
-    """The side of an option.
+def candidate_type(value: str) -> CandidateType:
+    """Check the value of --candidate-type.
 
     Raises:
-        SettingsError: there is no such side.
+        SettingsError: it is not a side.
 
     """
-    for each in ("long", "short", "both"):
-        if given == each:
-            return each
-    raise SettingsError(f"--candidate-type {given} does not exist; choose long, short or both")
+    for side in ("long", "short", "both"):
+        if value == side:
+            return side
+    raise SettingsError(f"--candidate-type {value} does not exist; choose long, short or both")
 
 
 def output(
     profile: Profile, sector: str, month: str, top_n: int, kind: CandidateType, model: str | None, *, save: bool
 ) -> Iterator[str | Table]:
-    """What `quant predict` prints; the JSON is written where `save`.
+    """Lines and the table of `quant predict`; `save` writes the JSON.
 
     Raises:
         QuantError: as `inference.pick`.
@@ -58,34 +58,34 @@ def output(
     """
     with _bar() as bar:
         task = bar.add_task("candidates", total=_STEPS)
-        found, composite, count = _picked(
+        picks, composite, count = _picked(
             profile, sector, month, top_n, kind, model, lambda what: bar.update(task, advance=1, description=what)
         )
         bar.update(task, completed=_STEPS, description="done")
-    yield from found.notes
+    yield from picks.notes
     made_by = (
-        f"model {found.model}, version {found.model_version}" if found.model else "composite score, no usable model"
+        f"model {picks.model}, version {picks.model_version}" if picks.model else "composite score, no usable model"
     )
     yield (
-        f"{sector}, at the close of {found.as_of}: {len(found.scores)} of {len(found.scores) + len(found.excluded)} "
+        f"{sector}, at the close of {picks.as_of}: {len(picks.scores)} of {len(picks.scores) + len(picks.excluded)} "
         f"names valid, {count} of them candidates ({kind}); {made_by}"
     )
-    yield _table(found, composite)
+    yield _table(picks, composite)
     horizon = profile.settings.weights.horizon
     yield f"ML score: forecast return over {horizon} sessions; algo score: composite, in standard deviations"
-    for name, why in found.excluded.items():
+    for name, why in picks.excluded.items():
         yield f"left out: {name}: {why}"
     if save:
-        yield predictions_document(profile.store, sector, month, kind, _document(profile, found, sector, count, kind))
+        yield predictions_document(profile.store, sector, month, kind, _document(profile, picks, sector, count, kind))
 
 
 def batch(
     profile: Profile, sector: str, first: str, last: str, top_n: int, kind: CandidateType, model: str | None
 ) -> Iterator[str]:
-    """What `quant batch-predict` prints; a JSON for each month and one CSV are written.
+    """Lines of `quant batch-predict`; writes one JSON per month and one CSV.
 
     Raises:
-        QuantError: at the end, where a month failed; what the others gave is written.
+        QuantError: at the end, if a month failed; the results of the others are written.
 
     """
     months = month_range(first, last)
@@ -96,30 +96,28 @@ def batch(
         for month in months:
             bar.update(task, description=f"{sector} {month}")
             try:
-                found, _, count = _picked(profile, sector, month, top_n, kind, model)
-                document = _document(profile, found, sector, count, kind)
+                picks, _, count = _picked(profile, sector, month, top_n, kind, model)
+                document = _document(profile, picks, sector, count, kind)
                 where = predictions_document(profile.store, sector, month, kind, document)
             except (QuantError, OSError) as error:
                 failed.append(month)
                 yield f"{month}: failed: {error}"
-                # What an earlier call wrote would be taken for the picks of this one.
+                # Picks of an earlier call would be taken for those of this one.
                 if profile.store.remove_file(predictions_name(sector, month, kind)):
                     yield f"{month}: the picks of an earlier call were removed"
             else:
                 year, number = (int(part) for part in month.split("-"))
-                day = found.as_of.isoformat()
-                # A composite score is no forecast: where no model was usable the column is empty.
-                scores = {name: found.scores[name] if found.model else None for name in found.picked}
+                day = picks.as_of.isoformat()
+                # A composite score is not a forecast: without a usable model the column is empty.
+                scores = {name: picks.scores[name] if picks.model else None for name in picks.picked}
                 rows += [(sector, year, number, day, name, score) for name, score in scores.items()]
-                yield f"{month}: {', '.join(found.picked)} by {found.model_version}; {where}"
-                yield from (f"{month}: {note}" for note in found.notes)
+                yield f"{month}: {', '.join(picks.picked)} by {picks.model_version}; {where}"
+                yield from (f"{month}: {note}" for note in picks.notes)
             bar.update(task, advance=1)
     where = write_batch(profile.store, sector, kind, rows)
     yield f"{len(rows)} rows of {len(months) - len(failed)} months in {where}"
     if failed:
-        raise QuantError(
-            f"{len(failed)} of {len(months)} months failed, each for the reason above: {', '.join(failed)}"
-        )
+        raise QuantError(f"{len(failed)} of {len(months)} months failed, see the reasons above: {', '.join(failed)}")
 
 
 def _picked(
@@ -131,12 +129,12 @@ def _picked(
     model: str | None,
     step: Callable[[str], None] = lambda _: None,
 ) -> tuple[Picks, dict[str, float], int]:
-    """The picks of a month, the composite score of each candidate, and how many of these are stored as candidates."""
+    """The picks of a month, the composite scores of the candidates, and the number of stored candidates."""
     if top_n < 1:
-        raise SettingsError(f"--top-n {top_n} is no number of names; choose 1 or more")
+        raise SettingsError(f"--top-n {top_n} is too small; choose 1 or more")
     profile.check_months(month, month)
     pool = candidates_of(profile, sector, month, kind, max(top_n, FEWEST))
-    asked = Asked(
+    request = Asked(
         list(pool.composite),
         pool.as_of,
         model,
@@ -145,21 +143,21 @@ def _picked(
         pool.composite,
         side="short" if kind == "short" else "long",
     )
-    return pick(profile, asked, step), dict(pool.composite), pool.count
+    return pick(profile, request, step), dict(pool.composite), pool.count
 
 
-def _document(profile: Profile, found: Picks, sector: str, count: int, kind: CandidateType) -> dict[str, object]:
+def _document(profile: Profile, picks: Picks, sector: str, count: int, kind: CandidateType) -> dict[str, object]:
     horizon = profile.settings.weights.horizon
-    return found.document(sector=sector, num_candidates=count, candidate_type=kind, horizon=horizon)
+    return picks.document(sector=sector, num_candidates=count, candidate_type=kind, horizon=horizon)
 
 
-def _table(found: Picks, composite: dict[str, float]) -> Table:
+def _table(picks: Picks, composite: dict[str, float]) -> Table:
     table = Table()
     for name in ("rank", "ticker", "ML score", "algo score", "weight"):
         table.add_column(name, justify="left" if name == "ticker" else "right")
-    for rank, name in enumerate(found.picked, start=1):
-        score = f"{found.scores[name]:+.2%}" if found.model else ""
-        weight = f"{found.weights[name]:.1%}" if name in found.weights else ""
+    for rank, name in enumerate(picks.picked, start=1):
+        score = f"{picks.scores[name]:+.2%}" if picks.model else ""
+        weight = f"{picks.weights[name]:.1%}" if name in picks.weights else ""
         table.add_row(str(rank), escape(name), score, f"{composite[name]:+.2f}", weight)
     return table
 

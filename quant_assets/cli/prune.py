@@ -1,4 +1,4 @@
-"""Body of `quant prune`: which partitions lie before a month and how large they are, and their removal."""
+"""Body of `quant prune`: partitions before a month with their size, and their removal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,14 +15,14 @@ from quant_assets.running.pruning import KEPT, Old, old, remove
 def output(
     session: Session, before: str, datasets: Sequence[str], sectors: Sequence[str], *, removing: bool
 ) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and the table of the command.
 
     Args:
         session: the profile.
-        before: month; partitions of earlier ones are pruned.
-        datasets: names; every one where empty.
+        before: month; partitions of earlier months are pruned.
+        datasets: names; empty for all.
         sectors: slugs.
-        removing: whether they are removed; else they are only shown.
+        removing: remove the partitions instead of only listing them.
 
     Raises:
         SettingsError: a dataset does not exist or is never pruned, or the instance is bound to another storage.
@@ -35,43 +35,46 @@ def output(
         if name not in profile.every_dataset and name not in KEPT:
             raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
         if name in KEPT:
-            raise SettingsError(f"'{name}' is what was said at the time and is never pruned; leave it out")
-    found = list(old(profile, datasets or list(profile.every_dataset), sectors, before))
-    if not found:
+            raise SettingsError(f"'{name}' belongs to the ledger of live decisions and is never pruned; leave it out")
+    outdated = list(old(profile, datasets or list(profile.every_dataset), sectors, before))
+    if not outdated:
         yield f"nothing before {before} is in {profile.store.url}"
         return
-    yield _table(found)
-    partitions, size = sum(len(each.keys) for each in found), _size(sum(each.size for each in found))
+    yield _table(outdated)
+    partitions, size = (
+        sum(len(group.keys) for group in outdated),
+        _size(sum(group.size for group in outdated)),
+    )
     what = f"{partitions:,} partitions before {before}, {size}"
     if removing:
         with existing_instance(session.settings) as instance:
-            remove(profile, instance, found)
+            remove(profile, instance, outdated)
         yield f"removed from {profile.store.url}: {what}"
     else:
         yield f"in {profile.store.url}: {what}; nothing was removed, the same command with --yes removes them"
     yield (
-        "kept: the ledger of what was said, the log of trials and registered models. A run whose windows reach back "
-        "before that month computes what it needs again"
+        "kept: the ledger of live decisions, the log of trials and registered models. A run whose windows reach back "
+        "before that month recomputes the months that it needs"
     )
 
 
-def _table(found: Sequence[Old]) -> Table:
+def _table(rows: Sequence[Old]) -> Table:
     table = Table("dataset", "sectors", "first", "last")
     for name in ("partitions", "files", "size"):
         table.add_column(name, justify="right")
-    for each in found:
-        placed = [parse_key(key) for key in each.keys]
+    for row in rows:
+        placed = [parse_key(key) for key in row.keys]
         sectors = list(dict.fromkeys(sector for sector, _ in placed if sector))
         named = ", ".join(sectors) if len(sectors) < 4 else f"{len(sectors)} sectors"
         periods = [period for _, period in placed]
         table.add_row(
-            each.dataset.name,
+            row.dataset.name,
             named,
             min(periods),
             max(periods),
             f"{len(placed):,}",
-            f"{len(each.artifacts):,}" if each.artifacts else "",
-            _size(each.size),
+            f"{len(row.artifacts):,}" if row.artifacts else "",
+            _size(row.size),
         )
     return table
 

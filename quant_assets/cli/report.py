@@ -1,4 +1,4 @@
-"""Body of `quant report`: where the pages are, the list of all of them, and the page of the total portfolio."""
+"""Body of `quant report`: addresses of pages, the list of all pages, and the page of the total portfolio."""
 
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from quant_assets.partitions import key, month_range
 from quant_assets.profile import Profile
 from quant_assets.settings.sectors import SECTORS
 
-#: Kinds of pages by the folder below `artifacts/` that holds them, in the order of the list.
+#: Kinds of pages by their folder below `artifacts/`, in the order of the list.
 KINDS = {
     "portfolio_report": "total portfolio",
     "portfolio_risk": "its risk",
@@ -32,19 +32,19 @@ def of_sectors(profile: Profile, sectors: Sequence[str], month: str | None) -> l
     """Addresses of the reports of sectors.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         sectors: slugs.
-        month: of the reports; of each sector the newest one where None.
+        month: of the reports; None for the newest report of every sector.
 
     Raises:
-        MissingPartitionError: a sector has no such report.
+        MissingPartitionError: a sector has no report of the month.
 
     """
     dataset, latest = profile.datasets["ops_report"], month or profile.last_month()
     stored = labels_of(profile.store.existing(dataset))
-    found = []
+    addresses = []
     for sector in sectors:
-        months = [each for each in stored.get(sector, ()) if each <= latest]
+        months = [label for label in stored.get(sector, ()) if label <= latest]
         if not months or (month is not None and month not in months):
             raise MissingPartitionError(
                 f"no report of {sector}{f' for {month}' if month else ''} is in {profile.store.url}; run: "
@@ -53,12 +53,12 @@ def of_sectors(profile: Profile, sectors: Sequence[str], month: str | None) -> l
         newest = key(sector, max(months))
         refuse_written_later(profile, dataset, [newest])
         rows = profile.store.read(dataset, [newest]).collect()
-        found.append(profile.store.artifact_url(rows["report_file"][0]))
-    return found
+        addresses.append(profile.store.artifact_url(rows["report_file"][0]))
+    return addresses
 
 
 def of_portfolio(profile: Profile, month: str | None) -> str:
-    """Write the page of the total portfolio of a month, the newest one where None, from stored rows; its address.
+    """Write the page of the total portfolio of a month (None for the newest) from stored rows; returns its address.
 
     Raises:
         MissingPartitionError: the total portfolio was not run.
@@ -68,7 +68,7 @@ def of_portfolio(profile: Profile, month: str | None) -> str:
     weights, backtest, record = (
         datasets[name] for name in ("portfolio_weights", "portfolio_backtest", "portfolio_track_record")
     )
-    months = sorted(each for each in store.existing(weights) if each <= latest)
+    months = sorted(label for label in store.existing(weights) if label <= latest)
     if not months or (month is not None and month != months[-1]):
         raise MissingPartitionError(
             f"no total portfolio{f' of {month}' if month else ''} is in {store.url}; run: quant run --profile "
@@ -78,8 +78,8 @@ def of_portfolio(profile: Profile, month: str | None) -> str:
     refuse_written_later(profile, weights, [chosen])
     held = store.read(weights, months[-2:]).collect()
     decided: Any = held.filter(pl.col("month") == chosen)["as_of"].max()
-    earned = sorted(each for each in store.existing(backtest) if each <= chosen)
-    if earned:  # without a gap up to the month: else what is shown as growth would leave sessions out
+    earned = sorted(label for label in store.existing(backtest) if label <= chosen)
+    if earned:  # a gap would leave sessions out of the growth
         whole = month_range(earned[0], chosen)
         earned = whole if set(whole) <= set(earned) else []
     recorded = [] if not earned or store.missing(record, [chosen]) else [chosen]
@@ -101,15 +101,15 @@ def of_portfolio(profile: Profile, month: str | None) -> str:
 
 
 def index(profile: Profile) -> str:
-    """Write the list of all pages of a storage; its address.
+    """Write the list of all pages of a storage; returns its address.
 
     Raises:
-        MissingPartitionError: there is no page.
+        MissingPartitionError: the storage has no page.
 
     """
     pages: dict[str, dict[str, list[tuple[str, str]]]] = {}
-    found = [each for each in _pages(profile) if each[2] <= profile.last_month()]
-    for kind, title, month, name in sorted(found, key=lambda each: each[2], reverse=True):
+    entries = [page for page in _pages(profile) if page[2] <= profile.last_month()]
+    for kind, title, month, name in sorted(entries, key=lambda page: page[2], reverse=True):
         pages.setdefault(month, {}).setdefault(KINDS[kind], []).append((title, name))
     if not pages:
         raise MissingPartitionError(
@@ -122,10 +122,10 @@ def index(profile: Profile) -> str:
 
 
 def opened(profile: Profile, addresses: Sequence[str]) -> Iterator[str]:
-    """Open pages in the browser; what to say of it.
+    """Open pages in the browser; yields a line per page.
 
     Raises:
-        SettingsError: the storage is not a local folder, or there is no browser.
+        SettingsError: the storage is not a local folder, or no browser starts.
 
     """
     if not profile.store.local:
@@ -137,7 +137,7 @@ def opened(profile: Profile, addresses: Sequence[str]) -> Iterator[str]:
 
 
 def _pages(profile: Profile) -> Iterator[tuple[str, str, str, str]]:
-    """Kind, title, month and name below `artifacts/` of each page, sectors in GICS order."""
+    """Kind, title, month and name below `artifacts/` of all pages, sectors in GICS order."""
     order = list(SECTORS)
     for kind in KINDS:
         names = [name for name in profile.store.artifacts(kind) if name.endswith(".html")]
@@ -150,6 +150,6 @@ def _pages(profile: Profile) -> Iterator[tuple[str, str, str, str]]:
             try:
                 MONTH.check(month)
             except SettingsError:
-                continue  # not one of the pages by month
+                continue  # not a page of a month
             placed.append((order.index(sector) if sector else -1, kind, sector or label, month, name))
-        yield from (each[1:] for each in sorted(placed))
+        yield from (entry[1:] for entry in sorted(placed))

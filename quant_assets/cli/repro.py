@@ -1,4 +1,4 @@
-"""Body of `quant repro`: whether a partition and all it follows from come out the same, if not why. Writes nothing."""
+"""Body of `quant repro`: whether a partition and its upstream are reproducible, and why not. Writes nothing."""
 
 from collections.abc import Iterator
 
@@ -10,19 +10,19 @@ from quant_assets.audit.trained import said_of
 from quant_assets.partitions import parse_key
 
 
-def output(found: Recomputation) -> Iterator[str | Table]:
-    """What the command prints: for each asset of the chain how many partitions are the same, and why others are not."""
-    for line in found.since:
-        yield f"not as it is today: {line}"
-    if found.since:
-        yield "computed again with the recorded settings and today's code"
+def output(recomputation: Recomputation) -> Iterator[str | Table]:
+    """A table by asset: the number of equal and different partitions, with the reasons; then the verdict."""
+    for line in recomputation.since:
+        yield f"differs from today: {line}"
+    if recomputation.since:
+        yield "recomputed with the recorded settings and today's code"
     kinds = {"same": "same", "differs": "differ", "absent": "not stored"}
-    if any(each.outcome == "taken over" for each in found.compared):
+    if any(comparison.outcome == "taken over" for comparison in recomputation.compared):
         kinds["taken over"] = "taken over"
     table = Table("asset", "first", "last", "partitions", *kinds.values(), "why")
     by_asset: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
-    for each in found.compared:
-        by_asset.setdefault(each.asset, []).append((each.partition_key, each.outcome, each.why))
+    for comparison in recomputation.compared:
+        by_asset.setdefault(comparison.asset, []).append((comparison.partition_key, comparison.outcome, comparison.why))
     for asset, partitions in by_asset.items():
         months = sorted(parse_key(key)[1] for key, _, _ in partitions)
         counts = [sum(outcome == wanted for _, outcome, _ in partitions) for wanted in kinds]
@@ -30,20 +30,19 @@ def output(found: Recomputation) -> Iterator[str | Table]:
         for key, outcome, why in partitions:
             if outcome == "differs":
                 reasons.setdefault("; ".join(why), []).append(key)
-        told = "\n".join(
+        explained = "\n".join(
             f"{keys[0] if len(keys) == 1 else f'{keys[0]} and {len(keys) - 1} more'}: {why}"
             for why, keys in reasons.items()
         )
-        table.add_row(
-            asset, months[0], months[-1], str(len(partitions)), *(str(count or "") for count in counts), escape(told)
-        )
+        numbers = (str(count or "") for count in counts)
+        table.add_row(asset, months[0], months[-1], str(len(partitions)), *numbers, escape(explained))
     yield table
-    differ = sum(each.outcome == "differs" for each in found.compared)
+    differ = sum(comparison.outcome == "differs" for comparison in recomputation.compared)
     yield (
         "reproduced: every stored partition has the same rows"
-        if found.reproduced
-        else f"{differ} of {len(found.compared)} partitions differ"
+        if recomputation.reproduced
+        else f"{differ} of {len(recomputation.compared)} partitions differ"
     )
-    yield from said_of(found.taken)
-    if found.folder is not None:
-        yield f"what was computed again is in {found.folder}"
+    yield from said_of(recomputation.taken)
+    if recomputation.folder is not None:
+        yield f"the recomputed partitions are in {recomputation.folder}"

@@ -1,4 +1,4 @@
-"""Body of `quant run`: the plan over the assets is carried out, and what the user must know of it is said before."""
+"""Body of `quant run`: plans and executes the runs, and prints notes before and a summary after them."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -24,10 +24,10 @@ from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
 from quant_assets.sources.registry import said_absent, said_left_out
 
-#: What a month may be without where nothing happened, or where nothing is known of it yet.
+#: Datasets that may have no row in a month: nothing happened, or nothing is known yet.
 _OFTEN_EMPTY = {"quarantine", "price_events", "price_disagreements", "absences", "delistings", "labels"}
 
-#: What is decided at a month's last session, and earned from the execution on, of the members that have a bar then.
+#: Datasets of decisions: they depend on the bars at a month's last session and at the execution.
 _DECISIONS = {"candidates", "weights", "backtest"}
 
 
@@ -47,25 +47,25 @@ def materialise(
     """Compute assets of sectors and months, and the earlier months that they need.
 
     Args:
-        profile: whose assets.
+        profile: of the assets.
         sectors: slugs.
         first: month.
         last: month.
-        select: which assets, as `--select` has it; every one where None.
-        workers: sectors computed at the same time, as far as memory lets.
-        memory: GiB for all workers together; the setting `launch.memory_gib`, or what is left, where None.
-        refresh: whether earlier months that other code or settings have made are computed again.
-        submit: whether the instance's daemon has the runs executed, and not this command.
-        may_be_empty: whether a run that ends well may leave nothing but partitions without rows.
+        select: assets, as of `--select`; None for all.
+        workers: sectors computed in parallel, as far as memory allows.
+        memory: GiB for all workers; None for the setting `launch.memory_gib`, else the free memory.
+        refresh: whether to recompute earlier months that were made with other code or settings.
+        submit: whether the daemon of the instance executes the runs instead of this command.
+        may_be_empty: whether a successful run may leave only partitions without rows.
 
     Raises:
-        SettingsError: the selection is not valid or leaves nothing to run, a month of it does not fit into memory, or
-            no daemon is there to submit to.
-        InterruptedRunError: the user interrupted it.
-        QuantError: a run failed, the provider's data are missing, or there is no row in all that was asked for.
+        SettingsError: the selection is not valid or leaves nothing to run, a month does not fit into memory, or no
+            daemon runs to submit to.
+        InterruptedRunError: the user interrupted the run.
+        QuantError: a run failed, the provider's data are missing, or the selected partitions have no row.
 
     """
-    profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
+    profile.source.membership(profile.last_session())  # reports a missing data folder before anything starts
     for sentence in (*said_absent(profile.source).values(), *said_left_out(profile.source)):
         show(sentence)
     name = profile.settings.profile
@@ -94,8 +94,8 @@ def materialise(
         show(note)
     if plan.uses_stale:
         show(
-            "two versions stand side by side: quant run --refresh computes again what this run reads, "
-            "quant stale shows all of it"
+            "months of two versions are mixed: quant run --refresh recomputes those that this run reads, "
+            "quant stale lists all of them"
         )
     latest = max(phase.last for phase in phases)
     if latest > last:
@@ -120,35 +120,37 @@ def materialise(
 
 
 def trading_days(profile: Profile, first: str, last: str) -> list[date]:
-    """The sessions of these months on which is decided, or executed what was decided the month before."""
+    """The decision and execution sessions in these months."""
     begin, through = month_start(shift_month(first, -1)), min(month_end(last), profile.last_session())
     every = sessions(begin, through).tolist()
     decided = decision_sessions(begin, through)
     executed = [every.index(day) + profile.settings.labels.entry_lag for day in decided]
-    days = {*decided, *(every[place] for place in executed if place < len(every))}
+    days = {*decided, *(every[position] for position in executed if position < len(every))}
     return sorted(day for day in days if day >= month_start(first))
 
 
 def refuse_emptiness(profile: Profile, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> None:
-    """Refuse a run that ended well and left no row, or no bar: whoever reads on would look elsewhere for the cause."""
+    """Refuse a successful run that left no row, or no bar: the cause would be hard to find later."""
     months = month_range(first, last)
 
     def rows(name: str) -> bool:
         dataset = profile.datasets[name]
         keys = [key(sector, month) for sector in (sectors if dataset.grain.by_sector else [None]) for month in months]
         missing = set(profile.store.missing(dataset, keys))
-        stored = [each for each in keys if each not in missing]
-        # Of most datasets the newest month has some.
-        return any(profile.store.read(dataset, [each]).select(pl.len()).collect().item() for each in reversed(stored))
+        stored = [partition for partition in keys if partition not in missing]
+        # The newest month of most datasets has rows.
+        return any(
+            profile.store.read(dataset, [partition]).select(pl.len()).collect().item() for partition in reversed(stored)
+        )
 
-    asked = [name for name in names if name in profile.datasets]
-    if set(asked) <= _OFTEN_EMPTY or (any(map(rows, asked)) and ("ohlcv" not in asked or rows("ohlcv"))):
+    selected = [name for name in names if name in profile.datasets]
+    if set(selected) <= _OFTEN_EMPTY or (any(map(rows, selected)) and ("ohlcv" not in selected or rows("ohlcv"))):
         return
-    what = "ohlcv has no bar" if "ohlcv" in asked else f"there is no row in {', '.join(asked)}"
+    what = "ohlcv has no bar" if "ohlcv" in selected else f"there is no row in {', '.join(selected)}"
     cause = _cause(profile, sectors, first, last)
     raise SourceError(
         f"{what} of {', '.join(sectors)} from {first} to {last}{f': {cause}' if cause else ''}; "
-        "--may-be-empty takes that for well"
+        "--may-be-empty accepts that"
     )
 
 

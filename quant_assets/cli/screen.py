@@ -1,4 +1,4 @@
-"""How the commands print: texts and tables whole, whatever the width of the window."""
+"""Printing of texts and tables, complete whatever the width of the window."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -8,7 +8,7 @@ console = Console()
 
 
 def show(output: str | Table) -> None:
-    """Print a text as it is, not wrapped and not coloured, or a table as wide as it is.
+    """Print a text without wrapping and colours, or a table at full width.
 
     A narrow window or a pipe must not cut off names or numbers.
     """
@@ -25,11 +25,11 @@ def counted(number: int, thing: str) -> str:
 
 
 class Counter:
-    """How much is done: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth.
+    """Progress: a bar in a terminal, elsewhere (a log, a pipe) one line per tenth.
 
     Args:
-        things: what is counted, in the plural.
-        total: how many there will be; one that is too small is corrected on the way.
+        things: counted things, in the plural.
+        total: expected number; corrected if it is too small.
 
     """
 
@@ -56,7 +56,7 @@ class Counter:
         self._bar.stop()
 
     def advance(self, last: str, number: int = 1) -> None:
-        """Count some more, of which `last` is the last."""
+        """Count `number` more things; `last` names the last one."""
         before, self._done = self._done, self._done + number
         self._total = max(self._total, self._done)
         self._bar.update(self._task, advance=number, total=self._total, description=last)

@@ -1,4 +1,4 @@
-"""Body of `quant sensors`: which there are, and what one would ask for now. Nothing is launched and nothing written."""
+"""Bodies of `quant sensors`: the sensors, and the runs that one would request now. Launches and writes nothing."""
 
 import logging
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from quant_assets.running.instance import existing_instance
 
 
 def listed(profile: Profile) -> Iterator[str | Table]:
-    """What `list` prints: each sensor of a profile, with what it does."""
-    table = Table("sensor", "every", "at first", "what it does")
+    """A table of the sensors of a profile."""
+    table = Table("sensor", "every", "by default", "what it does")
     for name, sensor in sorted(_sensors(automation(profile)).items()):
         at_first = "on" if sensor.default_status == dg.DefaultSensorStatus.RUNNING else "off"
         every = f"{sensor.minimum_interval_seconds or 30} s"
@@ -26,41 +26,40 @@ def listed(profile: Profile) -> Iterator[str | Table]:
 
 
 def preview(profile: Profile, name: str) -> Iterator[str | Table]:
-    """What `preview` prints: what a sensor says now, and the runs that it would ask for, with their tags.
+    """The messages of a sensor now, and tables of the runs that it would request, with their tags.
 
     Args:
-        profile: whose sensor.
+        profile: of the sensor.
         name: of the sensor.
 
     Raises:
-        SettingsError: there is no such sensor; names those that there are.
+        SettingsError: the sensor does not exist; names the sensors.
 
     """
     own = automation(profile)
     sensors = _sensors(own)
     if name not in sensors:
         raise SettingsError(
-            f"there is no sensor '{name}'; those of profile '{profile.settings.profile}' are "
-            f"{', '.join(sorted(sensors))}"
+            f"there is no sensor '{name}'; profile '{profile.settings.profile}' has {', '.join(sorted(sensors))}"
         )
     defs = dg.Definitions.merge(build_defs(profile.settings), own)
-    with existing_instance(profile.settings) as found, dg.DagsterInstance.ephemeral() as empty:
-        if found is None:
-            yield "no Dagster instance yet: there are no records of runs to look at"
+    with existing_instance(profile.settings) as existing, dg.DagsterInstance.ephemeral() as empty:
+        if existing is None:
+            yield "no Dagster instance yet: there are no records of runs"
         context = dg.build_sensor_context(
-            found or empty,
-            cursor=None if found is None else sensor_cursor(found, name),
+            existing or empty,
+            cursor=None if existing is None else sensor_cursor(existing, name),
             repository_def=defs.get_repository_def(),
             sensor_name=name,
         )
-        said = _Said()
-        context.log.handlers[:] = [said]  # neither the terminal nor the log of a tick
+        log = _TickLog()
+        context.log.handlers[:] = [log]  # neither the terminal nor the log of a tick
         result = sensors[name].evaluate_tick(context)
-    yield from (line for text in said.texts for line in text.splitlines())
+    yield from (line for text in log.texts for line in text.splitlines())
     if result.skip_message:
         yield from result.skip_message.splitlines()
     for request in result.run_requests or ():
-        yield f"would ask for {request.run_key or 'a run without a key'}"
+        yield f"would request {request.run_key or 'a run without a key'}"
         table = Table("tag", "value")
         for tag, value in sorted(request.tags.items()):
             if tag != "dagster/sensor_name":
@@ -69,11 +68,11 @@ def preview(profile: Profile, name: str) -> Iterator[str | Table]:
 
 
 def _sensors(defs: dg.Definitions) -> dict[str, dg.SensorDefinition]:
-    return {each.name: each for each in defs.sensors or ()}
+    return {sensor.name: sensor for sensor in defs.sensors or ()}
 
 
-class _Said(logging.Handler):
-    """Keeps what a sensor writes into the log of its tick."""
+class _TickLog(logging.Handler):
+    """Collects the log of a tick."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Bodies of `quant sentiment`: training a scorer of news, trying it, and judging it."""
+"""Bodies of `quant sentiment`: train, try and evaluate a scorer of news."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ from quant_assets.settings.loading import load_settings
 
 
 def trained(texts: Path, kind: str, trained_through: str, out: Path) -> Iterator[str]:
-    """Train, write the file, and say how it is used.
+    """Train a scorer, write its file, and print the settings that use it.
 
     Raises:
-        SettingsError: the texts cannot be used, or the day is none.
+        SettingsError: the texts cannot be used, or the day is not valid.
 
     """
     rows = labelled(_read(texts))
@@ -37,22 +37,22 @@ def trained(texts: Path, kind: str, trained_through: str, out: Path) -> Iterator
 def scored(
     texts: Sequence[str], kind: str | None, path: Path | None, trained_through: str | None, profile: str | None
 ) -> Iterator[str]:
-    """Probabilities of each text.
+    """Score and probabilities of texts.
 
     Raises:
-        SettingsError: there is nothing to score, or no scorer.
+        SettingsError: there are no texts, or no scorer.
 
     """
     if not texts:
-        raise SettingsError('name the texts, each in quotes: quant sentiment score "Orders surge" --scorer vader')
+        raise SettingsError('give quoted texts: quant sentiment score "Orders surge" --scorer vader')
     scorer = _scorer(kind, path, trained_through, profile)
     for text, row in zip(texts, scorer.scores(texts), strict=True):
-        told = "  ".join(f"{name} {each:.3f}" for name, each in zip(LABELS, row, strict=True))
-        yield f"{row[2] - row[0]:+.3f}  {told}  {text}"
+        shares = "  ".join(f"{name} {share:.3f}" for name, share in zip(LABELS, row, strict=True))
+        yield f"{row[2] - row[0]:+.3f}  {shares}  {text}"
 
 
 def evaluated(texts: Path, kind: str, path: Path | None, trained_through: str | None) -> Iterator[str]:
-    """How often the scorer is right, by data set."""
+    """Accuracy, macro F1 and time of a scorer, by data set."""
     rows = labelled(_read(texts))
     scorer = _scorer(kind, path, trained_through, None)
     yield f"scorer {scorer.name}, trained through {scorer.trained_through}"
@@ -61,13 +61,13 @@ def evaluated(texts: Path, kind: str, path: Path | None, trained_through: str | 
         labels = part["label"].to_list()
         began = time.process_time()
         scores = scorer.scores(part["text"].to_list())
-        each = (time.process_time() - began) / len(part)
-        found = quality(labels, scores)
+        seconds = (time.process_time() - began) / len(part)
+        measured = quality(labels, scores)
         commonest = max(LABELS, key=labels.count)
         always = quality(labels, np.eye(3)[np.full(len(labels), LABELS.index(commonest))])
         yield (
-            f"{dataset}: {found.texts:,} texts, accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} (always "
-            f"{commonest}: {always.accuracy:.3f}, {always.macro_f1:.3f}), {1e3 * each:.2f} ms of one core a text"
+            f"{dataset}: {measured.texts:,} texts, accuracy {measured.accuracy:.3f}, macro F1 {measured.macro_f1:.3f} "
+            f"(always {commonest}: {always.accuracy:.3f}, {always.macro_f1:.3f}), {1e3 * seconds:.2f} ms per text"
         )
 
 

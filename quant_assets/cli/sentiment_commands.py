@@ -1,4 +1,4 @@
-"""What each command of `quant sentiment` takes, with its help."""
+"""The arguments, options and help of the commands `quant sentiment`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,26 +9,26 @@ from quant_assets.cli.commands import ProfileOption, app
 from quant_assets.cli.screen import show
 
 sentiment_app = typer.Typer(
-    help="Train, try and judge what reads the news.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Train, try and evaluate sentiment scorers of news.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(sentiment_app, name="sentiment")
 
 ScorerOption = Annotated[str, typer.Option("--scorer", help="Kind: tfidf, minilm, vader, external or finbert.")]
 PathOption = Annotated[
-    Path | None, typer.Option("--path", help="Its file (tfidf, minilm) or folder (external, finbert).")
+    Path | None, typer.Option("--path", help="File (tfidf, minilm) or folder (external, finbert) of the scorer.")
 ]
 ThroughOption = Annotated[
     str | None,
     typer.Option(
         "--trained-through",
-        help="Last day of which it may know anything, YYYY-MM-DD; not of tfidf and minilm, whose files say it.",
+        help="Last day of its training data, YYYY-MM-DD; not for tfidf and minilm, whose files contain it.",
     ),
 ]
 
 
 @sentiment_app.command()
 def train(
-    texts: Annotated[Path, typer.Argument(help="Parquet or CSV with text, label and, of several, dataset.")],
+    texts: Annotated[Path, typer.Argument(help="Parquet or CSV with columns text, label and optionally dataset.")],
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     trained_through: Annotated[
         str, typer.Option("--trained-through", help="Last day on which a text or label was written, YYYY-MM-DD.")
@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Train a scorer on labelled texts (negative, neutral, positive), and print the settings that use it.
 
-    Labelled headlines are seldom dated: --trained-through is yours to say, and too early a day lets scores look ahead.
+    Labelled headlines are seldom dated, so you give --trained-through; a day that is too early causes look-ahead bias.
 
     Examples:
 
@@ -51,13 +51,13 @@ def train(
 
 @sentiment_app.command()
 def score(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts, each in quotes.")] = None,
-    scorer: Annotated[str | None, typer.Option("--scorer", help="Kind [default: that of the profile].")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Quoted texts.")] = None,
+    scorer: Annotated[str | None, typer.Option("--scorer", help="Kind [default: the scorer of the profile].")] = None,
     path: PathOption = None,
     trained_through: ThroughOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Score texts with a scorer of your own, or with that of a profile.
+    """Score texts with your own scorer, or with the scorer of a profile.
 
     Examples:
 
@@ -73,14 +73,14 @@ def score(
 
 @sentiment_app.command()
 def evaluate(
-    texts: Annotated[Path, typer.Argument(help="Parquet or CSV with text, label and, of several, dataset.")],
+    texts: Annotated[Path, typer.Argument(help="Parquet or CSV with columns text, label and optionally dataset.")],
     scorer: ScorerOption,
     path: PathOption = None,
     trained_through: ThroughOption = None,
 ) -> None:
-    """Judge a scorer on labelled texts: accuracy, macro F1 and time, beside who always says the commonest label.
+    """Evaluate a scorer on labelled texts: accuracy, macro F1 and time, compared with always the most common label.
 
-    What it was trained on flatters it: `python -m benchmarks.sentiment` keeps the two apart. Also prints its hash.
+    Do not evaluate on its training texts; `python -m benchmarks.sentiment` separates the two. Also prints its hash.
 
     Examples:
 

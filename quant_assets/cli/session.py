@@ -1,4 +1,4 @@
-"""What every command starts with: a profile, and the sectors and months that were asked for."""
+"""The start of every command: the profile, and the sectors and months of its options."""
 
 from quant_assets.errors import MissingPartitionError
 from quant_assets.settings.loading import load_settings
@@ -9,7 +9,7 @@ class Session:
     """A profile, loaded once for a command.
 
     Args:
-        profile: its name; that of `QUANT_PROFILE` where None.
+        profile: its name; None for that of `QUANT_PROFILE`.
 
     Raises:
         SettingsError: the profile does not exist or a setting is not valid.
@@ -22,32 +22,32 @@ class Session:
 
         self.profile = Profile(self.settings)
 
-    def sectors(self, given: list[str] | None) -> list[str]:
-        """The sectors of an option, which may name several by commas; every one where it is left out."""
+    def sectors(self, values: list[str] | None) -> list[str]:
+        """The sectors of an option, whose values may be comma-separated; all sectors without it."""
         from quant_assets.grains import check_sector
 
-        named = [name for each in given or SECTORS for name in each.split(",")]
-        return [check_sector(name) for name in dict.fromkeys(named)]
+        names = [name for value in values or SECTORS for name in value.split(",")]
+        return [check_sector(name) for name in dict.fromkeys(names)]
 
     def sectors_with(self, dataset: str, month: str) -> list[str]:
-        """The sectors that have a dataset in a month.
+        """The sectors with a stored partition of a dataset and month.
 
         Raises:
-            MissingPartitionError: there is none.
+            MissingPartitionError: no sector has it.
 
         """
         from quant_assets.grains import labels_of
 
         existing = labels_of(self.profile.store.existing(self.profile.datasets[dataset]))
-        found = {sector for sector, months in existing.items() if month in months}
-        if not found:
+        stored = {sector for sector, months in existing.items() if month in months}
+        if not stored:
             raise MissingPartitionError(
                 f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}"
             )
-        return [name for name in SECTORS if name in found]
+        return [name for name in SECTORS if name in stored]
 
     def months(self, first: str | None, last: str | None) -> tuple[str, str]:
-        """First and last month: the newest where the last is left out, the last where the first is."""
+        """First and last month; the last defaults to the newest month, the first to the last."""
         from quant_assets.grains import check_month
 
         last = check_month(last) if last else self.profile.last_month()
@@ -56,5 +56,5 @@ class Session:
         return first, last
 
     def first_run(self, month: str) -> str:
-        """The command to start with where nothing is there."""
+        """The command to start with in an empty storage."""
         return f"quant run --profile {self.settings.profile} --sector healthcare --to {month}"

@@ -1,4 +1,4 @@
-"""Body of `quant show`: rows of a stored dataset on the screen or in a file, and the Python that gives the same."""
+"""Body of `quant show`: rows of a stored dataset on the screen or in a file, and Python code that reads the same."""
 
 import sys
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from quant_assets.grains import MONTH
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
-#: How rows can be written.
+#: Output formats.
 FORMATS = ("table", "csv", "json", "parquet")
-#: Rows of a table unless the user says how many.
+#: Default number of rows of a table.
 _ROWS = 20
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which rows of a dataset are shown.
+class Query:
+    """Selection of rows of a dataset.
 
     Attributes:
-        sectors: slugs; every stored one where empty.
-        first, last: months; the newest stored month where None.
-        tickers: those to show; all where empty.
-        columns: those to show, in this order; all where empty.
-        limit: most rows; 0 for all of them, 20 in a table and all in a file where None.
+        sectors: slugs; empty for all stored ones.
+        first, last: months; None for the newest stored month.
+        tickers: empty for all.
+        columns: in this order; empty for all.
+        limit: most rows; 0 for all, None for 20 in a table and all in a file.
 
     """
 
@@ -45,10 +45,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a dataset that somebody asked for.
+    """Selected rows of a dataset.
 
     Attributes:
-        dataset: theirs.
+        dataset: of the rows.
         keys: of the partitions that are read.
         frame: not collected yet, without a limit.
 
@@ -59,43 +59,43 @@ class Rows:
     frame: pl.LazyFrame
 
 
-def rows_of(profile: Profile, name: str, asked: Asked) -> Rows:
-    """Find the partitions of a dataset that somebody asks for.
+def rows_of(profile: Profile, name: str, query: Query) -> Rows:
+    """Find the partitions and rows of a query.
 
     Raises:
-        SettingsError: there is no such dataset or column, or it has no sectors or tickers to choose among.
-        MissingPartitionError: nothing of it is stored for these sectors and months.
+        SettingsError: the dataset or a column does not exist, or the dataset has no sectors or tickers to select.
+        MissingPartitionError: nothing is stored for these sectors and months.
 
     """
     dataset = profile.every_dataset.get(name)
     if dataset is None:
         raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
-    if asked.sectors and not dataset.grain.by_sector:
+    if query.sectors and not dataset.grain.by_sector:
         raise SettingsError(f"dataset '{name}' has no sectors of its own; leave --sector out")
-    if asked.tickers and "ticker" not in dataset.columns:
+    if query.tickers and "ticker" not in dataset.columns:
         raise SettingsError(f"dataset '{name}' has no column ticker; leave --ticker out")
-    unknown = [each for each in asked.columns if each not in dataset.loaded_schema]
+    unknown = [column for column in query.columns if column not in dataset.loaded_schema]
     if unknown:
         raise SettingsError(
             f"dataset '{name}' has no column {unknown[0]}; choose among {', '.join(dataset.loaded_schema)}"
         )
-    latest = asked.last or profile.last_month()
+    latest = query.last or profile.last_month()
     placed = sorted(
         (sector or "", period)
         for sector, period in map(dataset.grain.parse, profile.store.existing(dataset))
-        if period[:7] <= latest and (not asked.sectors or sector in asked.sectors)
+        if period[:7] <= latest and (not query.sectors or sector in query.sectors)
     )
-    if asked.first is not None:
-        placed = [each for each in placed if each[1][:7] >= asked.first]
-    elif asked.last is not None:
-        placed = [each for each in placed if each[1][:7] == asked.last]
+    if query.first is not None:
+        placed = [part for part in placed if part[1][:7] >= query.first]
+    elif query.last is not None:
+        placed = [part for part in placed if part[1][:7] == query.last]
     else:
         newest = max((period for _, period in placed), default="")
-        placed = [each for each in placed if each[1] == newest]
+        placed = [part for part in placed if part[1] == newest]
     if not placed:
-        of = f" of {', '.join(asked.sectors)}" if asked.sectors else ""
-        months = f" from {asked.first} to {latest}" if asked.first else f" for {latest}" if asked.last else ""
-        sector = f" --sector {asked.sectors[0]}" if asked.sectors else ""
+        of = f" of {', '.join(query.sectors)}" if query.sectors else ""
+        months = f" from {query.first} to {latest}" if query.first else f" for {latest}" if query.last else ""
+        sector = f" --sector {query.sectors[0]}" if query.sectors else ""
         raise MissingPartitionError(
             f"nothing of '{name}'{of}{months} is in {profile.store.url}; quant status shows what is there, and "
             f"quant run --profile {profile.settings.profile}{sector} --to {latest} computes it"
@@ -103,18 +103,18 @@ def rows_of(profile: Profile, name: str, asked: Asked) -> Rows:
     keys = [dataset.grain.key(period, sector or None) for sector, period in placed]
     refuse_written_later(profile, dataset, keys)
     frame = profile.store.read(dataset, keys)
-    # In the order of the folders, which is what a program reads that does not know the order of the sectors.
+    # In the order of the folders, as other programs read the files.
     frame = frame.sort(dataset.grain.levels, maintain_order=True)
-    if asked.tickers:
-        frame = frame.filter(pl.col("ticker").is_in(list(asked.tickers)))
-    return Rows(dataset, keys, frame.select(asked.columns or pl.all()))
+    if query.tickers:
+        frame = frame.filter(pl.col("ticker").is_in(list(query.tickers)))
+    return Rows(dataset, keys, frame.select(query.columns or pl.all()))
 
 
 def written(rows: Rows, form: str, out: Path | None, limit: int | None) -> None:
     """Print rows, or write them into a file.
 
     Raises:
-        SettingsError: Parquet has no file, or the file is there.
+        SettingsError: the format is Parquet and there is no file name, or the file exists.
 
     """
     if out is not None and out.exists():
@@ -138,24 +138,24 @@ def written(rows: Rows, form: str, out: Path | None, limit: int | None) -> None:
         show(f"written: {out}, {counted(len(shown), 'row')}")
     elif form == "table":
         of = f"{len(shown):,} of " if len(shown) < len(frame) else ""
-        said = f"{of}{counted(len(frame), 'row')}"
-        every = "; --limit 0 shows all of them" if len(shown) < len(frame) else ""
-        show(f"{rows.dataset.name}, {counted(len(rows.keys), 'partition')}: {said}{every}")
+        number = f"{of}{counted(len(frame), 'row')}"
+        hint = "; --limit 0 shows all of them" if len(shown) < len(frame) else ""
+        show(f"{rows.dataset.name}, {counted(len(rows.keys), 'partition')}: {number}{hint}")
 
 
-def python(profile: Profile, rows: Rows, asked: Asked) -> str:
-    """Three lines of Python that give the same rows."""
+def python(profile: Profile, rows: Rows, query: Query) -> str:
+    """Three lines of Python that read the same rows."""
     period = rows.dataset.grain.period.name
     levels = ", ".join(f'"{level}": pl.String' for level in rows.dataset.grain.levels)
-    parsed = [rows.dataset.grain.parse(each) for each in rows.keys]
+    parsed = [rows.dataset.grain.parse(partition) for partition in rows.keys]
     periods = sorted({label for _, label in parsed})
     tests = [f'pl.col("{period}") >= "{periods[0]}"', f'pl.col("{period}") <= "{periods[-1]}"']
-    if asked.sectors:
+    if query.sectors:
         tests.append(f'pl.col("sector").is_in({sorted({sector for sector, _ in parsed if sector})!r})')
-    if asked.tickers:
-        tests.append(f'pl.col("ticker").is_in({list(asked.tickers)!r})')
-    columns = list(asked.columns) or list(rows.dataset.loaded_schema)
-    head = f".head({asked.limit})" if asked.limit else ""
+    if query.tickers:
+        tests.append(f'pl.col("ticker").is_in({list(query.tickers)!r})')
+    columns = list(query.columns) or list(rows.dataset.loaded_schema)
+    head = f".head({query.limit})" if query.limit else ""
     files = f"{profile.store.url}/{rows.dataset.name}/**/part-0.parquet"
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Body of `quant sleeves`: equities, crypto and cash at a month's decision, stored or worked out. Writes no dataset."""
+"""Body of `quant sleeves`: equities, crypto and cash at a month's decision, stored or computed. Writes no dataset."""
 
 import json
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from quant_assets.profile import Profile
 
 
 def stored(profile: Profile, month: str) -> Iterator[str | Table]:
-    """What the command prints of dataset sleeve_allocation.
+    """Lines and the table of a stored month of dataset sleeve_allocation.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         month: of the decision.
 
     Raises:
@@ -42,10 +42,10 @@ def stored(profile: Profile, month: str) -> Iterator[str | Table]:
 
 
 def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and the table of an allocation with the bars of a file.
 
     Args:
-        profile: whose storage is read.
+        profile: its storage is read.
         month: of the decision.
         crypto: file of bars.
         multiplier: the regime's exposure.
@@ -53,7 +53,7 @@ def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Ite
     Raises:
         SourceError: the file cannot be read or lacks a column.
         MissingPartitionError: the total portfolio has not been run.
-        DatasetError: a day stands twice in the file, or a close is not positive.
+        DatasetError: the file repeats a day, or a close is not positive.
 
     """
     settings = profile.settings.sleeves
@@ -67,16 +67,16 @@ def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Ite
     equity = returns["net_return"].fill_null(np.nan).to_numpy()
     coins = sleeve_returns(bars.filter(pl.col("date") <= as_of), settings.coins, days)
     held = _held(profile, shift_month(month, -1), days, equity, coins)
-    found = allocate(equity, coins, multiplier, settings, held)
-    shares = {"equities": found.equities, "crypto": found.crypto, "cash": found.cash}
-    yield f"decided at {as_of}: {found.reason}; {'rebalanced' if found.rebalanced else 'nothing is traded'}"
-    yield _table(shares, held, (found.equity_volatility, found.crypto_volatility))
-    if found.crypto_risk is not None:
-        yield f"crypto's share of the variance: {found.crypto_risk:.3f} of at most {settings.crypto_risk_budget:g}"
+    allocation = allocate(equity, coins, multiplier, settings, held)
+    shares = {"equities": allocation.equities, "crypto": allocation.crypto, "cash": allocation.cash}
+    yield f"decided at {as_of}: {allocation.reason}; {'rebalanced' if allocation.rebalanced else 'nothing is traded'}"
+    yield _table(shares, held, (allocation.equity_volatility, allocation.crypto_volatility))
+    if allocation.crypto_risk is not None:
+        yield f"crypto's share of the variance: {allocation.crypto_risk:.3f} of at most {settings.crypto_risk_budget:g}"
     figures = {
-        "equity_volatility": found.equity_volatility,
-        "crypto_volatility": found.crypto_volatility,
-        "estimated_portfolio_volatility": found.portfolio_volatility,
+        "equity_volatility": allocation.equity_volatility,
+        "crypto_volatility": allocation.crypto_volatility,
+        "estimated_portfolio_volatility": allocation.portfolio_volatility,
     }
     document = sleeve_document(shares, settings.method, as_of, figures, settings.threshold)
     yield f"file: {write_document(profile.store, SLEEVE_FILE.format(month=month), document)}"
@@ -98,7 +98,7 @@ def read_bars(path: Path) -> pl.DataFrame:
     """`ticker, date, close` of a Parquet file.
 
     Raises:
-        SourceError: names the file and what is wrong.
+        SourceError: the file cannot be read, or has no such column or type.
 
     """
     try:
@@ -119,12 +119,12 @@ def read_bars(path: Path) -> pl.DataFrame:
 def _held(
     profile: Profile, month: str, days: np.ndarray, equity: np.ndarray, coins: np.ndarray
 ) -> tuple[float, float] | None:
-    """The shares of the month before's file, after their drift; None without one."""
+    """The shares in the file of the previous month, after their drift; None without that file."""
     try:
         document = json.loads(profile.store.read_file(f"exports/{SLEEVE_FILE.format(month=month)}"))
     except FileNotFoundError:
         return None
     later = days > np.datetime64(date.fromisoformat(document["date"]))
-    grown = [float(np.prod(1.0 + np.nan_to_num(each[later]))) - 1.0 for each in (equity, coins)]
+    grown = [float(np.prod(1.0 + np.nan_to_num(returns[later]))) - 1.0 for returns in (equity, coins)]
     shares = document["allocation"]
     return drifted((shares["equities"], shares["crypto"]), *grown)

@@ -1,4 +1,4 @@
-"""Body of `quant stale`: what would be computed otherwise today, and why. Writes nothing."""
+"""Body of `quant stale`: stored partitions that are out of date, and why. Writes nothing."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from quant_assets.profile import Profile
 
 
 def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What the command prints: each asset's months with a reason, alike sectors in one line.
+    """A table of the stale months by asset and reason, equal sectors in one line.
 
     Raises:
         MissingPartitionError: nothing is stored.
@@ -23,38 +23,38 @@ def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
     names = Planner(defs, profile).order
     if not any(profile.store.existing(profile.datasets[name]) for name in names):
         raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}")
-    found = list(Staleness(profile, (defs.resources or {})["parquet"].recorder).all(names, sectors))
-    counted = [each for each in found if each.counts]
-    told = [each for each in found if not each.counts]
+    all_stale = list(Staleness(profile, (defs.resources or {})["parquet"].recorder).all(names, sectors))
+    outdated = [stale for stale in all_stale if stale.counts]
+    informative = [stale for stale in all_stale if not stale.counts]
     yield (
-        f"{sum(each.partitions for each in counted)} stale partitions in {profile.store.url}"
-        if counted
+        f"{sum(stale.partitions for stale in outdated)} stale partitions in {profile.store.url}"
+        if outdated
         else "nothing is stale"
     )
-    if counted:
-        yield _table(counted)
-        of = "".join(f"--sector {each} " for each in sorted({each.sector for each in counted if each.sector}))
+    if outdated:
+        yield _table(outdated)
+        of = "".join(f"--sector {stale} " for stale in sorted({stale.sector for stale in outdated if stale.sector}))
         yield (
-            f"computed again by quant run {of}--from {min(each.first for each in counted)} "
-            f"--to {max(each.last for each in counted)} "
-            f"--select {','.join(dict.fromkeys(each.asset for each in counted))}, or for fewer months and assets"
+            f"computed again by quant run {of}--from {min(stale.first for stale in outdated)} "
+            f"--to {max(stale.last for stale in outdated)} "
+            f"--select {','.join(dict.fromkeys(stale.asset for stale in outdated))}, or for fewer months and assets"
         )
         yield (
-            "quant run --refresh goes by code and settings: it computes those that a run reads, "
-            "and none for its inputs alone"
+            "quant run --refresh looks at code and settings only: it recomputes the stale months that a run reads, "
+            "but not those with changed inputs only"
         )
-    if told:
-        yield "for information; a run uses what is there, and quant repro tells whether the rows change:"
-        yield _table(told)
+    if informative:
+        yield "for information (runs use these months as they are; quant repro shows whether their rows change):"
+        yield _table(informative)
 
 
-def _table(found: Sequence[Stale]) -> Table:
+def _table(rows: Sequence[Stale]) -> Table:
     table = Table("asset", "sectors", "first", "last", "partitions", "why")
     lines: dict[tuple[str, str, str, str], list[Stale]] = {}
-    for each in found:
-        lines.setdefault((each.asset, each.first, each.last, each.why), []).append(each)
-    for (asset, first, last, why), alike in lines.items():
-        sectors = [each.sector for each in alike if each.sector]
+    for row in rows:
+        lines.setdefault((row.asset, row.first, row.last, row.why), []).append(row)
+    for (asset, first, last, why), same in lines.items():
+        sectors = [row.sector for row in same if row.sector]
         named = ", ".join(sectors) if len(sectors) < 4 else f"{len(sectors)} sectors"
-        table.add_row(asset, named, first, last, str(sum(each.partitions for each in alike)), escape(why))
+        table.add_row(asset, named, first, last, str(sum(row.partitions for row in same)), escape(why))
     return table

@@ -1,6 +1,6 @@
 """Body of `quant status`: which partitions exist, and whether the Dagster instance lists the same ones.
 
-Nothing is written unless the instance is to be mended.
+Writes only to the instance, with --report and --forget.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,48 +18,51 @@ from quant_assets.running.reconciliation import Difference, differences, forget,
 def output(
     session: Session, sectors: Sequence[str], *, reporting: bool = False, forgetting: bool = False
 ) -> Iterator[str | Table]:
-    """What the command prints: the partitions of each asset and sector, then what the instance lists otherwise.
+    """A table of the partitions by asset and sector, then the differences of the instance.
 
     Args:
         session: the profile.
         sectors: slugs.
-        reporting: whether the instance is told of stored partitions that it does not know.
-        forgetting: whether it is made to forget those that the storage lacks.
+        reporting: whether to report unknown stored partitions to the instance.
+        forgetting: whether to make the instance forget partitions that are not stored.
 
     Raises:
-        MissingPartitionError: nothing is stored, and the instance lists nothing either.
+        MissingPartitionError: nothing is stored, and the instance lists nothing.
         SettingsError: the instance is bound to another storage.
 
     """
     profile = session.profile
-    home = home_of(session.settings)  # one of another storage is refused before anything is shown
+    home = home_of(session.settings)  # refuses an instance of another storage
     stored = {name: profile.store.existing(dataset) for name, dataset in profile.every_dataset.items()}
     if reporting and any(stored.values()):
         dagster_home(session.settings.profile)
     with existing_instance(session.settings) as instance:
-        found = list(differences(instance, stored, profile.every_dataset, sectors))
+        differing = list(differences(instance, stored, profile.every_dataset, sectors))
         table = _partitions(session, sectors, stored)
-        if not table.row_count and not any(each.missing for each in found):
+        if not table.row_count and not any(difference.missing for difference in differing):
             start = "quant demo" if session.settings.profile == "demo" else session.first_run(profile.last_month())
             raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}; start with: {start}")
         yield f"profile {session.settings.profile}, {profile.store.url}"
         yield table
         if instance is None:
-            yield f"no Dagster instance yet; quant status --report makes {home}, which then lists what is stored"
+            yield f"no Dagster instance yet; quant status --report creates {home}, which then lists them"
             return
-        if not found:
+        if not differing:
             yield f"the Dagster instance {home} lists the same partitions"
             return
         yield f"the Dagster instance {home} differs:"
-        yield _compared(found)
-        unlisted, missing = sum(len(each.unlisted) for each in found), sum(len(each.missing) for each in found)
+        yield _compared(differing)
+        unlisted, missing = (
+            sum(len(difference.unlisted) for difference in differing),
+            sum(len(difference.missing) for difference in differing),
+        )
         if reporting:
-            report(instance, profile.store, [each for each in found if each.unlisted])
+            report(instance, profile.store, [difference for difference in differing if difference.unlisted])
             yield f"reported to the instance: {unlisted} stored partitions"
         elif unlisted:
-            yield "quant status --report tells the instance of the stored partitions that it does not know"
+            yield "quant status --report reports the stored partitions that the instance does not know"
         if forgetting:
-            forget(instance, found)
+            forget(instance, differing)
             yield f"forgotten by the instance: {missing} partitions that are not stored; their runs stay in its history"
         elif missing:
             yield (
@@ -84,11 +87,14 @@ def _partitions(session: Session, sectors: Sequence[str], stored: Mapping[str, s
     return table
 
 
-def _compared(found: Sequence[Difference]) -> Table:
+def _compared(differing: Sequence[Difference]) -> Table:
     table = Table("asset", "difference", "first", "last")
     table.add_column("partitions", justify="right")
-    for each in found:
-        for keys, what in ((each.unlisted, "stored, not known to the instance"), (each.missing, "listed, not stored")):
+    for difference in differing:
+        for keys, what in (
+            (difference.unlisted, "stored, not known to the instance"),
+            (difference.missing, "listed, not stored"),
+        ):
             if keys:
-                table.add_row(each.dataset.name, what, min(keys), max(keys), str(len(keys)))
+                table.add_row(difference.dataset.name, what, min(keys), max(keys), str(len(keys)))
     return table

@@ -1,4 +1,4 @@
-"""What each command of `quant` about what is stored takes, with its help: rows, pages, old partitions."""
+"""The arguments, options and help of the commands about stored data: rows, pages, old partitions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,21 +21,21 @@ def show(
     first: FromOption = None,
     last: Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest stored].")] = None,
     ticker: Annotated[
-        list[str] | None, typer.Option("--ticker", "-t", help="Ticker; several by commas or repeated [default: all].")
+        list[str] | None, typer.Option("--ticker", "-t", help="Ticker; comma-separated or repeated [default: all].")
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--columns", "-c", help="Columns, by commas or repeated [default: all].")
+        list[str] | None, typer.Option("--columns", "-c", help="Columns, comma-separated or repeated [default: all].")
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", "-n", min=0, help="Most rows, 0 for all [default: 20 in a table, else all]."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
-    out: Annotated[Path | None, typer.Option("--out", help="File to write, in place of the screen.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of the screen.")] = None,
     python: Annotated[bool, typer.Option("--python", help="Print three lines of Python that read the same.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show rows of any stored dataset, on the screen or as a file. Nothing stored changes.
+    """Show rows of any stored dataset, on the screen or as a file. The storage does not change.
 
     Examples:
 
@@ -48,24 +48,24 @@ def show(
         quant show weights -s it --python
     """
     if month is not None and (first is not None or last is not None):
-        raise SettingsError("--month is one month and --from with --to a range; give one of the two")
+        raise SettingsError("--month is one month, --from and --to are a range; give only one of the two")
     session = Session(profile)
     from quant_assets.cli import show as body
 
-    for each in (month, first, last):
-        body.check_month(each)
+    for label in (month, first, last):
+        body.check_month(label)
     body.check_format(form)
-    asked = body.Asked(
+    query = body.Query(
         session.sectors(sector) if sector else (),
         first,
         month or last,
-        _parted(ticker),
-        _parted(columns),
+        _split(ticker),
+        _split(columns),
         limit,
     )
-    rows = body.rows_of(session.profile, dataset, asked)
+    rows = body.rows_of(session.profile, dataset, query)
     if python:
-        printed(body.python(session.profile, rows, asked))
+        printed(body.python(session.profile, rows, query))
         return
     body.written(rows, form, out, limit)
 
@@ -74,14 +74,13 @@ def show(
 def report(
     sector: SectorOption = None,
     month: MonthOption = None,
-    portfolio: Annotated[bool, typer.Option("--portfolio", help="The page of the total portfolio.")] = False,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    portfolio: Annotated[bool, typer.Option("--portfolio", help="Show the page of the total portfolio.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show where the report of a sector is: the newest one, or that of a month. Without a sector, a list of all pages.
+    """Show the path of a sector's report: the newest, or that of a month. Without a sector, of the list of all pages.
 
-    The list, `index.html`, and the page of the total portfolio are made from what is stored, each time they are asked
-    for.
+    The list, `index.html`, and the page of the total portfolio are written from stored data on every call.
 
     Examples:
 
@@ -101,29 +100,29 @@ def report(
     from quant_assets.cli import report as body
 
     if portfolio:
-        found = [body.of_portfolio(session.profile, month)]
+        addresses = [body.of_portfolio(session.profile, month)]
     elif sector or month:
         chosen = session.sectors(sector) if sector else session.sectors_with("ops_report", str(month))
-        found = body.of_sectors(session.profile, chosen, month)
+        addresses = body.of_sectors(session.profile, chosen, month)
     else:
-        found = [body.index(session.profile)]
-    for each in body.opened(session.profile, found) if open_it else found:
-        printed(each)
+        addresses = [body.index(session.profile)]
+    for line in body.opened(session.profile, addresses) if open_it else addresses:
+        printed(line)
 
 
 @app.command()
 def prune(
-    before: Annotated[str, typer.Option("--before", help="Month, YYYY-MM: partitions of earlier months are pruned.")],
+    before: Annotated[str, typer.Option("--before", help="Month, YYYY-MM; partitions of earlier months are pruned.")],
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Dataset; may be repeated [default: every one].")
+        list[str] | None, typer.Option("--dataset", "-d", help="Dataset; may be repeated [default: all].")
     ] = None,
     sector: SectorOption = None,
-    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Remove them; by default they are only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Remove them; the default only lists them.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show the stored partitions before a month and their size, or remove them, also from Dagster's list.
+    """Show the stored partitions before a month and their size, or remove them, also from the Dagster instance.
 
-    What was said at the time (the ledger), the log of trials and registered models are never removed.
+    The ledger of live decisions, the log of trials and registered models are never removed.
 
     Examples:
 
@@ -134,9 +133,9 @@ def prune(
     session = Session(profile)
     from quant_assets.cli.prune import output
 
-    for each in output(session, before, dataset or [], session.sectors(sector), removing=yes):
-        printed(each)
+    for part in output(session, before, dataset or [], session.sectors(sector), removing=yes):
+        printed(part)
 
 
-def _parted(given: list[str] | None) -> list[str]:
-    return [name for each in given or () for name in each.split(",")]
+def _split(values: list[str] | None) -> list[str]:
+    return [name for value in values or () for name in value.split(",")]

@@ -1,4 +1,4 @@
-"""What the commands that read stored partitions have in common: whether they are too new, or made by other settings."""
+"""Common checks of commands that read stored partitions: too new, or made with other settings."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from quant_assets.schemas import Dataset
 
 
 def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]) -> None:
-    """Refuse partitions that take account of sessions after the pinned last session.
+    """Refuse partitions that contain information from after the pinned last session.
 
     Raises:
         SettingsError: names the first such partition.
@@ -20,37 +20,37 @@ def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]
     """
     if profile.settings.as_of is None:
         return
-    for each in keys:
-        known = profile.store.known_through(dataset, each)
+    for partition in keys:
+        known = profile.store.known_through(dataset, partition)
         if known is not None and known > profile.last_session():
             raise SettingsError(
-                f"{dataset.name} of {each} was written with what was known on {known}, after as_of "
+                f"{dataset.name} of {partition} was written with data known on {known}, after as_of "
                 f"{profile.settings.as_of}; set QUANT__STORAGE to another folder for a view of the past and run the "
                 "month there"
             )
 
 
 def made_otherwise(profile: Profile, name: str, sector: str, month: str) -> dict[str, str]:
-    """Which stored partitions behind one of a sector and month were made by other code or settings than there are now.
+    """Stored partitions upstream of one that were made with other code or settings than the present ones.
 
     Returns:
-        The reason by asset, upstream first; of partitions that record nothing there is none.
+        The reason by asset, upstream first; without partitions that have no record.
 
     """
     defs = build_defs(profile.settings)
     planner = Planner(defs, profile)
     staleness = Staleness(profile, (defs.resources or {})["parquet"].recorder)
-    behind, left = {name}, [name]
-    while left:
-        new = set(planner.reads(left.pop())) - behind
-        behind |= new
-        left += new
-    found = {}
-    for each in planner.order:
-        dataset = profile.datasets[each]
-        where = key(sector if dataset.grain.by_sector else None, month)
-        if each in behind and not profile.store.missing(dataset, [where]):
-            why = staleness.own(each, where)
+    upstream, queue = {name}, [name]
+    while queue:
+        new = set(planner.reads(queue.pop())) - upstream
+        upstream |= new
+        queue += new
+    reasons = {}
+    for asset in planner.order:
+        dataset = profile.datasets[asset]
+        partition = key(sector if dataset.grain.by_sector else None, month)
+        if asset in upstream and not profile.store.missing(dataset, [partition]):
+            why = staleness.own(asset, partition)
             if why not in (None, "", UNRECORDED):
-                found[each] = str(why)
-    return found
+                reasons[asset] = str(why)
+    return reasons

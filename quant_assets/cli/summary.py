@@ -1,4 +1,4 @@
-"""The last lines of `quant run`: what was written, set aside and warned of, what is stale, and what to do next."""
+"""The last lines of `quant run`: written and quarantined rows, warnings, stale partitions, and the next command."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,23 +8,23 @@ from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.running.tally import Tally
 
-#: Checks that are named, and letters of what each of them said.
+#: Most checks to name, and most letters of their messages.
 _NAMED, _LETTERS = 5, 160
-#: Sectors whose reports are named.
+#: Most reports to name.
 _FEW_SECTORS = 3
-#: Stored partitions up to which the run looks for stale ones: the record of each is read, a tenth of a millisecond.
+#: Most stored partitions to check for staleness: reading a record takes a tenth of a millisecond.
 _FEW = 10_000
 
 
 def written(tally: Tally) -> Iterator[str]:
-    """What was written, which bars were set aside or marked, and which checks warned; nothing where nothing was."""
+    """Lines on written partitions, quarantined and marked bars, and warnings of checks; none if nothing was written."""
     partitions, changed = tally.partitions.total(), tally.changed.total()
     if not partitions:
         return
     datasets = len(tally.partitions)
     what = f"{counted(partitions, 'partition')} of {counted(datasets, 'dataset')}, {counted(tally.rows.total(), 'row')}"
     if not changed:
-        yield f"nothing changed: {what}, computed again, are the same as before"
+        yield f"nothing changed: {what}, recomputed, are the same as before"
     else:
         yield f"written: {what}; {changed:,} partitions are new or have other rows than before"
     refused, unexplained, without = (
@@ -45,38 +45,38 @@ def written(tally: Tally) -> Iterator[str]:
 
 
 def stale(profile: Profile, staleness: Staleness, names: Sequence[str], sectors: Sequence[str]) -> str:
-    """How many stored partitions of these sectors would be computed otherwise now.
+    """A line on the stale partitions of these sectors.
 
     Args:
-        profile: whose storage is looked at.
+        profile: its storage is checked.
         staleness: of its definitions.
         names: every asset, upstream first.
         sectors: slugs.
 
     """
     if sum(len(profile.store.existing(profile.datasets[name])) for name in names) > _FEW:
-        return "stale: the storage is too large to look at on the way; quant stale does it"
-    found = [each for each in staleness.all(names, sectors) if each.counts]
-    if not found:
+        return "stale: not checked, because the storage is large; quant stale checks it"
+    outdated = [group for group in staleness.all(names, sectors) if group.counts]
+    if not outdated:
         return "stale: nothing"
-    assets = list(dict.fromkeys(each.asset for each in found))
+    assets = list(dict.fromkeys(group.asset for group in outdated))
     more = f" and {len(assets) - 3} more" if len(assets) > 3 else ""
     return (
-        f"stale: {counted(sum(each.partitions for each in found), 'partition')} of {', '.join(assets[:3])}{more} would "
-        "be computed otherwise now; quant stale says which and why"
+        f"stale: {counted(sum(group.partitions for group in outdated), 'partition')} of {', '.join(assets[:3])}{more}; "
+        "quant stale lists them with the reasons"
     )
 
 
 def following(profile: Profile, sectors: Sequence[str], month: str) -> Iterator[str]:
-    """Where the reports of a month are, and the command that shows what was chosen; nothing where there is nothing."""
+    """Paths of the reports of a month, and the next commands."""
     reported, decided = (
-        [each for each in sectors if not profile.store.missing(profile.datasets[name], [key(each, month)])]
+        [slug for slug in sectors if not profile.store.missing(profile.datasets[name], [key(slug, month)])]
         for name in ("ops_report", "candidates")
     )
     for sector in reported[:_FEW_SECTORS]:
         yield f"report: {report_url(profile, sector, month)}"
     if len(reported) > _FEW_SECTORS:
-        yield f"  and of {len(reported) - _FEW_SECTORS} sectors more"
+        yield f"  and {len(reported) - _FEW_SECTORS} more sectors"
     option = f"-p {profile.settings.profile}"
     commands = [f"quant picks {option} -s {','.join(decided)} -m {month}"] if decided else []
     commands += [f"quant report {option} -s {','.join(reported)} -m {month} --open"] if reported else []
@@ -85,11 +85,11 @@ def following(profile: Profile, sectors: Sequence[str], month: str) -> Iterator[
 
 
 def report_url(profile: Profile, sector: str, month: str) -> str:
-    """Where the report of a sector and month is."""
+    """Path or URL of the report of a sector and month."""
     rows = profile.store.read(profile.datasets["ops_report"], [key(sector, month)]).collect()
     return profile.store.artifact_url(rows["report_file"][0])
 
 
-def _short(said: str) -> str:
-    text = " ".join(said.split())
+def _short(message: str) -> str:
+    text = " ".join(message.split())
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""What the commands of `quant` about trading take, with their help: orders, turnover, capacity, sleeves."""
+"""The arguments, options and help of the commands about trading: orders, turnover, capacity, sleeves."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,20 +19,21 @@ def orders(
         str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
     ] = None,
     capital: Annotated[
-        float | None, typer.Option("--capital", help="Equity of the book in USD, holdings included [orders.capital].")
+        float | None,
+        typer.Option("--capital", help="Equity in USD, holdings included [default: orders.capital]."),
     ] = None,
     holdings: Annotated[
         Path | None,
-        typer.Option("--holdings", help="CSV with ticker and quantity [default: what the sector's backtest holds]."),
+        typer.Option("--holdings", help="CSV with ticker and quantity [default: positions of the backtest]."),
     ] = None,
     export: Annotated[
         Path | None, typer.Option("--export", help="Folder for trades_to_execute, signals and allocation .csv.")
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what to trade so that holdings become the weights of a month, and write it as files.
+    """Show the orders that bring holdings to the weights of a month, and write them as files.
 
-    Nothing is shown or written while orders are halted: by `orders.halted`, or by the kill switch.
+    Nothing is shown or written while orders are halted, by `orders.halted` or by the kill switch.
 
     Examples:
 
@@ -45,8 +46,8 @@ def orders(
     from quant_assets.cli.orders import output
 
     where = session.sectors([sector])[0] if sector else None
-    for each in output(session.profile, where, chosen, capital, holdings, export):
-        show(each)
+    for part in output(session.profile, where, chosen, capital, holdings, export):
+        show(part)
 
 
 @app.command()
@@ -55,12 +56,12 @@ def capacity(
     first: FromOption = None,
     last: ToOption = None,
     capital: Annotated[
-        str, typer.Option("--capital", help="Sizes of the book in USD, by commas.")
+        str, typer.Option("--capital", help="Sizes of the book in USD, comma-separated.")
     ] = "1000000,10000000,100000000",
-    plot: Annotated[Path | None, typer.Option("--plot", help="PNG to draw the result over capital into.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a PNG plot of the result by capital.")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what a sector's weights would have earned by the size of the book, with itemised costs.
+    """Show what a sector's weights would have earned for several sizes of the book, with itemised costs.
 
     Examples:
 
@@ -72,9 +73,9 @@ def capacity(
     months = session.months(first, last)
     from quant_assets.cli.capacity import output
 
-    named = session.sectors(sector) if sector else session.sectors_with("weights", months[1])
-    for each in output(session.profile, named, *months, capital, plot):
-        show(each)
+    sectors = session.sectors(sector) if sector else session.sectors_with("weights", months[1])
+    for part in output(session.profile, sectors, *months, capital, plot):
+        show(part)
 
 
 @app.command()
@@ -84,7 +85,7 @@ def turnover(
     last: ToOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what a sector's backtest turned over by cause, and write turnover_report.json.
+    """Show the turnover of a sector's backtest by cause, and write turnover_report.json.
 
     Example:
 
@@ -94,10 +95,9 @@ def turnover(
     months = session.months(first, last)
     from quant_assets.cli.turnover import output
 
-    named = session.sectors(sector) if sector else session.sectors_with("turnover", months[1])
-    for name in named:
-        for each in output(session.profile, name, *months):
-            show(each)
+    for name in session.sectors(sector) if sector else session.sectors_with("turnover", months[1]):
+        for part in output(session.profile, name, *months):
+            show(part)
 
 
 @app.command()
@@ -116,8 +116,8 @@ def sleeves(
 ) -> None:
     """Show the shares of equities, crypto and cash at a month's decision, and write sleeve_allocation.json.
 
-    Equities are the total portfolio's backtest. What is held is the allocation of the month before, after its drift.
-    Without --crypto the month of dataset sleeve_allocation is shown.
+    Equities are the backtest of the total portfolio. The held shares are last month's allocation after its drift.
+    Without --crypto the command shows the month of the dataset sleeve_allocation.
 
     Example:
 
@@ -128,6 +128,6 @@ def sleeves(
     chosen = session.months(month, month)[1]
     from quant_assets.cli.sleeves import output, stored
 
-    found = stored(session.profile, chosen) if crypto is None else output(session.profile, chosen, crypto, multiplier)
-    for each in found:
-        show(each)
+    parts = stored(session.profile, chosen) if crypto is None else output(session.profile, chosen, crypto, multiplier)
+    for part in parts:
+        show(part)

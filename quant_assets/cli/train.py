@@ -1,6 +1,6 @@
-"""Bodies of `quant label`, `quant train` and `quant infer`: one model over tickers and dates of one's own choice.
+"""Bodies of `quant label`, `quant train` and `quant infer`: one model over chosen tickers and dates.
 
-They read the stored datasets and write files; nothing stored changes. The graph's trainings are `quant run`'s.
+They read the stored datasets and write files; the storage does not change. `quant run` trains the models of the graph.
 """
 
 import json
@@ -35,7 +35,7 @@ _MANIFEST, _METRICS, _IMPORTANCES = "manifest.json", "metrics.json", "feature_im
 
 @dataclass(frozen=True)
 class Span:
-    """Tickers and days that are asked for; all of them where empty or None."""
+    """Selected tickers and days; empty or None for all."""
 
     tickers: Sequence[str]
     start: date | None
@@ -46,16 +46,16 @@ class Span:
         """From the options of a command.
 
         Raises:
-            SettingsError: a day is not written as one, or the first is later than the last.
+            SettingsError: a day is not valid, or the first is later than the last.
 
         """
-        first, last = (None if each is None else day(each) for each in (start, end))
+        first, last = (None if value is None else day(value) for value in (start, end))
         if first is not None and last is not None and first > last:
-            raise SettingsError(f"--start {first} is later than --end {last}; exchange the two")
+            raise SettingsError(f"--start {first} is later than --end {last}; swap the two")
         return cls(separated(tickers), first, last)
 
     def read(self, profile: Profile, name: str) -> pl.DataFrame:
-        """Rows of a dataset, from all sectors that are stored; none after the profile's last closed session."""
+        """Rows of a dataset from all stored sectors, up to the last closed session of the profile."""
         dataset, last = profile.datasets[name], min(self.end or profile.last_session(), profile.last_session())
         first = self.start or date.min
         keys = [
@@ -70,29 +70,29 @@ class Span:
 
 
 def separated(tickers: Sequence[str]) -> list[str]:
-    """Tickers of an option, which may name several by commas."""
-    return [name for each in tickers for name in each.split(",") if name]
+    """Tickers of an option, whose values may be comma-separated."""
+    return [name for value in tickers for name in value.split(",") if name]
 
 
-def day(given: str) -> date:
-    """A day of an option.
+def day(value: str) -> date:
+    """Parse the day of an option.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the value is not a day.
 
     """
     try:
-        return date.fromisoformat(given)
+        return date.fromisoformat(value)
     except ValueError:
-        raise SettingsError(f"{given} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
+        raise SettingsError(f"{value} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
 
 
 def labels(profile: Profile, span: Span, horizon: int, folder: Path) -> Iterator[str]:
-    """What `quant label` prints; the labels are written as one Parquet file for the horizon.
+    """Write labels of one horizon as a Parquet file; yields a line with its path.
 
     Raises:
-        SettingsError: no such labels are made.
-        HistoryError: there is none.
+        SettingsError: the settings have no such horizon.
+        HistoryError: no label is stored.
 
     """
     _check_horizon(profile, horizon)
@@ -109,22 +109,20 @@ def labels(profile: Profile, span: Span, horizon: int, folder: Path) -> Iterator
 def parameters_of_trees(
     n_estimators: int | None, learning_rate: float | None, num_leaves: int | None, kind: str
 ) -> dict[str, Any]:
-    """Parameters of a kind from options that only `lightgbm` has; None where one is not given.
+    """Parameters of a kind from the options of `lightgbm`; None for an option that was not used.
 
     Raises:
-        SettingsError: one is given for another kind.
+        SettingsError: an option was used for another kind.
 
     """
-    given = {"--n-estimators": n_estimators, "--learning-rate": learning_rate, "--num-leaves": num_leaves}
+    options = {"--n-estimators": n_estimators, "--learning-rate": learning_rate, "--num-leaves": num_leaves}
     if kind != "lightgbm":
-        for option, value in given.items():
+        for option, value in options.items():
             if value is not None:
-                raise SettingsError(
-                    f"{option} is of kind lightgbm, not of {kind}; leave it away, or train another kind"
-                )
+                raise SettingsError(f"{option} is only for kind lightgbm, not for {kind}; leave the option out")
         return {}
     defaults = {"num_trees": 100, "learning_rate": 0.05, "num_leaves": 31}
-    named = zip(defaults.items(), given.values(), strict=True)
+    named = zip(defaults.items(), options.values(), strict=True)
     return {name: default if value is None else value for (name, default), value in named}
 
 
@@ -141,11 +139,11 @@ def training(
     test_size: float = 0.2,
     seed: int = 42,
 ) -> Iterator[str | Table]:
-    """What `quant train` prints; model, manifest, metrics and importances are written into the folder.
+    """Train a model and write it with manifest, metrics and importances into a folder; yields lines and a table.
 
     Raises:
         SettingsError: an option is out of range.
-        HistoryError: there is too little history.
+        HistoryError: the history is too short.
 
     """
     _check_horizon(profile, horizon)
@@ -159,17 +157,17 @@ def training(
     yield from _left_out(span.tickers, rows, "no row has features and a known label")
     settings = profile.settings.predictions
     options = {"n_splits": n_splits, "test_size": test_size, "embargo_sessions": embargo, "seed": seed}
-    found = walk_forward(rows, learner, horizon, names, settings, **options)  # type: ignore[arg-type]
+    result = walk_forward(rows, learner, horizon, names, settings, **options)  # type: ignore[arg-type]
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / "files"
-    place.mkdir(exist_ok=True)
-    for old in place.iterdir():
+    files_folder = folder / "files"
+    files_folder.mkdir(exist_ok=True)
+    for old in files_folder.iterdir():
         old.unlink()
-    found.model.write(place)
-    files = ModelFiles.of(place, "model")
-    for path in place.iterdir():
+    result.model.write(files_folder)
+    files = ModelFiles.of(files_folder, "model")
+    for path in files_folder.iterdir():
         path.replace(folder / path.name)
-    place.rmdir()
+    files_folder.rmdir()
     model_file = f"model{Path(files.name).suffix}" if len(files.paths) == 1 else "SHA256SUMS"
     config = {
         "kind": kind, "parameters": learner.parameters.model_dump(mode="json"), "horizon": horizon,
@@ -184,51 +182,51 @@ def training(
         "features": list(names),
         "horizons": [horizon],
         "last_known_at": str(rows["known_at"].max()),
-        **found.entries,
+        **result.entries,
     }
     (folder / _MANIFEST).write_bytes(signed(manifest, signing_key()))
-    metrics = {"overall_metrics": found.overall_metrics, "fold_metrics": found.fold_metrics, "config": config}
+    metrics = {"overall_metrics": result.overall_metrics, "fold_metrics": result.fold_metrics, "config": config}
     text = json.dumps(metrics, indent=2, default=str, allow_nan=False) + "\n"
     (folder / _METRICS).write_text(text, encoding="utf-8")
-    found.importances.write_csv(folder / _IMPORTANCES)
+    result.importances.write_csv(folder / _IMPORTANCES)
     table = Table()
     shown = ("fold", "train_start", "train_end", "test_start", "test_end", "n_train", "n_test", "rmse", "r2")
     for name in (*shown, "direction_accuracy"):
         table.add_column(name)
-    for fold in found.fold_metrics:
+    for fold in result.fold_metrics:
         table.add_row(*(_text(fold[name]) for name in (*shown, "direction_accuracy")))
     yield table
     what = f"{len(rows)} rows of {rows['ticker'].n_unique()} tickers"
-    held = found.entries["measured_coverage"]
+    held = result.entries["measured_coverage"]
     if held["share"] is not None:
-        stated = f"intervals of {settings.interval_coverage:.0%} held {held['share']:.1%} of {held['rows']} outcomes"
-        yield f"{stated} of later windows than those that they follow from"
+        stated = f"intervals of {settings.interval_coverage:.0%} contained {held['share']:.1%} of {held['rows']}"
+        yield f"{stated} outcomes in windows after those that they were estimated on"
     yield f"{what}; {model_file}, {_METRICS}, {_IMPORTANCES} in {folder}"
 
 
 def inference(
     profile: Profile, model: str, tickers: Sequence[str], on: str | None, horizon: int | None, database: str | None
 ) -> Iterator[str | Table]:
-    """What `quant infer` prints; the forecasts go into table `preds` of a database.
+    """Forecast a session and write the forecasts into the table `preds` of a database; yields lines and a table.
 
     Raises:
-        SettingsError: there is no such model, or it was trained on what became known later than the day.
+        SettingsError: the model does not exist, or was trained on data that became known after the day.
         HistoryError: no ticker has features on the day.
 
     """
-    months = sorted({parse_key(each)[1] for each in profile.store.existing(profile.datasets["features"])})
+    months = sorted({parse_key(partition)[1] for partition in profile.store.existing(profile.datasets["features"])})
     if not months:
         raise HistoryError("no features are stored; run: quant run --select ohlcv..features")
-    asked = None if on is None else day(on)
-    rows = Span(tickers, asked or month_start(months[-1]), asked).read(profile, "features")
+    session = None if on is None else day(on)
+    rows = Span(tickers, session or month_start(months[-1]), session).read(profile, "features")
     rows = rows.filter(pl.col("date") == pl.col("date").max())
     if rows.is_empty():
-        raise HistoryError(f"no ticker has features on {asked or months[-1]}; the newest month is {months[-1]}")
+        raise HistoryError(f"no ticker has features on {session or months[-1]}; the newest month is {months[-1]}")
     as_of: date = rows["date"][0]
     yield from _left_out(tickers, rows, f"no features on {as_of}")
-    place, parts = Path(model), list[pl.DataFrame]()
-    if place.exists():
-        loaded, signature = _trained(profile, place, as_of)
+    path, parts = Path(model), list[pl.DataFrame]()
+    if path.exists():
+        loaded, signature = _trained(profile, path, as_of)
         yield signature
         parts.append(forecast(rows.drop("sector", "month"), loaded, profile.settings.predictions))
     else:
@@ -237,29 +235,29 @@ def inference(
             models, notes = usable_models(profile, str(sector), model, as_of, chosen)
             yield from notes
             parts.append(forecast(own.drop("sector", "month"), models, profile.settings.predictions))
-    found = pl.concat(parts)
+    forecasts = pl.concat(parts)
     if horizon is not None:
-        found = found.filter(pl.col("horizon") == horizon)
-    if found.is_empty():
-        raise HistoryError(f"model {model} forecasts nothing on {as_of} over the sessions that are asked for")
+        forecasts = forecasts.filter(pl.col("horizon") == horizon)
+    if forecasts.is_empty():
+        raise HistoryError(f"model {model} has no forecast on {as_of} at this horizon; leave --horizon out")
     table = Table()
     for name in ("ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up", "interval"):
         table.add_column(name)
-    for row in found.sort("horizon", "prediction", descending=[False, True]).iter_rows(named=True):
+    for row in forecasts.sort("horizon", "prediction", descending=[False, True]).iter_rows(named=True):
         figures = (f"{row['prediction']:+.4f}", f"{row['prediction_std']:.4f}", f"{row['prob_up']:.3f}")
         ends = row["prediction_lower"], row["prediction_upper"]
         interval = "" if None in ends else f"{ends[0]:+.3f} {ends[1]:+.3f}"
         table.add_row(escape(row["ticker"]), str(row["date"]), str(row["horizon"]), *figures, interval)
     yield table
     where = database or _default_database(profile)
-    written = upsert_predictions(where, found)
+    written = upsert_predictions(where, forecasts)
     if database is None and profile.store.existing(profile.datasets["predictions"]):
         predictions_view(where, f"{profile.store.url}/predictions")
     yield f"{written} rows in table preds of {shown_url(where)}"
 
 
 def _left_out(tickers: Sequence[str], rows: pl.DataFrame, why: str) -> Iterator[str]:
-    """Names that were asked for and have no rows, where others have."""
+    """A line on selected tickers without rows, if others have rows."""
     absent = sorted(set(tickers) - set(rows["ticker"]))
     if absent and len(rows):
         yield f"left out: {', '.join(absent)}: {why}"
@@ -271,32 +269,32 @@ def _default_database(profile: Profile) -> str:
     return f"{profile.store.url}/exports/predictions.duckdb"
 
 
-def _trained(profile: Profile, place: Path, as_of: date) -> tuple[dict[int, LoadedModel], str]:
-    """A model that `quant train` left, verified, and what its manifest's signature is worth."""
-    folder = place if place.is_dir() else place.parent
+def _trained(profile: Profile, path: Path, as_of: date) -> tuple[dict[int, LoadedModel], str]:
+    """The verified model in a folder of `quant train`, and a line on the signature of its manifest."""
+    folder = path if path.is_dir() else path.parent
     if not (folder / _MANIFEST).is_file():
         raise SettingsError(f"{folder} has no {_MANIFEST}; name a folder that quant train has written")
-    told, signature = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
-    if told["last_known_at"] >= as_of.isoformat():
+    manifest, signature = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
+    if manifest["last_known_at"] >= as_of.isoformat():
         raise SettingsError(
-            f"model {place} was trained on what became known up to {told['last_known_at']}; ask for a later --date"
+            f"model {path} was trained on data known up to {manifest['last_known_at']}; choose a later --date"
         )
-    spec = ModelSpec.of_manifest(told, str(folder / told["model_file"]), folder.name)
+    spec = ModelSpec.of_manifest(manifest, str(folder / manifest["model_file"]), folder.name)
     fitted, checksum = load_model(spec, type_of=catalogue.kind_of(profile.settings))
-    # As of a checkpoint (`load_models`): an older folder without a calibration is forecast without one.
+    # As in `load_models`: an older folder may have no calibration.
     calibration, interval = (
-        Calibration.from_manifest(told.get("calibration")),
-        Interval.from_manifest(told.get("interval")),
+        Calibration.from_manifest(manifest.get("calibration")),
+        Interval.from_manifest(manifest.get("interval")),
     )
-    record = ResidualBuckets.from_manifest(told["residuals"]), calibration, interval
-    # By kind and content: folders of two models are often called the same, and a second one would replace its rows.
-    name = f"{told['kind']}@{checksum[:VERSION_LENGTH]}"
-    loaded = {each: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], *record) for each in spec.horizons}
+    record = ResidualBuckets.from_manifest(manifest["residuals"]), calibration, interval
+    # By kind and content: folder names repeat, and a second model would replace the rows of the first.
+    name = f"{manifest['kind']}@{checksum[:VERSION_LENGTH]}"
+    loaded = {horizon: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], *record) for horizon in spec.horizons}
     return loaded, f"{folder / _MANIFEST}: {SIGNED[signature]}"
 
 
 def _labels(profile: Profile, span: Span, horizon: int) -> pl.DataFrame:
-    """Labels that are known at the last day that is asked for, and do not cross what nothing explains."""
+    """Labels that are known at the last day and do not cross an unexplained price step."""
     last = min(span.end or profile.last_session(), profile.last_session())
     rows = known(span.read(profile, "labels")).filter((pl.col("horizon") == horizon) & (pl.col("known_at") <= last))
     return rows.drop("month").sort("ticker", "date")
@@ -304,7 +302,7 @@ def _labels(profile: Profile, span: Span, horizon: int) -> pl.DataFrame:
 
 def _check_horizon(profile: Profile, horizon: int) -> None:
     if horizon not in profile.settings.labels.horizons:
-        raise SettingsError(f"--horizon {horizon} is none of labels.horizons {profile.settings.labels.horizons}")
+        raise SettingsError(f"--horizon {horizon} is not one of labels.horizons {profile.settings.labels.horizons}")
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Body of `quant trials`: what was tried, when in market time, with which settings and results. Writes nothing."""
+"""Body of `quant trials`: the logged trials with their market time, settings and results. Writes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -15,23 +15,23 @@ from quant_assets.graph import build_defs
 from quant_assets.partitions import month_end
 from quant_assets.profile import Profile
 
-#: Settings of a trial that differ from the present ones, as far as the table names them.
+#: Most changed settings to name per trial.
 _SHOWN_CHANGES = 6
 
 
 def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str | Table]:
-    """What the command prints: trials known at the end of `month`; how many each scope's Sharpe ratios are deflated by.
+    """A table of the trials known at the end of `month`, and the counts that deflate the Sharpe ratios.
 
     Args:
-        profile: whose log is read.
+        profile: its log is read.
         scopes: sector slugs and `portfolio`; those without a trial are left out.
-        month: the last one whose trials count.
+        month: last month of the trials.
 
     Raises:
         MissingPartitionError: there is no trial.
 
     """
-    build_defs(profile)  # tells the log which settings decide a trial
+    build_defs(profile)  # gives the log the settings that define a trial
     as_of = min(month_end(month), profile.last_session())
     table = Table()
     for name in (
@@ -49,11 +49,11 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
     counts, deflated = [], []
     for scope in scopes:
         known = profile.trials.trials(scope, profile.months.start, month)
-        trials = [each for each in known if each.scope == scope and each.first <= as_of]
+        trials = [item for item in known if item.scope == scope and item.first <= as_of]
         if trials:
-            counts.append(f"{scope} {len({each.name for each in counted(known, as_of)})}")
+            counts.append(f"{scope} {len({item.name for item in counted(known, as_of)})}")
         present = profile.trials.present(scope)
-        for trial in sorted(trials, key=lambda each: (each.kind, each.first, each.name)):
+        for trial in sorted(trials, key=lambda item: (item.kind, item.first, item.name)):
             changes = differences(present[trial.kind], profile.trials.settings_of(trial))
             if trial.kind == "strategy" and not changes:
                 track = trial.returns(date.min, as_of).rename({"value": "net_return"})
@@ -64,48 +64,48 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
     if not table.row_count:
         raise MissingPartitionError(
             f"no trial up to {month} is in {profile.store.artifact_url('trials')}; "
-            "quant run notes one with each training and backtest"
+            "quant run logs one per training and backtest"
         )
     yield f"trials known at {as_of}"
     yield table
     yield (
-        "strategies, and trainings that no strategy uses, by which the Sharpe ratios are deflated: "
-        f"{', '.join(counts)}. Sharpe ratios of trainings are those of the fifth of the names "
-        "that the test folds' forecasts liked best, before costs."
+        "number of strategies, and of trainings that no strategy uses, that deflates the Sharpe ratios: "
+        f"{', '.join(counts)}. Sharpe ratios of trainings are those of the top fifth of the names "
+        "by the forecasts in the test folds, before costs."
     )
     if deflated:
         yield f"deflated Sharpe ratios with the present settings: {', '.join(deflated)}"
 
 
 def differences(present: Mapping[str, Any], tried: Mapping[str, Any], path: str = "") -> list[str]:
-    """Sorted `path=value` of settings of `tried` that are not the present ones; `path=(none)` of one that it lacks."""
-    found = []
+    """Sorted `path=value` of settings in `tried` that differ from the present ones; `path=(none)` if it lacks one."""
+    changes = []
     for name in sorted(present.keys() | tried.keys()):
         old, new, at = present.get(name), tried.get(name), f"{path}{name}"
         if old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{at}.")
+            changes += differences(old, new, f"{at}.")
         elif isinstance(old, list) and isinstance(new, list) and max(len(old), len(new)) > _SHOWN_CHANGES:
-            gone, added = [each for each in old if each not in new], [each for each in new if each not in old]
-            found.append(
-                f"{at}: {_listed([f'+{each}' for each in added] + [f'-{each}' for each in gone]) or 'another order'}"
+            gone, added = [item for item in old if item not in new], [item for item in new if item not in old]
+            changes.append(
+                f"{at}: {_listed([f'+{item}' for item in added] + [f'-{item}' for item in gone]) or 'another order'}"
             )
         else:
-            found.append(f"{at}={'(none)' if name not in tried else new}")
-    return found
+            changes.append(f"{at}={'(none)' if name not in tried else new}")
+    return changes
 
 
 def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
-    """First and last day, sessions, annualised Sharpe ratio and mean rank IC of what is known at a day."""
+    """First and last day, sessions, annualised Sharpe ratio and mean rank IC of a trial, as known at a day."""
     rows = trial.returns(date.min, as_of)
     if rows.is_empty():
         return str(trial.first), "", "0", "", ""
     ratio = sharpe(rows["value"].to_list())
-    if ratio is not None and trial.kind == "training":  # of returns over several sessions, annualised as if of one
+    if ratio is not None and trial.kind == "training":  # returns span several sessions
         ratio /= trial.sessions**0.5
     known = trial.measured.filter(pl.col("as_of") <= as_of)
-    # The window of the figures: what of a strategy counts begins with its first execution.
+    # The window of the figures; that of a strategy begins with its first execution.
     first, last = (
         (rows["date"].min(), rows["date"].max())
         if trial.kind == "strategy"

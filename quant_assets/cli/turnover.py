@@ -11,7 +11,7 @@ from quant_assets.profile import Profile
 
 
 def output(profile: Profile, sector: str, first: str, last: str) -> Iterator[str | Table]:
-    """What the command prints.
+    """Lines and the table of a sector.
 
     Raises:
         MissingPartitionError: a month has not been run.

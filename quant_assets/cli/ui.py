@@ -1,4 +1,4 @@
-"""Body of `quant ui`: the instance and the page server, then Dagster's web UI and daemon in place of this process."""
+"""Body of `quant ui`: prepares the instance, starts the page server, and becomes Dagster's web UI and daemon."""
 
 import os
 import signal
@@ -21,35 +21,35 @@ def start(profile: str, port: int) -> NoReturn:
 
     """
     refuse_taken(port)
-    # By one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
-    made = subprocess.run(
+    # In one process first: `dagster dev` starts several, and two at once corrupt the SQLite files of an empty home.
+    initialised = subprocess.run(
         [sys.executable, "-m", "quant_assets.cli", "instance", "init", "--profile", profile],
         stdout=subprocess.PIPE,
         check=False,
     )
-    if made.returncode:
-        raise SystemExit(made.returncode)  # which has said why
-    os.environ["DAGSTER_HOME"] = os.fsdecode(made.stdout).rstrip("\n")
+    if initialised.returncode:
+        raise SystemExit(initialised.returncode)  # it has printed the error
+    os.environ["DAGSTER_HOME"] = os.fsdecode(initialised.stdout).rstrip("\n")
     os.environ["QUANT_PROFILE"] = profile
-    # Dagster becomes this process, so the pages end with Dagster.
+    # This process becomes Dagster, so the page server ends with Dagster.
     subprocess.Popen([sys.executable, "-m", "quant_assets.cli", "pages", "--with-parent", "--profile", profile])
-    # A shell starts what runs in the background with SIGINT ignored, and Dagster takes SIGTERM for it.
+    # A shell ignores SIGINT in background processes, and Dagster handles SIGTERM as SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["-m", "dagster", "dev", "-m", CODE_LOCATION, "-h", _HOST, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606 (no shell is wanted)
 
 
 def refuse_taken(port: int) -> None:
-    """Refuse a port on which something listens.
+    """Refuse a port that is in use.
 
     Raises:
-        SettingsError: it is taken, or may not be used.
+        SettingsError: the port is in use or not allowed.
 
     """
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((_HOST, port))
+            server.bind((_HOST, port))
         except OSError as error:
             raise SettingsError(
                 f"port {port} cannot be used ({error.strerror}); choose another one: make ui PORT={port + 1}, or "

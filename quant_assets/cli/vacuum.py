@@ -1,4 +1,4 @@
-"""Body of `quant vacuum`: how many events of the instance's records nobody needs, and their removal."""
+"""Body of `quant vacuum`: counts or removes dispensable events in the records of the instance."""
 
 from collections.abc import Iterator
 
@@ -9,33 +9,33 @@ from quant_assets.running.vacuum import vacuum
 
 
 def output(session: Session, days: int | None, *, remove: bool) -> Iterator[str]:
-    """What the command prints.
+    """Lines of the command.
 
     Args:
         session: the profile.
-        days: for which the events of an ended run are kept; those of the settings where None.
-        remove: whether they are removed; else they are counted.
+        days: to keep the events of a finished run; None for the setting.
+        remove: remove the events instead of counting them.
 
     Raises:
         MissingPartitionError: there is no instance.
-        SettingsError: it is bound to another storage.
+        SettingsError: the instance is bound to another storage.
 
     """
     keep = session.settings.vacuum.keep_days if days is None else days
     home = home_of(session.settings)
     with existing_instance(session.settings) as instance:
         if instance is None:
-            raise MissingPartitionError(f"there is no Dagster instance in {home}; quant run or make ui makes one")
-        found = vacuum(instance, keep, remove=remove)
-    what = f"{found.rows:,} events of {found.runs:,} runs that ended more than {keep} days ago, {_size(found.bytes)}"
-    if not found.rows:
+            raise MissingPartitionError(f"there is no Dagster instance in {home}; quant run or make ui creates one")
+        result = vacuum(instance, keep, remove=remove)
+    what = f"{result.rows:,} events of {result.runs:,} runs that ended more than {keep} days ago, {_size(result.bytes)}"
+    if not result.rows:
         yield f"nothing to remove from {home}: no run that ended more than {keep} days ago has such events"
     elif remove:
-        freed = f"; the disk got {_size(found.freed)} back" if found.freed > 0 else ""
+        freed = f"; freed {_size(result.freed)} of disk space" if result.freed > 0 else ""
         yield f"removed from {home}: {what}{freed}"
     else:
         yield f"in {home}: {what}; nothing was removed, quant vacuum --yes removes them"
-    yield "kept: what tells of assets and checks, and when each run and step began and how it ended"
+    yield "kept: events of assets and checks, and the start and end of every run and step"
 
 
 def _size(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Body of `quant weights`: the stored weights of a month, or what several optimisers would hold. Writes nothing."""
+"""Body of `quant weights`: the stored weights of a month, or those of several optimisers. Writes nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,14 +50,14 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
 
 @dataclass(frozen=True)
 class _Held:
-    """What an optimiser holds.
+    """Result of an optimiser.
 
     Attributes:
-        weights: by ticker, none where there is an error.
+        weights: by ticker, empty with an error.
         volatility: ex ante, per year.
         contributions: share of the variance by ticker.
-        turnover: against what was held before; None where that is not known.
-        earned: return from the execution on; None where no price of it is stored.
+        turnover: against the previous holdings; None if unknown.
+        earned: return from the execution on; None without stored prices.
         error: why there are no weights.
 
     """
@@ -76,21 +76,21 @@ def compared(
     """Several optimisers side by side, from the stored candidates, forecasts and prices.
 
     Args:
-        profile: whose storage is read, and whose settings hold for the rest.
+        profile: its storage is read; its settings apply otherwise.
         sector: slug.
         month: of the decision.
-        methods: names of optimisers; all where there are none.
+        methods: names of optimisers; empty for all.
         book: instead of that of the settings.
 
     Raises:
         MissingPartitionError: the month or one of its lookback has not been run; names it.
-        SettingsError: there is no such optimiser.
+        SettingsError: an optimiser does not exist.
 
     """
     own = profile.settings.weights
-    asked = [_settings(own, name, book) for name in methods or OPTIMISERS]
-    for each in asked:
-        optimiser(each)
+    choices = [_settings(own, name, book) for name in methods or OPTIMISERS]
+    for choice in choices:
+        optimiser(choice)
     candidates = _read(profile, "candidates", sector, month, month)
     refuse_later(profile, candidates.with_columns(sector=pl.lit(sector), month=pl.lit(month)))
     if candidates.is_empty():
@@ -108,23 +108,26 @@ def compared(
     previous = _stored(profile, "weights", sector, [shift_month(month, -1)]).sort("ticker")
     before = _before(previous, history, as_of, lag)
     path, until = _ahead(profile, sector, month, as_of)
-    found: dict[str, _Held] = {}
-    for each in asked:
+    results: dict[str, _Held] = {}
+    for choice in choices:
         try:
-            rows = sector_weights(candidates, predictions, indicators, [as_of], each, history, previous, lag)
+            rows = sector_weights(candidates, predictions, indicators, [as_of], choice, history, previous, lag)
         except (InfeasibleError, MissingPackageError) as error:
-            found[each.method] = _Held({}, error=str(error))
+            results[choice.method] = _Held({}, error=str(error))
             continue
-        found[each.method] = _held(rows, as_of, each, history, before, path)
+        results[choice.method] = _held(rows, as_of, choice, history, before, path)
     yield f"{sector}, decided at the close of {as_of}; book {book or own.book}, covariance {own.covariance.estimator}"
-    yield _summary(found)
+    yield _summary(results)
     if before is None:
         yield f"turnover: no weights of {shift_month(month, -1)} are stored"
     yield f"return: from the execution to the close of {until}, before costs" if until else "return: not known yet"
-    yield from (f"{name}: {each.error}" for name, each in found.items() if each.error)
+    yield from (f"{name}: {choice.error}" for name, choice in results.items() if choice.error)
     for title, shares in (
-        ("weights", {name: each.weights for name, each in found.items() if not each.error}),
-        ("shares of the variance", {name: each.contributions or {} for name, each in found.items() if not each.error}),
+        ("weights", {name: choice.weights for name, choice in results.items() if not choice.error}),
+        (
+            "shares of the variance",
+            {name: choice.contributions or {} for name, choice in results.items() if not choice.error},
+        ),
     ):
         yield title
         yield _by_ticker(shares)
@@ -140,14 +143,14 @@ def _read(profile: Profile, name: str, sector: str, first: str, last: str) -> pl
 
 
 def _stored(profile: Profile, name: str, sector: str, months: Sequence[str]) -> pl.DataFrame:
-    """The rows of those of some months that are stored."""
+    """Rows of the stored ones among some months."""
     wanted = {key(sector, month) for month in months}
     stored = wanted - set(profile.store.missing(profile.datasets[name], wanted))
     return profile.store.read(profile.datasets[name], stored).collect().drop("sector", "month")
 
 
 def _before(previous: pl.DataFrame, history: History, as_of: date, entry_lag: int) -> dict[str, float] | None:
-    """What the stored weights of the month before have become; None where none are stored."""
+    """The stored weights of the previous month after their drift; None if not stored."""
     if previous.is_empty():
         return None
     held = dict(previous.select("ticker", "weight").iter_rows())
@@ -155,7 +158,7 @@ def _before(previous: pl.DataFrame, history: History, as_of: date, entry_lag: in
 
 
 def _ahead(profile: Profile, sector: str, month: str, as_of: date) -> tuple[dict[str, float], date | None]:
-    """Return of each name from the execution to the next one, and its last session; none where no price is stored."""
+    """Returns by name from the execution to the next one, and the last session; empty without stored prices."""
     lag = profile.settings.labels.entry_lag
     after = [month, shift_month(month, 1), shift_month(month, 2)]
     last = profile.last_session()
@@ -173,9 +176,9 @@ def _ahead(profile: Profile, sector: str, month: str, as_of: date) -> tuple[dict
     path = panel["close"][:, lag : end + 1]
     earned = {}
     for (name, _), row in zip(panel.companies(), path, strict=True):
-        there = np.flatnonzero(np.isfinite(row))
-        if len(there) and there[0] == 0:  # bought at the execution; without a bar there it stays in cash
-            earned[name] = float(row[there[-1]] / row[0] - 1.0)
+        known = np.flatnonzero(np.isfinite(row))
+        if len(known) and known[0] == 0:  # without a bar at the execution it stays in cash
+            earned[name] = float(row[known[-1]] / row[0] - 1.0)
     return earned, days[end].item()
 
 
@@ -204,38 +207,40 @@ def _held(
     return _Held(weights, volatility, dict(zip(names, parts.tolist(), strict=True)), traded, earned)
 
 
-def _summary(found: dict[str, _Held]) -> Table:
+def _summary(results: dict[str, _Held]) -> Table:
     heads = ("method", "names", "long", "short", "volatility", "largest share of risk", "effective names", "turnover")
     table = _table(*heads, "return", left=("method", "largest share of risk"))
-    for name, each in found.items():
-        if each.error:
+    for name, result in results.items():
+        if result.error:
             table.add_row(name, *[""] * 8)
             continue
-        shares = np.array(list((each.contributions or {}).values()))
-        largest = max(each.contributions or {"": 0.0}, key=lambda ticker: (each.contributions or {}).get(ticker, 0.0))
+        shares = np.array(list((result.contributions or {}).values()))
+        largest = max(
+            result.contributions or {"": 0.0}, key=lambda ticker: (result.contributions or {}).get(ticker, 0.0)
+        )
         table.add_row(
             name,
-            str(len(each.weights)),
-            _percent(sum(weight for weight in each.weights.values() if weight > 0.0)),
-            _percent(-sum(weight for weight in each.weights.values() if weight < 0.0)),
-            _percent(each.volatility),
+            str(len(result.weights)),
+            _percent(sum(weight for weight in result.weights.values() if weight > 0.0)),
+            _percent(-sum(weight for weight in result.weights.values() if weight < 0.0)),
+            _percent(result.volatility),
             f"{escape(largest)} {shares.max(initial=0.0):.0%}",
             f"{_effective(shares):.1f}",
-            _percent(each.turnover),
-            "" if each.earned is None else f"{each.earned:+.2%}",
+            _percent(result.turnover),
+            "" if result.earned is None else f"{result.earned:+.2%}",
         )
     return table
 
 
 def _effective(shares: FloatArray) -> float:
-    """As many names with equal shares of the risk would spread it alike: the inverse of the sum of squares."""
+    """Effective number of names by risk: the inverse of the sum of squared shares."""
     return float(1.0 / (shares**2).sum()) if (shares != 0.0).any() else 0.0
 
 
 def _by_ticker(shares: dict[str, dict[str, float]]) -> Table:
     table = _table("ticker", *shares, left=("ticker",))
-    for ticker in sorted({name for each in shares.values() for name in each}):
-        table.add_row(escape(ticker), *(_percent(each.get(ticker)) for each in shares.values()))
+    for ticker in sorted({name for weights in shares.values() for name in weights}):
+        table.add_row(escape(ticker), *(_percent(weights.get(ticker)) for weights in shares.values()))
     return table
 
 

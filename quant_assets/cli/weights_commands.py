@@ -1,4 +1,4 @@
-"""What `quant weights` takes, with its help."""
+"""The arguments, options and help of `quant weights`."""
 
 from typing import Annotated
 
@@ -17,21 +17,21 @@ def weights(
     month: Annotated[
         str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Several optimisers side by side.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show several optimisers side by side.")] = False,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", help="With --compare: an optimiser, as weights.method; may be repeated [default: all]."
+            "--method", help="With --compare: an optimiser, as in weights.method; may be repeated [default: all]."
         ),
     ] = None,
-    book: Annotated[Book | None, typer.Option("--book", help="With --compare: instead of weights.book.")] = None,
+    book: Annotated[Book | None, typer.Option("--book", help="With --compare: replaces weights.book.")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show the weights of a month, or with `--compare` those that several optimisers would hold. Writes nothing.
+    """Show the weights of a month, or with `--compare` the weights of several optimisers. Writes nothing.
 
-    The comparison is computed from the stored candidates, forecasts and prices: of each optimiser the risk that the
-    covariance of the settings tells (`weights.covariance`), how it spreads over the names, what is traded against the
-    stored weights of the month before, and what was earned until the next decision, where its prices are stored.
+    The comparison uses the stored candidates, forecasts and prices. It shows for every optimiser the risk by the
+    covariance of the settings (`weights.covariance`) and its distribution over the names, the turnover against the
+    stored weights of the month before, and the return until the next decision, if those prices are stored.
 
     Examples:
 
@@ -44,17 +44,17 @@ def weights(
         quant weights -s it --compare --method equal --method mean_cvar
     """
     if not compare and (method or book):
-        raise SettingsError("--method and --book say what --compare compares; add it")
+        raise SettingsError("--method and --book need --compare; add it")
     session = Session(profile)
     chosen = session.months(month, month)[1]
     from quant_assets.cli.weights import compared, output
 
     read = "candidates" if compare else "weights"
     for name in session.sectors(sector) if sector else session.sectors_with(read, chosen):
-        shown = (
+        parts = (
             compared(session.profile, name, chosen, method or [], book)
             if compare
             else output(session.profile, name, chosen)
         )
-        for each in shown:
-            show(each)
+        for part in parts:
+            show(part)

@@ -155,7 +155,7 @@ def test_a_training_is_held_against_updates_and_is_the_same_without_them(graph: 
 
 def test_every_file_is_listed_shown_and_whole(graph: Graph) -> None:
     profile = graph.profile
-    assert list(listing.verification(profile, [], [SECTOR])) == ["17 of 17 models are whole"]
+    assert list(listing.verification(profile, [], [SECTOR])) == ["17 of 17 models are intact"]
     (table,) = listing.listed(profile, [SECTOR])
     shown = {str(column.header): list(column.cells) for column in table.columns}
     assert list(zip(shown["model"], shown["as of"], shown["status"], strict=True)) == [

@@ -163,7 +163,7 @@ def test_a_second_run_computes_what_is_asked_and_no_warm_up(again: tuple[Path, Q
     assert changed == {f"candidates/sector={SECTOR}/{part}", f"data_quality/sector={SECTOR}/{part}", f"macro/{part}"}
     _, *summary = outcome.out[outcome.out.index("3 of 3 partitions, last macro\n") :].splitlines()
     same = "nothing changed: 3 partitions of 3 datasets, "
-    assert re.fullmatch(rf"{same}[\d,]+ rows, computed again, are the same as before", summary[0])
+    assert re.fullmatch(rf"{same}[\d,]+ rows, recomputed, are the same as before", summary[0])
     assert "bars: " not in outcome.out, "none of this run"
     assert "warm-up" not in outcome.out
 
@@ -328,10 +328,10 @@ def test_picks_say_when_they_were_chosen_under_other_settings(
     again: tuple[Path, Quant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, quant = again
-    assert "old ones" not in quant("picks", "-s", SECTOR).out
+    assert "outdated" not in quant("picks", "-s", SECTOR).out
     monkeypatch.setenv("QUANT__CANDIDATES__LONG_FRACTION", "0.31")
     last = quant("picks", "-s", SECTOR).out.splitlines()[-1]
-    assert last.startswith("these are old ones, computed by other code or settings than there are now (candidates: ")
+    assert last.startswith("outdated, computed with other code or settings than the present ones (candidates: ")
     assert "settings candidates.long_fraction" in last
     assert last.endswith(f"quant run --profile demo --sector {SECTOR} --to {LAST} --refresh computes them again")
 
@@ -404,7 +404,7 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
             ),
         ),
         ("weights --sector it", r"1 of 1 partitions of 'weights' are missing .*2024-06\|it"),
-        ("weights --method equal", r"--method and --book say what --compare compares; add it"),
+        ("weights --method equal", r"--method and --book need --compare; add it"),
         ("weights -s it --compare --method best", r"there is no optimiser 'best'; choose among equal, "),
         (
             "picks --month 2024-05",

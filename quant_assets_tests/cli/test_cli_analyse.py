@@ -96,8 +96,8 @@ def test_an_earlier_day_has_the_decision_before_it(quant: Quant) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("T99",), "ticker 'T99' is in no sector with scores at or before 2024-06-28; near it are T09"),
-        ((LEFT,), f"ticker '{LEFT}' was no member of it at 2024-06-28, its last scores are of 2024-05-31"),
+        (("T99",), "ticker 'T99' is in no sector with scores up to 2024-06-28; similar tickers: T09"),
+        ((LEFT,), f"ticker '{LEFT}' was not a member of it at 2024-06-28; its last scores are of 2024-05-31"),
         (("T00", "--as-of", "2020-01-02"), "--as-of 2020-01-02 is before the first decision with scores, in 2023-01"),
         (("T00", "--as-of", "June"), "--as-of June is not a day"),
         (("T00", "--as-of", "2030-01-02"), "is later than the last closed session 2024-06-28"),
@@ -124,7 +124,7 @@ def test_a_backtest_against_the_universes_own_factors(command: Quant, storage: P
     status, out, _ = command("factor-model", "-s", SECTOR, "--model", "capm")
     assert status == 0
     assert "1 sectors, 16 names at the median decision; not published factors" in out
-    assert "no risk-free rate is taken off" in out
+    assert "no risk-free rate is subtracted" in out
     row = next(each for each in out.splitlines() if each.startswith("│ mkt_rf"))
     assert 0.8 < float(row.split("│")[3]) < 1.2
 

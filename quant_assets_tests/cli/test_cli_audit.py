@@ -133,8 +133,8 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
         "features.return_1, truncation at 2024-05-16: 2 of 9 rows; first ticker=AAA: 1.0 became 2.0. "
         "A shift.; inherited from prices"
     ) in text
-    assert "does not settle, as declared: prices close (up to 0.25 relative): anchored by contract" in text
-    assert "not tested although asked for: nothing else" in text
+    assert "keeps changing, as declared: prices close (up to 0.25 relative): anchored by contract" in text
+    assert "selected but not tested: nothing else" in text
     # The last line is the verdict.
     assert text.splitlines()[-1] == (
         "1 differences that must not be, of features. not tested although asked for: 2 "

@@ -31,7 +31,7 @@ def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]
 def test_it_says_what_came_and_asks_nothing_twice(venue: Loopback, command: Quant, tmp_path: Path) -> None:
     dry = command("collect", "--dry-run", "--since", "2023-11-01")
     assert (dry.status, len(venue.asked), (tmp_path / "collected").exists()) == (0, 0, False)
-    assert "binance: about 4 questions, since 2023-11-01" in dry.out.splitlines()
+    assert "binance: about 4 requests, since 2023-11-01" in dry.out.splitlines()
 
     first = command("collect", "--since", SINCE)
     assert first.status == 0

@@ -58,7 +58,10 @@ def test_devices_holders_and_who_waits_are_shown_and_nothing_is_made(
 def test_without_devices_it_says_why(command: Quant, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANT_GPUS", "none")
     status, printed, _ = command("devices")
-    assert (status, printed.strip()) == (0, "no device here: QUANT_GPUS names no device; trainings run on the CPU")
+    assert (status, printed.strip()) == (
+        0,
+        "no device on this machine: QUANT_GPUS names no device; trainings run on the CPU",
+    )
     monkeypatch.setenv("QUANT_GPUS", "many")
     status, _, said = command("devices")
     assert status == 1

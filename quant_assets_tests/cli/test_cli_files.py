@@ -92,8 +92,8 @@ def test_init_of_prices_alone_says_by_which_rules_they_run(command: Quant, folde
         (folder / name).unlink()
     done = command("files", "init", str(folder), "--name", "alone")
     assert done.status == 0
-    assert "no file of securities was found: every ticker is put into sector 'it'" in done.out
-    assert "no file of membership was found: every ticker with a price is a member" in done.out
+    assert "there is no securities file: every ticker is put into sector 'it'" in done.out
+    assert "there is no membership file: every ticker with a price is a member" in done.out
     assert "next: quant run -p alone --sector it --to 2024-03" in done.out
     settings = load_settings("alone").files
     assert (settings.sector, settings.securities, settings.membership) == ("it", None, None)

@@ -33,9 +33,9 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("daily", "--as-of", "2024-07-05"), "the session of 2024-07-05 is not over; the last one that has closed is"),
         (("daily", "--as-of", "2024-06-25"), "2024-06-25 lies before the go-live day 2024-06-26 (live.go_live)"),
         (("daily", "-p", "files"), "profile 'files' has no go-live day, and so no ledger; set live.go_live"),
-        (("live",), "nothing was said from 2024-06-26 to 2024-07-03"),
+        (("live",), "nothing is recorded from 2024-06-26 to 2024-07-03"),
         (("live", "--compare"), "has no entry of healthcare, it from 2024-06-26 to 2024-07-03"),
-        (("live", "--from", "2024-07-02", "--to", "2024-07-01"), "exchange --from and --to"),
+        (("live", "--from", "2024-07-02", "--to", "2024-07-01"), "swap --from and --to"),
         (("live", "--json", "x.json"), "--json writes the differences of --compare"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
@@ -76,11 +76,11 @@ def test_the_record_and_the_comparison_over_entries(command: Quant, storage: Pat
     assert outcome.status == 0, outcome.err
     (row,) = outcome.rows
     assert (row["sector"], row["first"], row["last"]) == ("it", str(DAYS[0]), str(DAYS[1]))
-    assert (row["said"], row["late"], row["matured"]) == ("2", "2", "1")
+    assert (row["recorded"], row["late"], row["matured"]) == ("2", "2", "1")
     assert row["return, 1 session each"] == "+0.70%"  # 2 % on the one name, which has at most 35 % of the capital
     assert "no forecast has matured yet" in outcome.out
 
-    assert "all would be said again today" in command("live", "--compare", "-s", "it").out
+    assert "all would be the same today" in command("live", "--compare", "-s", "it").out
     again = Profile(live_settings(storage))
     months_written(
         again,

@@ -71,7 +71,7 @@ def test_the_newest_checkpoints_are_listed_and_whole(quant: Quant) -> None:
     ]
     shown = quant("models", "show", "lightgbm", "-s", SECTOR).rows
     assert [row["as_of"] for row in shown] == ["2020-12-31", "2021-03-31"]
-    assert quant("models", "verify").out == quant("models", "verify", "lightgbm").out == "2 of 2 models are whole\n"
+    assert quant("models", "verify").out == quant("models", "verify", "lightgbm").out == "2 of 2 models are intact\n"
     for given in (("lightgmb",), ("lightgbm", "lightgbm@0"), ("lightgbm", "-s", "energy")):
         refused = quant("models", "verify", *given)
         assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
@@ -133,7 +133,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     said = registered(quant, "mine", "--path", str(older), *OF_FILE)
     assert (
         quant("models", "promote", said, "-s", SECTOR).out
-        == f"it: {said} is the champion of decisions from 2021-06-30 on, lightgbm was\n"
+        == f"it: {said} is the champion of decisions from 2021-06-30 on, before it lightgbm\n"
     )
     second = quant(*PICKED)
     assert f"model {said}, version {said.partition('@')[2]}" in second.out
@@ -141,7 +141,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     assert quant(*PICKED, "--model", "lightgbm").out == first.out
     assert quant("models", "promote", "lightgbm", "-s", SECTOR).status == 0
     assert quant(*PICKED).out == first.out
-    assert quant("models", "roll-back", "-s", SECTOR).out == f"it: {said} is the champion again, lightgbm was\n"
+    assert quant("models", "roll-back", "-s", SECTOR).out == f"it: {said} is the champion again, before it lightgbm\n"
     assert quant(*PICKED).out == second.out
     assert "no champion before" in quant("models", "roll-back", "-s", "energy").err
     (files(storage, said) / "model.txt").unlink()
@@ -160,7 +160,7 @@ def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quan
     assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
     assert "model lightgbm is not promoted: it 2021-03-31 lightgbm, 20 sessions: rank IC" in refused.err
     assert ModelVersions(profile.store).champion(SECTOR) is None
-    assert "promoted all the same" in quant("models", "promote", "lightgbm", "-s", SECTOR, "--force").out
+    assert "promoted anyway" in quant("models", "promote", "lightgbm", "-s", SECTOR, "--force").out
     assert ModelVersions(profile.store).champion(SECTOR).model == "lightgbm"  # type: ignore[union-attr]
 
 
@@ -184,7 +184,7 @@ def test_versions_and_the_ensemble_pass_the_same_gate(quant: Quant, storage: Pat
         refused = quant("models", "promote", *given)
         assert (refused.status, refused.out, message in refused.err) == (1, "", True), refused.err
     assert [versions.champion(sector) for sector in (SECTOR, "energy")] == [None, None]
-    assert "promoted all the same" in quant("models", "promote", unknown, "-s", SECTOR, "--force").out
+    assert "promoted anyway" in quant("models", "promote", unknown, "-s", SECTOR, "--force").out
 
 
 @pytest.mark.slow
@@ -233,13 +233,13 @@ def test_a_file_is_registered_with_the_day_until_which_it_was_trained(
         found = ModelVersions(profile_at(storage).store).version(registered(quant, *of_folder, *more))
         assert (found.manifest["last_known_at"], found.manifest["horizons"]) == (known, [20])
     for options, message in (
-        (("--kind", "linear"), "--kind linear is not what"),
-        (("--horizon", "5"), "--horizon 5 is not what"),
+        (("--kind", "linear"), "--kind linear differs from"),
+        (("--horizon", "5"), "--horizon 5 differs from"),
         (("--trained-until", "May"), "--trained-until May is not a day"),
     ):
         assert message in quant("models", "register", *of_folder, *options).err
     (folder / "model.txt").write_bytes(b"tree")
-    assert "is of another model than" in quant("models", "register", *of_folder).err
+    assert "belongs to another model than" in quant("models", "register", *of_folder).err
 
 
 @pytest.mark.slow
@@ -334,9 +334,9 @@ def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage
     assert set(rows) == {"ic", "rank_ic", "spread", "turnover"}
     refused = quant(*given)
     assert (refused.status, refused.err.count("\n")) == (1, 1)
-    assert "hold nothing of model lightgbm; models: bad, good" in refused.err
+    assert "lack model lightgbm; models: bad, good" in refused.err
     for arguments, message in (
-        (("promote", "none", "-s", SECTOR), "model 'none' is none of models: lightgbm"),
+        (("promote", "none", "-s", SECTOR), "model 'none' does not exist; choose one of lightgbm"),
         (("promote", "none@0", "-s", SECTOR), "model none@0 is not registered"),
         (("register", "mine"), "register needs --path FILE --kind KIND"),
         (("register", "mine", "--path", str(storage / "none.txt"), *OF_FILE), "is not there"),

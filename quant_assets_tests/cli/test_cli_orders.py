@@ -222,7 +222,7 @@ def test_capacity_is_a_row_for_each_capital_and_a_plot(store: DatasetStore, comm
     assert first[:4] == b"\x89PNG"
     command(*wanted)
     assert plot.read_bytes() == first
-    assert "--capital many is no amount" in command("capacity", "-s", "it", "--capital", "many")[2]
+    assert "--capital many is not an amount" in command("capacity", "-s", "it", "--capital", "many")[2]
 
 
 def test_turnover_by_cause_and_its_report(store: DatasetStore, command: Quant, tmp_path: Path) -> None:

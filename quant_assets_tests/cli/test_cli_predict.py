@@ -80,7 +80,7 @@ def test_picks_of_the_other_side_are_another_file_and_say_so(quant: Quant, stora
 def test_a_failed_month_is_reported_and_the_rest_go_on(quant: Quant, storage: Path) -> None:
     outcome = quant("batch-predict", *RANGE, "--top-n", "3")
     assert outcome.status == 1
-    assert outcome.err == "error: 1 of 3 months failed, each for the reason above: 2021-04\n"
+    assert outcome.err == "error: 1 of 3 months failed, see the reasons above: 2021-04\n"
     assert outcome.out.splitlines()[0].startswith("2021-04: failed: 1 of 1 partitions of 'candidates' are missing")
     folder = storage / "demo/exports/predictions/it"
     rows = pl.read_csv(folder / "it_batch_results.csv")
@@ -109,7 +109,7 @@ def test_nothing_of_an_earlier_call_stands_for_a_month_that_failed(
 
     monkeypatch.setattr(predict, "_picked", refusing)
     outcome = quant("batch-predict", *RANGE)
-    assert outcome.err == "error: 2 of 3 months failed, each for the reason above: 2021-04, 2021-05\n"
+    assert outcome.err == "error: 2 of 3 months failed, see the reasons above: 2021-04, 2021-05\n"
     assert "2021-05: the picks of an earlier call were removed" in outcome.out
     assert not gone.exists()
     assert (folder / "2021_06_predictions.json").exists()

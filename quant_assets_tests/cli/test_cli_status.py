@@ -59,7 +59,7 @@ def test_an_instance_is_made_and_mended_only_where_that_is_asked_for(
     home = tmp_path / "storage" / "dagster" / "demo"
     first = status()
     assert (first.status, first.err) == (0, "")
-    assert f"no Dagster instance yet; quant status --report makes {home}, which then lists what is stored" in first.out
+    assert f"no Dagster instance yet; quant status --report creates {home}, which then lists them" in first.out
     assert not home.exists()
 
     reported = status("--report")
@@ -78,7 +78,7 @@ def test_an_instance_is_made_and_mended_only_where_that_is_asked_for(
         ["prices", "stored, not known to the instance", "2024-06|it", "2024-06|it", "1"],
         ["prices", "listed, not stored", "2024-05|energy", "2024-05|it", "2"],
     ]
-    assert "quant status --report tells" in before.out
+    assert "quant status --report reports" in before.out
     assert "quant status --forget makes" in before.out
     assert listed(home) == set(STORED), "looking changes nothing"
     assert differing(status("--sector", "energy")) == [

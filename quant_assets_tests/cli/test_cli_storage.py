@@ -124,7 +124,7 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
         ("show portfolio_weights -s it -m 2024-04", "has no sectors of its own; leave --sector out"),
         ("show macro -t AAA", "dataset 'macro' has no column ticker; leave --ticker out"),
         ("show weights -m 2024-6", "month '2024-6' is not a month; write it as YYYY-MM"),
-        ("show weights -m 2024-05 --to 2024-06", "--month is one month and --from with --to a range"),
+        ("show weights -m 2024-05 --to 2024-06", "--month is one month, --from and --to are a range"),
         ("show weights -s re", "nothing of 'weights' of re is in "),
         ("show weights --format xlsx", "--format xlsx does not exist; choose one of table, csv, json, parquet"),
         ("show weights --format parquet", "add --out FILE"),
@@ -146,7 +146,7 @@ def test_rows_from_after_a_pinned_day_are_refused(
 ) -> None:
     monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
     message = refusal(command("show", "weights", "-s", "it"))
-    assert "weights of 2024-06|it was written with what was known on 2024-06-28, after as_of 2024-06-14" in message
+    assert "weights of 2024-06|it was written with data known on 2024-06-28, after as_of 2024-06-14" in message
     assert command("show", "weights", "-s", "it", "-m", "2024-05").status == 0
 
 
@@ -159,7 +159,7 @@ def test_the_page_of_the_total_portfolio_shows_what_changed_and_no_later_day(
     assert "2 names, 100.0% invested" in page
     assert 'AAA</td><td class="text">it</td><td>60.0%</td><td>+10.0%</td>' in page
     assert '&lt;b&gt;</td><td class="text">energy</td><td>40.0%</td><td>+40.0%</td>' in page
-    assert "Held before and no more: OLD (50.0%)." in page
+    assert "No longer held: OLD (50.0%)." in page
     assert ">133<" in page, "three sessions of a tenth from the first execution on"
     (earlier,) = command("report", "--portfolio", "-m", "2024-05").out.splitlines()
     assert "2024-06" not in Path(earlier).read_text()

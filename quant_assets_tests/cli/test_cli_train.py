@@ -160,7 +160,7 @@ def test_tickers_without_rows_are_said(quant: Quant) -> None:
 def test_options_of_trees_are_refused_for_other_kinds(quant: Quant) -> None:
     refused = quant("train", "--kind", "linear", "--n-estimators", "50")
     assert (refused.status, refused.err.count("\n")) == (1, 1)
-    assert "--n-estimators is of kind lightgbm, not of linear" in refused.err
+    assert "--n-estimators is only for kind lightgbm, not for linear" in refused.err
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def test_what_is_refused_is_one_line(quant: Quant, monkeypatch: pytest.MonkeyPat
         (("infer", str(folder), "--tickers", "XX"), "no ticker has features"),
         (("train", "--start", "2021-05-01", "--end", "2021-04-01"), "is later than --end"),
         (("train", "--start", "yesterday"), "yesterday is not a day"),
-        (("train", "--horizon", "7"), "--horizon 7 is none of labels.horizons"),
+        (("train", "--horizon", "7"), "--horizon 7 is not one of labels.horizons"),
         (("train", "--test-size", "1.5"), "must be at least"),
         (("train", "--tickers", "XX"), "no row has features and a known label"),
         (("label", "--tickers", "XX"), "no label is stored"),

@@ -31,7 +31,7 @@ def test_a_default_that_depends_on_the_machine_is_told_in_words() -> None:
     (workers,) = {
         line for line in commands_page().splitlines() if line.startswith("| `--workers`") and "computed" in line
     }
-    assert workers == "| `--workers`, `-w` | number | number of cores | Sectors computed at the same time. |"
+    assert workers == "| `--workers`, `-w` | number | number of cores | Sectors computed in parallel. |"
 
 
 def test_signs_of_markdown_and_html_are_shown_as_they_are() -> None:
