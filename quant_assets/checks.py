@@ -91,7 +91,7 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
         if count:
             row = frame.filter(rule).row(0, named=True)
             first = {name: value for name, value in row.items() if name in {*dataset.identity, *what.split()}}
-            messages[check].append(f"{what}: {count} rows, first {first}")
+            messages[check].append(f"{what}: {counted(count, 'row')}, first {first}")
     return messages
 
 
@@ -109,7 +109,7 @@ def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -
         absent = each.absent(dataset.grain.levels, frame, related)
         if len(absent):
             row = absent.select(*dict.fromkeys([*dataset.identity, *each.columns])).row(0, named=True)
-            found.append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
+            found.append(f"{' '.join(each.columns)} not in {each.dataset}: {counted(len(absent), 'row')}, first {row}")
     return found
 
 
@@ -232,9 +232,9 @@ def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl
     )
     matched = missing.join_asof(spells.sort("date"), on="date", by=["sector", "ticker"], check_sortedness=False)
     bare = matched.filter(~explained.fill_null(False)).group_by("sector", "ticker").agg(pl.len(), pl.col("date").min())
-    counted = matched.filter(explained).group_by("sector", "ticker").len("met")
+    met = matched.filter(explained).group_by("sector", "ticker").len("met")
     stated = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
-    strange = stated.join(counted, on=["sector", "ticker"], how="left").filter(
+    strange = stated.join(met, on=["sector", "ticker"], how="left").filter(
         pl.col("sessions") != pl.col("met").fill_null(0)
     )
     wrong = [

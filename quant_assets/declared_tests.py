@@ -22,6 +22,7 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 from quant_assets.grains import SECTOR_MONTHLY
+from quant_assets.reporting.pages import counted
 from quant_assets.schemas import Dataset, Reference
 from quant_assets.schemas.dataset import Related
 
@@ -88,7 +89,7 @@ class DeclaredTest:
         messages = []
         for what, rows in self._broken(frame, related).items():
             if len(rows):
-                messages.append(f"{what}: {len(rows)} rows, first {rows.select(shown).row(0, named=True)}")
+                messages.append(f"{what}: {counted(len(rows), 'row')}, first {rows.select(shown).row(0, named=True)}")
         return messages
 
     def _broken(self, frame: pl.DataFrame, related: Related) -> Mapping[str, pl.DataFrame]:

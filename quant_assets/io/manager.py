@@ -25,7 +25,7 @@ from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
 
 #: Metadata of every partition of a run: its rows and partitions in all, and those that are new or have other rows.
-ROWS_OF_RUN, PARTITIONS_OF_RUN, PARTITIONS_CHANGED = "rows_of_run", "partitions_of_run", "partitions_of_run_changed"
+ROWS_OF_RUN, PARTITIONS_OF_RUN, PARTITIONS_CHANGED = "rows_of_run", "partitions_of_run", "changed_partitions_of_run"
 
 
 class ParquetIOManager(dg.IOManager):

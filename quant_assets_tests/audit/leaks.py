@@ -104,6 +104,17 @@ def spoil(patch: pytest.MonkeyPatch, where: object, name: str, change: Callable[
     patch.setattr(where, name, spoiled)
 
 
+def spoil_simulation(patch: pytest.MonkeyPatch, change: Callable[..., pl.DataFrame]) -> None:
+    """Replace the simulations of sectors and of the total portfolio: `change(real, *arguments)` gives their rows."""
+    spoil(patch, portfolio_wiring, "simulate", change)
+
+    def spoiled(real: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = change(lambda *given, **named: real(*given, **named).frame, *args, **kwargs)
+        return replace(real(*args, **kwargs), frame=frame)
+
+    spoil(patch, portfolio_wiring, "simulated", spoiled)
+
+
 def spoil_rows(patch: pytest.MonkeyPatch, where: object, name: str, **columns: pl.Expr) -> None:
     """Replace columns of the frame that a function returns; its rows are sorted by ticker and date."""
     spoil(patch, where, name, lambda real, *args, **kwargs: real(*args, **kwargs).with_columns(**columns))
@@ -430,4 +441,4 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @leak("execution at the close that decided", "execution", "backtest")
 def _(patch: pytest.MonkeyPatch) -> None:
-    spoil(patch, portfolio_wiring, "simulate", lambda real, *args, **kwargs: real(*args, **kwargs | {"entry_lag": 0}))
+    spoil_simulation(patch, lambda real, *args, **kwargs: real(*args, **kwargs | {"entry_lag": 0}))

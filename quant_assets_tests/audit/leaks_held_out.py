@@ -7,11 +7,10 @@ import polars as pl
 import pytest
 
 from quant_assets.assets import market as market_wiring
-from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.market import macro
 from quant_assets.windows.windows import Windows
-from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_rows
+from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_rows, spoil_simulation
 
 
 @leak("a spike mended by the close after it", "perturbation", "prices", kind="cleaning with hindsight")
@@ -93,7 +92,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
         picked = pl.max_horizontal("close", own(pl.col("close").shift(-1)))
         return real(weights, prices.sort("ticker", "date").with_columns(close=picked), *args, **kwargs)
 
-    spoil(patch, portfolio_wiring, "simulate", better)
+    spoil_simulation(patch, better)
 
 
 @leak("less the mean of its calendar month", "perturbation", "macro", kind="a season over all years")

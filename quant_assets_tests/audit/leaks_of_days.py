@@ -16,7 +16,7 @@ from quant_assets.assets import signals as signal_wiring
 from quant_assets.learning import training
 from quant_assets.market import fundamentals, macro
 from quant_assets.partitions import month_start, shift_month
-from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_rows
+from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_rows, spoil_simulation
 
 NEXT_MONTH = pl.col("date").dt.month_end() < pl.col("date").shift(-1).over("ticker")
 
@@ -67,7 +67,7 @@ def _costs(patch: pytest.MonkeyPatch, *, of_sectors: bool, **columns: pl.Expr) -
         rows = real(*args, **kwargs)
         return rows.with_columns(**columns) if ("benchmark_members" in kwargs) == of_sectors else rows
 
-    spoil(patch, portfolio_wiring, "simulate", later)
+    spoil_simulation(patch, later)
 
 
 @leak(

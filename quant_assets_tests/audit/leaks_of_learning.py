@@ -10,12 +10,11 @@ import polars as pl
 import pytest
 
 from quant_assets.assets import learning as learning_wiring
-from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.learning import out_of_fold, training
 from quant_assets.learning.models.lightgbm import LightGBM, Trees
 from quant_assets.learning.rows import Rows
-from quant_assets_tests.audit.leaks import leak, own, spoil
+from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_simulation
 
 TRAINER = "lightgbm_checkpoint"
 
@@ -343,7 +342,7 @@ def _with_early(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[pyt
                 rows.join(early, on="date").sort("date").with_columns(entered=pl.col("turnover") > 0.0)
             ).select(rows.columns)
 
-        spoil(patch, portfolio_wiring, "simulate", spoiled)
+        spoil_simulation(patch, spoiled)
 
     return plant
 

@@ -13,7 +13,7 @@ from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.market import fundamentals
 from quant_assets_tests.audit import leaks_of_days
-from quant_assets_tests.audit.leaks import Leak, leaks_of, spoil, spoil_rows
+from quant_assets_tests.audit.leaks import Leak, leaks_of, spoil, spoil_rows, spoil_simulation
 from quant_assets_tests.audit.test_mutations import UNTRAINED, found, named, small
 
 OF_DAYS = leaks_of(leaks_of_days.__name__)
@@ -71,7 +71,7 @@ def late(patch: pytest.MonkeyPatch) -> None:
 
     spoil(patch, market_wiring.membership, "members", members)
     spoil(patch, fundamentals, "as_known", statements)
-    spoil(patch, portfolio_wiring, "simulate", costs)
+    spoil_simulation(patch, costs)
     turn = pl.col("date").dt.day() <= 4  # the session before is another matter: a month alone has none at its turn
     spoil_rows(
         patch,
