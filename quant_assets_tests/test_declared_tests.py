@@ -1,7 +1,8 @@
 """Tests in the header of a SQL model: what the grammar takes, how it refuses, and that each kind catches what it
 names."""
 
-from datetime import re
+import re
+from datetime import
 from pathlib import Path
 
 import dagster as dg
