@@ -2,11 +2,10 @@
 names."""
 
 import re
-from datetime import
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
-import date
 import polars as pl
 import pytest
 
