@@ -144,7 +144,12 @@ def test_a_storage_without_a_name_is_refused(conf: Path, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("horizons", "message"),
-    [("[-5, 20]", "horizons.0"), ("[0, 20]", "horizons.0"), ("[20, 20]", "20 is listed twice"), ("[]", "labels.horizons")],
+    [
+        ("[-5, 20]", "horizons.0"),
+        ("[0, 20]", "horizons.0"),
+        ("[20, 20]", "20 is listed twice"),
+        ("[]", "labels.horizons"),
+    ],
 )
 def test_horizons_are_sessions_ahead_and_each_stands_once(conf: Path, horizons: str, message: str) -> None:
     assert message in refused(conf, f"{HEAD}labels: {{horizons: {horizons}}}\n")
