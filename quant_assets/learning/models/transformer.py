@@ -327,6 +327,7 @@ class Transformer(Learner[Parameters]):
         from quant_assets.learning.transformer import training
 
         settings, known = self.parameters, _last_known(rows, validation)
+        architecture = settings.architecture(len(rows.horizons))
         tensor = self._tensor(rows).for_training()
         centre, scale = rows.targets.mean(axis=0), rows.targets.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
@@ -335,19 +336,12 @@ class Transformer(Learner[Parameters]):
             for part, own in ((rows, tensor), (validation, self._tensor(validation).for_training()))
         )
         fitted = training.fine_tune(
-            trained,
-            validated,
-            settings,
-            settings.architecture(len(rows.horizons)),
-            settings.alpha,
-            settings.encoder,
-            seed,
-            self.name,
+            trained, validated, settings, architecture, settings.alpha, settings.encoder, seed, self.name
         )
         encoder = settings.encoder.manifest if settings.encoder else None
         about = About(
             horizons=rows.horizons,
-            architecture=settings.architecture(len(rows.horizons)),
+            architecture=architecture,
             maximum_sessions=settings.maximum_sessions,
             normalisation=tensor.normalisation,
             centre=tuple(centre.tolist()),
