@@ -87,7 +87,7 @@ def test_bounds_and_legal_values() -> None:
 
 def test_a_breach_names_column_count_and_first_row() -> None:
     (message,) = breaches(DATASETS["labels"], labels(forward_return=-1.5), LAST)["ranges"]
-    assert message.startswith("forward_return below -1: 1 rows, first")
+    assert message.startswith("forward_return below -1: 1 row, first")
     assert "AAA" in message
     assert "2024" in message
 
@@ -150,7 +150,7 @@ def test_a_reference_is_looked_up_in_the_same_partition() -> None:
     assert broken(candidates().clear(), others) == []
     for elsewhere in ({"month": "2024-05"}, {"sector": "re"}, {"date": date(2024, 6, 27)}):
         assert broken(candidates(), [there, there | {"ticker": "B"} | elsewhere]) == [
-            "ticker as_of not in universe: 1 rows, first "
+            "ticker as_of not in universe: 1 row, first "
             "{'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
         ]
     assert broken(candidates(ticker=["A", None]), [there]) == [], "what is missing refers to nothing"
@@ -191,7 +191,7 @@ def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(
         (None, dg.AssetCheckSeverity.WARN, True),
     ]
     for each in failed:
-        assert str(each.description).startswith("2024-06|it: as_of not in universe: 1 rows, first {'sector': 'it'")
+        assert str(each.description).startswith("2024-06|it: as_of not in universe: 1 row, first {'sector': 'it'")
     assert {each.metadata["rows"].value for each in told if each.partition is None} == {2}
     assert profile.store.missing(dataset, keys) == ["2024-06|it"]
 

@@ -121,7 +121,7 @@ def test_each_kind_passes_and_catches() -> None:
     assert breaches("not_null(as_of, regime)", rows("risk_on")) == []
     assert breaches("not_null(as_of, regime)", rows("risk_on", None)) == [
         (
-            "regime is null: 1 rows, first {'sector': 'it', 'month': '2024-06', 'as_of': "
+            "regime is null: 1 row, first {'sector': 'it', 'month': '2024-06', 'as_of': "
             "datetime.date(2024, 6, 28), 'regime': None}"
         )
     ]
@@ -134,7 +134,7 @@ def test_each_kind_passes_and_catches() -> None:
     )
     assert breaches("accepted_values(regime: risk_on, risk_off)", rows("risk_on", None)) == []
     assert breaches("accepted_values(regime: risk_on)", rows("risk_on", "risk_off"))[0].startswith(
-        "regime is not one of risk_on: 1 rows, first"
+        "regime is not one of risk_on: 1 row, first"
     )
     assert breaches("relationships(best_long -> candidates: ticker)", rows("risk_on")) == []
     assert (
@@ -150,7 +150,7 @@ def test_each_kind_passes_and_catches() -> None:
         )
         assert found == [
             (
-                f"best_long is not in candidates: 1 rows, first {{'sector': 'it', 'month': '2024-06', "
+                f"best_long is not in candidates: 1 row, first {{'sector': 'it', 'month': '2024-06', "
                 f"'best_long': '{stranger}'}}"
             )
         ]

@@ -161,7 +161,7 @@ def test_what_the_dictionary_says_is_read_and_an_argument_goes_first(profile: Pr
 def _forget() -> None:
     from quant_assets import inference
 
-    inference._LOADED._found.clear()
+    inference._LOADED._entries.clear()
 
 
 @pytest.mark.slow

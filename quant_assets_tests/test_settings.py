@@ -168,7 +168,7 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
         (
             "QUANT__LABELS__HORIZONS",
             "[1, 5]",
-            r"weights.horizon 20 is not one of labels.horizons \(1, 5\); mend it in .*conf or in the env",
+            r"weights.horizon 20 is not one of labels.horizons \(1, 5\); fix it in .*conf or in the env",
         ),
         (
             "QUANT__LABELS__ENTRY_LAG",
@@ -178,7 +178,7 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
         ("QUANT__INDICATORS__WINDOWS__TECH__MOVING_AVERAGE", "5", r"indicators\.windows.*tech"),
         ("QUANT__PARTITIONS__START", "2024-13", r"setting partitions.start "),
         ("QUANT__PARTITIONS__END", "2017-12", "setting partitions .* start 2018-01 is later than end 2017-12"),
-        ("QUANT__AS_OF", "2017-12-29", "as_of 2017-12-29 lies before partitions.start 2018-01"),
+        ("QUANT__AS_OF", "2017-12-29", "as_of 2017-12-29 is before partitions.start 2018-01"),
         ("QUANT__AS_OF", "tomorrow", "setting as_of "),
     ],
 )

@@ -69,7 +69,7 @@ def test_tickers_that_look_like_other_things_are_tickers(conf: Path) -> None:
 )
 def test_what_cannot_be_read_as_a_text_is_to_be_quoted(conf: Path, written_so: str, read_as: str) -> None:
     message = refused(conf, f"{HEAD}files: {{renames: [{{old: {written_so}, new: A, since: 2020-02-03}}]}}\n")
-    assert f"files.renames.0.old of profile 'p0' is not valid: it is read as {read_as}, which is no text" in message
+    assert f"files.renames.0.old of profile 'p0' is not valid: it is read as {read_as}, which is not a text" in message
     assert "write it in quotes" in message
     assert loaded(conf, f'files: {{renames: [{{old: "{written_so}", new: A, since: 2020-02-03}}]}}').files.renames
 
@@ -93,11 +93,11 @@ def test_numbers_truths_and_nothing_are_still_what_they_are(conf: Path) -> None:
         (f"{HEAD}# é\n".encode("latin-1"), "THE_FILE is not UTF-8 (line 3); save it in that encoding"),
         (HEAD.encode("utf-16"), "THE_FILE is not UTF-8 (line 1)"),
         (f"{HEAD}\0", "THE_FILE is not valid YAML: unacceptable character #x0000"),
-        (f"{HEAD}source: demo\n", "THE_FILE is not valid YAML: the key 'source' stands twice"),
+        (f"{HEAD}source: demo\n", "THE_FILE is not valid YAML: the key 'source' is duplicated"),
         (f"{HEAD}? [a, b]\n: 1\n", "THE_FILE is not valid YAML: a key must be a text"),
         ("[" * 1_000, "THE_FILE is nested too deeply"),
-        (f"{HEAD}as_of: !!timestamp soon\n", "THE_FILE has a value that is not what its tag says"),
-        (f"{HEAD}weights: {{top_n: {'9' * 5_000}}}\n", "THE_FILE has a value that is not what its tag says"),
+        (f"{HEAD}as_of: !!timestamp soon\n", "THE_FILE has a value that does not match its tag"),
+        (f"{HEAD}weights: {{top_n: {'9' * 5_000}}}\n", "THE_FILE has a value that does not match its tag"),
         ("", "THE_FILE must hold a mapping of settings, found NoneType"),
     ],
     ids=["latin-1", "utf-16", "nul", "twice", "list key", "nested", "tag", "digits", "empty"],
@@ -144,7 +144,12 @@ def test_a_storage_without_a_name_is_refused(conf: Path, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("horizons", "message"),
-    [("[-5, 20]", "horizons.0"), ("[0, 20]", "horizons.0"), ("[20, 20]", "20 stands twice"), ("[]", "labels.horizons")],
+    [
+        ("[-5, 20]", "horizons.0"),
+        ("[0, 20]", "horizons.0"),
+        ("[20, 20]", "20 is listed twice"),
+        ("[]", "labels.horizons"),
+    ],
 )
 def test_horizons_are_sessions_ahead_and_each_stands_once(conf: Path, horizons: str, message: str) -> None:
     assert message in refused(conf, f"{HEAD}labels: {{horizons: {horizons}}}\n")
@@ -163,7 +168,7 @@ def test_numbers_are_finite(conf: Path, number: str) -> None:
 def test_a_folder_that_cannot_be_read_is_named(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "n" * 300  # longer than a file's name may be: also root cannot read it
     monkeypatch.setenv("QUANT_CONF_DIR", str(conf / name))
-    with pytest.raises(SettingsError, match=f"{name}/profiles cannot be read: File name too long; mend that"):
+    with pytest.raises(SettingsError, match=f"{name}/profiles cannot be read: File name too long; fix that"):
         load_settings("mine")
     monkeypatch.setenv("QUANT_CONF_DIR", str(conf / "base.yaml"))
     with pytest.raises(SettingsError, match="profile 'mine' does not exist; choose one of \\(none\\)"):

@@ -18,8 +18,8 @@ from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.learning.model_files import verified
 from quant_assets.learning.models import Models
 from quant_assets.learning.models.base import Learner
-from quant_assets.learning.models.transformer import Encoder
 from quant_assets.learning.training import sampled_sessions
+from quant_assets.learning.transformer.parameters import Encoder
 from quant_assets.learning.transformer.published import Manifest
 from quant_assets.partitions import all_sectors, lookback, market, month_of, months_covering, shift_month
 from quant_assets.profile import Profile

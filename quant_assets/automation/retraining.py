@@ -108,13 +108,8 @@ def decide(
     due = [standing for standing in standings if standing.reasons]
     order = [None, *SECTORS]
 
-    def rank(candidate: Standing) -> tuple[bool, bool, int, int]:
-        return (
-            candidate.place.sector is not None,
-            not candidate.urgent,
-            -len(candidate.reasons),
-            order.index(candidate.place.sector),
-        )
+    def rank(state: Standing) -> tuple[bool, bool, int, int]:
+        return state.place.sector is not None, not state.urgent, -len(state.reasons), order.index(state.place.sector)
 
     for standing in sorted(due, key=rank):
         attempts, reads = tried(standing.place), read[standing.place.dataset]

@@ -95,21 +95,19 @@ class Provided:
 
         """
         keys = {name: self._judged(name, place) for name in assets}
-        keys = {name: partition_keys for name, partition_keys in keys.items() if partition_keys}
+        keys = {name: partitions for name, partitions in keys.items() if partitions}
         if not keys:
             return
-        months = sorted(
-            {parse_key(partition_key)[1] for partition_keys in keys.values() for partition_key in partition_keys}
-        )
+        months = sorted({parse_key(partition)[1] for partitions in keys.values() for partition in partitions})
         with tempfile.TemporaryDirectory(prefix="quant-look-") as folder:
             settings = self._profile.settings.model_copy(update={"as_of": self._profile.last_session()})
             again = Recomputed.at(Path(folder), settings, self._profile.provider)
             again.compute(list(keys), [] if place is None else [place], months[0], months[-1])
             if again.failures:
                 raise RunFailedError("\n".join(again.failures))
-            for name, partition_keys in keys.items():
-                for partition_key in partition_keys:
-                    revised = self._compared(again.profile, name, partition_key)
+            for name, partitions in keys.items():
+                for partition in partitions:
+                    revised = self._compared(again.profile, name, partition)
                     if revised is not None:
                         yield revised
 
@@ -120,19 +118,14 @@ class Provided:
         """
         dataset, store, running = self._profile.datasets[name], self._profile.store, self._profile.last_month()
         complete = []
-        for partition_key in sorted(self._existing(name)):
-            sector, month = parse_key(partition_key)
+        for partition in sorted(self._existing(name)):
+            sector, month = parse_key(partition)
             if sector != place or month >= running:
                 continue
-            recorded = store.recorded(dataset, partition_key)
+            recorded = store.recorded(dataset, partition)
             finished = recorded.known_through == self._profile.known_through(month)
-            if (
-                finished
-                and recorded.same_columns
-                and recorded.content
-                and self._staleness.own(name, partition_key) is None
-            ):
-                complete.append(partition_key)
+            if finished and recorded.same_columns and recorded.content and self._staleness.own(name, partition) is None:
+                complete.append(partition)
         return complete
 
     def _compared(self, again: Profile, name: str, partition_key: str) -> Revised | None:

@@ -53,25 +53,16 @@ class RevisionState:
 
     def decide(self, revised: Iterable[Revised], revision: str) -> None:
         """Record a decision on partitions."""
-        for partition in revised:
-            self.decided.setdefault(partition.asset, {})[partition.partition_key] = [
-                revision,
-                partition.was,
-                partition.now,
-            ]
+        for item in revised:
+            self.decided.setdefault(item.asset, {})[item.partition_key] = [revision, item.was, item.now]
 
     def name(self, revised: Sequence[Revised]) -> str:
         """Name of the revision of these partitions: at most 32 characters, the same until the next decision.
 
         A file that alternates gives the same rows again; because of the decisions in between it is another revision.
         """
-        before = [self.decided.get(partition.asset, {}).get(partition.partition_key) for partition in revised]
-        content = json.dumps(
-            [
-                [[partition.asset, partition.partition_key, partition.was, partition.now] for partition in revised],
-                before,
-            ]
-        )
+        before = [self.decided.get(item.asset, {}).get(item.partition_key) for item in revised]
+        content = json.dumps([[[item.asset, item.partition_key, item.was, item.now] for item in revised], before])
         return f"rev-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 

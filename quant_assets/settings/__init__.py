@@ -1,6 +1,6 @@
 """Typed settings: `conf/base.yaml`, then `conf/profiles/<profile>.yaml`, then `QUANT__…` environment variables.
 
-Every default of the project lives in those files or in the models of this package, nowhere else: `domain` has those of
-what is computed, `providers` those of where data come from, `loading` the platform's own and all of them together.
-Domain functions take the model they need as an argument and never load settings themselves.
+All defaults of the project are in these files or in the models of this package: `domain` has those of computations,
+`providers` those of data sources, `loading` those of the platform and all of them together. Domain functions take the
+model they need as an argument and never load settings.
 """

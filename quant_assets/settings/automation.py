@@ -1,4 +1,4 @@
-"""Settings of what runs by itself: when it looks, waits and leaves things alone. No rows follow from them."""
+"""Settings of schedules and sensors: intervals, pauses and limits. They do not affect rows."""
 
 from pydantic import Field
 
@@ -6,15 +6,15 @@ from quant_assets.settings.group import SettingsGroup
 
 
 class RevisionSettings(SettingsGroup):
-    """What is done where a provider gives other rows than are stored for months that are over.
+    """Handling of past months for which a provider's files differ from the stored rows.
 
     Attributes:
-        settle_minutes: how long no file may have changed before the files are looked into: one that is being written is
-            not judged.
-        recompute_months: months before the newest one whose partitions are computed again with all that reads them;
-            older ones are reported and left as they are. Null: none is too old.
-        attempts: how often a look that fails is tried; then only when a file changes again.
-        retry_minutes: wait before the second try; twice that before the third, and so on.
+        settle_minutes: minutes without a change of any file before the files are examined, so that files are not read
+            while they are written.
+        recompute_months: months before the newest one whose partitions are recomputed with all their readers; older
+            ones are only reported. Null: no limit.
+        attempts: attempts of a failing look; after them, a file must change again.
+        retry_minutes: pause before the second attempt; twice that before the third, and so on.
         tick_seconds: interval of the sensor.
 
     """
@@ -27,12 +27,12 @@ class RevisionSettings(SettingsGroup):
 
 
 class FreshnessSettings(SettingsGroup):
-    """Which assets are watched, by sector, for being late.
+    """Assets that are checked for late data, by sector.
 
     Attributes:
-        assets: their names.
-        late_sessions: closed sessions that the newest partition may lack. One session is lacking between a close and
-            the end of the run that follows it.
+        assets: names of the assets.
+        late_sessions: closed sessions that may be missing from the newest partition. Between a close and the end of the
+            following run, one session is missing.
         tick_seconds: interval of the sensor.
 
     """
@@ -43,11 +43,11 @@ class FreshnessSettings(SettingsGroup):
 
 
 class VacuumSettings(SettingsGroup):
-    """What `quant instance vacuum` removes from Dagster's records.
+    """Removal of Dagster's records by `quant instance vacuum`.
 
     Attributes:
-        keep_days: days after the end of a run for which those of its events are kept that are no state of any
-            partition.
+        keep_days: days after the end of a run for which its events are kept; events that hold the state of a partition
+            are always kept.
 
     """
 
@@ -55,23 +55,23 @@ class VacuumSettings(SettingsGroup):
 
 
 class RetrainingSettings(SettingsGroup):
-    """When checkpoints are trained again, and how their runs are asked for; see docs/retraining.md.
+    """When checkpoints are trained again, and how the runs are requested; see docs/retraining.md.
 
-    That of a training month (`training.cadence_months`) is due at its close, whatever is said here, and so is one whose
-    code or settings have changed since. `drift` says when features have drifted.
+    Independent of these settings, a training is due at the close of a training month (`training.cadence_months`), and
+    when its code or settings have changed. `drift` defines when features have drifted.
 
     Attributes:
-        matured_sessions: sessions of labels that have become known since the newest training from which on it is
-            trained again in any month; null leaves that to the cadence, which is a rule for the same.
-        on_drift: whether a drift in a month that is no training month is a reason.
-        on_low_ic: whether a rank IC below its interval is one, in such a month.
-        ic_confidence: with which the realised rank IC of the newest checkpoint must lie below that over its test folds;
-            shared among the models of a dataset and their horizons. At 0.99 one sound dataset of checkpoints in a
-            hundred is trained for nothing.
-        ic_min_sessions: sessions with known outcomes before that is judged; of longer horizons two of them.
-        max_attempts: runs that may fail before a person is needed; what is asked for may change before.
-        backoff_minutes: between a failed run and the next one; twice that after the second, and so on.
-        max_requests: runs that are asked for at once.
+        matured_sessions: number of sessions whose labels became known since the newest training, from which a new
+            training is due in any month; null leaves this to the cadence.
+        on_drift: whether drift is a reason for training in a month that is not a training month.
+        on_low_ic: whether a rank IC below its interval is such a reason.
+        ic_confidence: confidence that the realised rank IC of the newest checkpoint is below that of its test folds;
+            corrected for the number of models of a dataset and their horizons. At 0.99 one sound dataset of checkpoints
+            in a hundred is trained unnecessarily.
+        ic_min_sessions: least number of sessions with known outcomes for that test; at least twice the horizon.
+        max_attempts: failed runs after which a person must act, unless the reasons change.
+        backoff_minutes: pause between a failed run and the next one; twice that after the second, and so on.
+        max_requests: greatest number of runs requested at once.
 
     """
 

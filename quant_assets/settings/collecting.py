@@ -1,4 +1,4 @@
-"""Settings of the collectors: where they are asked, and for what. Keys come from the environment alone."""
+"""Settings of the collectors: addresses and contents. API keys come only from the environment."""
 
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ class CryptoVenueSettings(SettingsGroup):
 
     Attributes:
         url: base address.
-        pairs: as `BTC-USDT`, whatever the venue's own spelling is.
+        pairs: written as `BTC-USDT`, independent of the venue's own spelling.
 
     """
 
@@ -29,7 +29,7 @@ class CryptoVenueSettings(SettingsGroup):
     def _written(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         wrong = [pair for pair in value if pair.count("-") != 1 or pair != pair.upper() or len(pair) < 3]
         if wrong:
-            raise ValueError(f"'{wrong[0]}' is no pair; write BTC-USDT")
+            raise ValueError(f"'{wrong[0]}' is not a pair; write BTC-USDT")
         return value
 
 
@@ -37,12 +37,12 @@ class YahooSettings(SettingsGroup):
     """Yahoo Finance, which documents neither its answers nor its limits.
 
     Attributes:
-        url: base address of its charts. Any other than Yahoo's own is a stand-in for all of its hosts, which are asked
-            under `URL/HOST/…`.
-        currency: that prices must be in; a ticker in another one is refused.
-        requests_an_hour: at most, and two a second.
-        overlap_sessions: sessions before the newest bar that are asked for again each time.
-        whole_every_sessions: after so many a ticker's whole history is asked for again, to see what was revised in it.
+        url: base address of its charts. An address other than Yahoo's replaces all of its hosts, which are requested as
+            `URL/HOST/…`.
+        currency: currency of prices; tickers in another one are refused.
+        requests_an_hour: greatest number of requests; also at most two a second.
+        overlap_sessions: sessions before the newest bar that are requested again each time.
+        whole_every_sessions: sessions after which a ticker's whole history is requested again, to find revisions.
 
     """
 
@@ -54,25 +54,25 @@ class YahooSettings(SettingsGroup):
 
 
 class CollectingSettings(SettingsGroup):
-    """Everything that the collectors need.
+    """All settings of the collectors.
 
     Attributes:
-        folder: of all that is collected; from the project's folder on where it is no whole path. Profiles may share it.
-        since: first day that is collected; the first of the profile's months where null.
-        as_files: whether the provider `files` reads what was collected, as it was known at the last session, and not
-            the folder of `data_dir`.
-        least_coverage: share of the tickers that traded shortly before that must have a bar of a session, before
-            anything is said of it.
-        universe: tickers that are collected, by sector (slug), as Yahoo writes them (BRK-B).
+        folder: folder of collected data, absolute or relative to the project's folder. Profiles may share it.
+        since: first day to collect; the first day of the profile's months where null.
+        as_files: whether the provider `files` reads the collected data, as known at the last session, instead of the
+            folder of `data_dir`.
+        least_coverage: least share of the recently traded tickers that need a bar of a session before decisions are
+            written for it.
+        universe: tickers to collect, by sector (slug), as Yahoo writes them (BRK-B).
         yahoo: prices of the universe.
         binance: pairs of Binance.
         coinbase: pairs of Coinbase.
-        same_currencies: second currencies of pairs that count as another when venues are compared: a dollar as a
-            dollar's token, which is itself up to some per mille apart.
+        same_currencies: second currencies of pairs that count as equal when venues are compared, such as the dollar and
+            a dollar token, which may differ by some per mille.
         fmp: Financial Modeling Prep.
         fred: series of FRED.
         newsapi: searches of NewsAPI.
-        reddit: communities of Reddit.
+        reddit: subreddits.
 
     """
 
@@ -96,21 +96,21 @@ class CollectingSettings(SettingsGroup):
         unknown = sorted(set(value) - set(SECTORS))
         if unknown:
             raise ValueError(f"'{unknown[0]}' is not a sector; choose one of {', '.join(SECTORS)}")
-        every = [ticker for tickers in value.values() for ticker in tickers]
-        wrong = next((each for each in every if not each or each != each.upper().strip() or "/" in each), None)
+        tickers = [ticker for listed in value.values() for ticker in listed]
+        wrong = next((name for name in tickers if not name or name != name.upper().strip() or "/" in name), None)
         if wrong is not None:
-            raise ValueError(f"'{wrong}' is no ticker; write it in capitals, as BRK-B")
-        twice = next((each for each in every if every.count(each) > 1), None)
+            raise ValueError(f"'{wrong}' is not a ticker; write it in capitals, as BRK-B")
+        twice = next((name for name in tickers if tickers.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"'{twice}' stands twice; a ticker is in one sector")
+            raise ValueError(f"'{twice}' is listed twice; a ticker belongs to one sector")
         return value
 
     @property
     def tickers(self) -> list[str]:
-        """Those of all sectors, sorted."""
+        """Tickers of all sectors, sorted."""
         return sorted(ticker for tickers in self.universe.values() for ticker in tickers)
 
     @property
     def path(self) -> Path:
-        """`folder`, whole."""
+        """`folder` as an absolute path."""
         return (BASE / at_home(self.folder, "collecting.folder")).resolve()

@@ -20,17 +20,17 @@ FmpKind = Literal[
 
 
 class FmpSettings(SettingsGroup):
-    """Financial Modeling Prep. The key is in the environment's FMP_API_KEY.
+    """Financial Modeling Prep. The API key is read from the environment variable FMP_API_KEY.
 
     Attributes:
         url: base address.
-        kinds: what is asked for; nothing where empty. Prices, splits and dividends cost a request each for each ticker,
-            a kind of statement two. No dataset reads cash flows yet.
-        indices: whose members and their changes are asked for; the smaller plans have none.
-        delisted_pages: most pages of 100 delisted companies; small plans have one.
-        limit: most statements of a ticker, splits or dividends in an answer; small plans allow 5.
-        requests_a_minute: of the plan.
-        symbols: tickers that it writes otherwise: `{BRK.B: BRK-B}`.
+        kinds: kinds of data to collect; empty for none. Prices, splits and dividends cost one request per ticker, a
+            kind of statement two. No dataset reads cash flows yet.
+        indices: indices whose members and changes are collected; smaller plans have none.
+        delisted_pages: greatest number of pages of 100 delisted companies; small plans have one.
+        limit: greatest number of statements, splits or dividends of a ticker in an answer; small plans allow 5.
+        requests_a_minute: limit of the plan.
+        symbols: tickers with another spelling there: `{BRK.B: BRK-B}`.
 
     """
 
@@ -44,13 +44,13 @@ class FmpSettings(SettingsGroup):
 
 
 class FredSettings(SettingsGroup):
-    """FRED and ALFRED. The key is in the environment's FRED_API_KEY.
+    """FRED and ALFRED. The API key is read from the environment variable FRED_API_KEY.
 
     Attributes:
         url: base address.
-        series: by FRED's names, whose every vintage is collected.
-        vintages_a_request: most vintage dates that one request may span; FRED allows 2,000.
-        requests_a_minute: FRED allows 120.
+        series: FRED's names of the series; all vintages are collected.
+        vintages_a_request: greatest number of vintage dates in a request; FRED allows 2,000.
+        requests_a_minute: greatest number of requests; FRED allows 120.
 
     """
 

@@ -6,16 +6,16 @@ from quant_assets.settings.group import SettingsGroup
 
 
 class NewsApiSettings(SettingsGroup):
-    """NewsAPI. The key is in the environment's NEWSAPI_KEY.
+    """NewsAPI. The API key is read from the environment variable NEWSAPI_KEY.
 
     Attributes:
         url: base address.
-        searches: what is looked for, by a name of its own (a ticker where it is about one company):
+        searches: search expressions by name (a ticker for searches about one company):
             `{AAPL: '"Apple Inc" OR AAPL'}`; at most 500 characters each.
-        language: of the articles, two letters; all where null.
-        delay_hours: after which the plan gives an article; 24 with the free one.
-        days_back: how far back the plan goes.
-        results: most articles of a search and day that the plan gives; 100 with the free one.
+        language: language of the articles, two letters; all where null.
+        delay_hours: delay of articles in the plan; 24 in the free one.
+        days_back: days of history in the plan.
+        results: greatest number of articles per search and day in the plan; 100 in the free one.
 
     """
 
@@ -36,14 +36,14 @@ class NewsApiSettings(SettingsGroup):
 
 
 class RedditSettings(SettingsGroup):
-    """Reddit. The client's name and secret are in the environment's REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET.
+    """Reddit. Client name and secret are read from REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET of the environment.
 
     Attributes:
         url: base address.
-        login_url: base address of where tokens are given.
-        user_agent: as Reddit demands it: `platform:application:version (by /u/name)`.
-        subreddits: whose new posts are collected.
-        requests_a_minute: Reddit allows 100.
+        login_url: base address of the token service.
+        user_agent: in Reddit's format: `platform:application:version (by /u/name)`.
+        subreddits: subreddits whose new posts are collected.
+        requests_a_minute: greatest number of requests; Reddit allows 100.
 
     """
 

@@ -8,41 +8,40 @@ from pydantic import Field, field_validator
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 
-#: The calendar of sessions begins here, and with it the earliest month of a profile.
+#: Start of the calendar of sessions and of the earliest month of a profile.
 FIRST_DAY = date(1990, 1, 1)
 
-#: No month of a profile lies later: what is reckoned from it must still be a date.
+#: Limit of the months of a profile: dates computed from them must be valid.
 LAST_DAY = date(9899, 12, 31)
 
-#: In the place of a model's name: what all of them say together.
+#: Name of the ensemble of all models, used like the name of a model.
 ENSEMBLE = "ensemble"
 
-#: Ten years, beyond which nobody waits for a publication.
+#: Longest publication lag: ten years.
 LONGEST_LAG_DAYS = 3_650
 
 
 class EventSettings(SettingsGroup):
-    """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
+    """Detection of faulty corporate actions and of disagreeing providers. Ratios: 0.02 is 2 points or 2 %.
 
     Attributes:
-        disagreement: difference of two providers' total returns beyond which they disagree.
+        disagreement: difference of two providers' total returns above which they disagree.
         agreement: difference within which another provider's return confirms an explanation.
-        jump: least total return, up or down, that an event may have to explain.
-        event_yield: least dividend over the close before that is doubted.
-        spin_off_yield: the same for a dividend that is marked as a spin-off.
-        ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
-        lone_tolerance: the same for close and open without another provider, of a ratio of 2.
-        lone_far_tolerance: of larger ratios, which hardly any real move on an ordinary dollar volume comes near: of the
-            index members since 2000, each file alone, none up to 0.08.
-        turnover: most times by which the dollar volume of such a split day may differ from the day before.
-        extreme_move: total return, up or down by the same factor, from which on a step that nothing explains is marked.
-            A factor of 3 is met by one of 3.8 million steps of index members since 2000, a real fall; of 2.5, by seven,
-            all real.
-        decimal_tolerance: how far such a step may lie from a power of ten to be taken for a decimal point out of place.
-        reversal_days: calendar days within which a price that jumped may come back, and for which at most a misprint
-            is refused.
-        reversal_tolerance: how far from its level before the jump a price may be that has come back; a quarter of the
-            jump at most.
+        jump: least total return, up or down, that needs an explanation by an event.
+        event_yield: least dividend, relative to the previous close, that is checked.
+        spin_off_yield: the same for a dividend marked as a spin-off.
+        ratio_tolerance: greatest distance of a jump from a split ratio, if another provider's return confirms it.
+        lone_tolerance: the same for close and open without another provider, for a ratio of 2.
+        lone_far_tolerance: the same for larger ratios, which real moves on ordinary dollar volume hardly reach: among
+            index members since 2000, with single files, none within 0.08.
+        turnover: greatest factor between the dollar volume of such a split day and the day before.
+        extreme_move: total return, up or down by the same factor, from which an unexplained step is marked. Among 3.8
+            million steps of index members since 2000, one reaches a factor of 3, a real fall, and seven reach 2.5, all
+            real.
+        decimal_tolerance: greatest distance of such a step from a power of ten for a misplaced decimal point.
+        reversal_days: calendar days within which a jump may be reversed, and for which a misprint is refused at most.
+        reversal_tolerance: greatest distance of a reversed price from its level before the jump; at most a quarter of
+            the jump.
 
     """
 
@@ -62,17 +61,17 @@ class EventSettings(SettingsGroup):
 
 
 class BarSettings(SettingsGroup):
-    """How the bars of several providers become one series, whichever the providers are.
+    """Merging of the bars of several providers into one series.
 
-    A provider joins a ticker's series when most of its last returns agree with those of the series.
+    A provider joins a ticker's series if most of its last returns agree with those of the series.
 
     Attributes:
-        missing_open: what becomes of a bar whose open alone is no price of the day (absent, 0, or beyond high or low by
-            `events.jump` or more) while high, low, close and volume are good. `null` uses the bar without an open:
-            prices, returns and labels are there, and what needs an open is null. `refuse` refuses it.
-        splice_sessions: most returns that are compared before a provider joins a series.
-        splice_min_sessions: fewest returns that are compared.
-        splice_tolerance: largest difference of two returns that agree.
+        missing_open: handling of a bar with an invalid open (absent, 0, or beyond high or low by `events.jump` or more)
+            and valid high, low, close and volume. `null` uses the bar without an open: prices, returns and labels are
+            computed, and columns that need an open are null. `refuse` refuses the bar.
+        splice_sessions: greatest number of returns compared before a provider joins a series.
+        splice_min_sessions: least number of returns compared.
+        splice_tolerance: greatest difference of two returns that agree.
 
     """
 
@@ -101,10 +100,10 @@ class GarchSettings(SettingsGroup):
     """GARCH(1,1) with constant mean, refitted at each month's end.
 
     Attributes:
-        window: sessions of returns that a fit sees.
-        min_observations: fewest returns in it; with fewer the volatility is null.
-        distribution: of the standardised returns: `normal` or Student's `t`.
-        leverage: fit GJR-GARCH(1,1), in which losses weigh by gamma more.
+        window: sessions of returns in a fit.
+        min_observations: least number of returns in it; with fewer the volatility is null.
+        distribution: distribution of the standardised returns: `normal` or Student's `t`.
+        leverage: fit GJR-GARCH(1,1), in which losses have the additional weight gamma.
 
     """
 
@@ -118,9 +117,9 @@ class IndicatorSettings(SettingsGroup):
     """Indicators; `windows` has one entry for each sector.
 
     Attributes:
-        slope_sessions: sessions over which the slope of the moving average is taken.
+        slope_sessions: sessions of the slope of the moving average.
         liquidity_sessions: sessions of the median dollar volume.
-        history_sessions: sessions over which `history_sessions` of a name is counted.
+        history_sessions: sessions in which `history_sessions` of a name is counted.
 
     """
 
@@ -145,19 +144,18 @@ class CandidateSettings(SettingsGroup):
         momentum_weight: relative weight of standardised momentum in the score.
         moving_average_weight: relative weight of the standardised slope of the moving average.
         volatility_weight: relative weight of standardised low GARCH volatility.
-        standardise: how each part is made comparable over the sector's names: `zscore` or `rank`.
+        standardise: standardisation of the parts over the sector's names: `zscore` or `rank`.
         long_fraction: share of the eligible names, from the best score down, that are long candidates.
         short_fraction: share of the eligible names, from the worst score up, that are short candidates.
-        min_history_sessions: fewest sessions of history of a candidate.
+        min_history_sessions: least number of sessions of history of a candidate.
         min_dollar_volume: least median dollar volume per session of a candidate, USD. A name whose median is unknown
-            passes: unknown is not illiquid.
+            passes.
         min_volatility: least annualised GARCH volatility of a candidate, 0.02 is 2 %.
         max_volatility: largest annualised GARCH volatility of a candidate.
-        unknown_volatility: who passes the band without a GARCH volatility: everybody (`pass`), nobody (`refuse`), or
-            those that are too young for one (`young`, by `indicators.garch_status`). A young name's volatility is
-            unknown because it is new, which says nothing of its risk, and the band must not keep new listings out for
-            two years. A name with holes or without a fit is unknown because its prices are thin, stale or broken, and
-            those are the names that a cap is meant for.
+        unknown_volatility: names without a GARCH volatility that pass the band: all (`pass`), none (`refuse`), or those
+            with too short a history (`young`, by `indicators.garch_status`). For young names the missing volatility
+            says nothing about risk, and the band should not exclude new listings for two years. Names with gaps or
+            without a fit have thin, stale or broken prices, which the upper limit is meant to exclude.
 
     """
 
@@ -178,12 +176,12 @@ class FundamentalSettings(SettingsGroup):
     """Point-in-time alignment of statements, in calendar days and months.
 
     Attributes:
-        min_lag_days: fewest calendar days from publication until a statement is used.
-        default_publication_lag_days: calendar days from the period's end to publication, where the publication date is
+        min_lag_days: least number of calendar days from publication to the use of a statement.
+        default_publication_lag_days: calendar days from the period's end to publication, if the publication date is
             missing.
         from_restatement: use figures that the provider restated only from the restatement on. Strictly point in time,
-            and a year late where a provider counts the comparative figures of the next report as a restatement.
-        lookback_months: months of statements that features look back over.
+            but a year late if a provider treats the comparative figures of the next report as a restatement.
+        lookback_months: months of statements used by features.
 
     """
 
@@ -194,11 +192,11 @@ class FundamentalSettings(SettingsGroup):
 
 
 class FeatureSettings(SettingsGroup):
-    """Which features models see.
+    """Features of the models.
 
     Attributes:
         sets: ready-made sets; `quant features` lists them.
-        modules: modules of your own, each with a list `FEATURES`: a file of the settings' folder (`my_features` is
+        modules: your own modules, with a list `FEATURES`: a file of the settings' folder (`my_features` is
             `conf/my_features.py`), or else importable from PYTHONPATH.
 
     """
@@ -211,8 +209,8 @@ class LabelSettings(SettingsGroup):
     """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later.
 
     Attributes:
-        horizons: sessions from entry to exit; each is a row of its own.
-        entry_lag: sessions from the decision to the close that is traded at; at least 1.
+        horizons: sessions from entry to exit; each horizon has its own row.
+        entry_lag: sessions from the decision to the close of the trade; at least 1.
 
     """
 
@@ -224,7 +222,7 @@ class LabelSettings(SettingsGroup):
     def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         twice = sorted({horizon for horizon in value if value.count(horizon) > 1})
         if twice:
-            raise ValueError(f"{twice[0]} stands twice; each horizon is a row of its own")
+            raise ValueError(f"{twice[0]} is listed twice; each horizon has its own row")
         return value
 
     @field_validator("entry_lag")
@@ -238,21 +236,21 @@ class LabelSettings(SettingsGroup):
 
 
 class DelistingSettings(SettingsGroup):
-    """What a delisting did to its holders, beyond the last price, as far as it can be told when it becomes known.
+    """Return of holders at a delisting, after the last price, as far as it is known at the time.
 
-    A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a
-    last close below `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more
-    from the highest close of the last `collapse_sessions` sessions. Everything else is unknown, and holders are assumed
-    to have got the last price. Both are presumed, and taken back on the day on which the ticker trades again.
+    A provider may give the reason of a delisting. Else a collapsed price counts as a failure: a last close below
+    `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more from the highest
+    close of the last `collapse_sessions` sessions. Otherwise the reason is unknown, and holders are assumed to get the
+    last price. Both assumptions end on the day on which the ticker trades again.
 
     `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting
     bias in CRSP data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find
     -0.55.
 
     Attributes:
-        failure_return: return of the last price to what holders got after a failure. The default is Shumway's mean.
+        failure_return: return from the last price to the payment after a failure; by default Shumway's mean.
         collapse_price: last close as traded, USD, below which a delisting without a reason counts as a failure.
-        collapse_fall: fall from the highest close of the last `collapse_sessions` sessions from which on it does.
+        collapse_fall: fall from the highest close of `collapse_sessions` sessions that counts as a failure.
         collapse_sessions: sessions of that highest close.
 
     """
@@ -264,20 +262,20 @@ class DelistingSettings(SettingsGroup):
 
 
 class ModelSettings(SettingsGroup):
-    """A model that is trained: its kind, the kind's parameters, and for which of labels.horizons (all where none).
+    """A model: its kind, the kind's parameters, and its horizons.
 
     A kind is a file of quant_assets/learning/models, or `module:Class` of your own: a file of the settings' folder, or
     importable from PYTHONPATH.
 
     Attributes:
         kind: a file of `quant_assets/learning/models`, or `module:Class` of your own.
-        horizons: which of labels.horizons are forecast; all where empty.
-        task_type: `regression` fits the forward return, `classification` whether it is positive. Of the latter
-            `prob_up` is the model's own probability, and `prediction` the mean return of the training rows that rose
-            and of those that fell, weighed with it.
-        update: whether the model learns from the rows of each month that is no training month (lightgbm, linear); else
-            it stays as it was trained.
-        parameters: of the kind, where they are not its defaults.
+        horizons: the forecast horizons, among labels.horizons; all where empty.
+        task_type: `regression` fits the forward return, `classification` whether it is positive. For classification
+            `prob_up` is the model's own probability, and `prediction` the mean return of the rising and the falling
+            training rows, weighted by it.
+        update: whether the model is updated with the rows of months without a training (lightgbm, linear); else it does
+            not change between trainings.
+        parameters: parameters of the kind that differ from its defaults.
 
     """
 
@@ -289,31 +287,31 @@ class ModelSettings(SettingsGroup):
 
 
 class TrainingSettings(SettingsGroup):
-    """When and on what checkpoints are trained, whatever the models.
+    """Times and data of trainings, for all models.
 
     Attributes:
         cadence_months: months from one training to the next.
-        window_months: months of rows that a training sees.
-        max_checkpoint_age_months: age at which a checkpoint is too old to forecast with.
+        window_months: months of training rows.
+        max_checkpoint_age_months: greatest age of a checkpoint for forecasts.
         embargo_sessions: sessions left out between the last training label and the first test row.
-        folds: walk-forward test folds.
-        sample_every_sessions: every how many sessions a row is taken: labels of neighbouring sessions overlap.
-        min_rows: fewest training rows; with fewer there is no checkpoint.
-        seed: of every random draw of a training.
-        target: what is fitted: forward returns as they are (`raw`), cut `target_limit` robust deviations from their
-            session's median (`winsorised`), or normal scores of their rank (`rank`); see `learning.targets`. Metrics
-            are always those of the returns as they are. Of LightGBM on two sectors from 2008 to 2013 (40 trainings),
-            winsorised less raw is +0.004 in rank IC (standard error 0.004) and -0.1 % in squared error, while one false
-            move of a factor of 2.5 in 36 months of rows takes the correlation of the forecasts with those without it to
-            0.67 (5 sessions ahead) and 0.43 (20) where raw, to 0.90 and 0.81 where winsorised, to 0.97 and 0.89 where
-            ranked. It leaves 99 % of the targets as they are.
-        target_limit: see there.
-        relative_to: whether returns are held against their session's mean over the training rows of the sector before
-            (`sector`), or taken as they are (`none`). Of directions it is then whether a return is above that mean.
-        reference_rows: training rows, drawn once, that are kept with a checkpoint for the distances of later rows.
-        reference_bins: bins of each feature in which the training rows are counted, for population stability.
-        shap_rows: rows of the test folds together, drawn once, of which each feature's contribution is shown, where a
-            kind states contributions (lightgbm, xgboost); 0 shows none.
+        folds: walk-forward folds, including the final one without a test.
+        sample_every_sessions: interval of the sampled sessions: labels of neighbouring sessions overlap.
+        min_rows: least number of training rows; with fewer there is no checkpoint.
+        seed: seed of all random draws of a training.
+        target: the fitted target: forward returns (`raw`), clipped to `target_limit` robust deviations from their
+            session's median (`winsorised`), or normal scores of their ranks (`rank`); see `learning.targets`. Metrics
+            always use the raw returns. For LightGBM on two sectors from 2008 to 2013 (40 trainings), winsorised less
+            raw is +0.004 in rank IC (standard error 0.004) and -0.1 % in squared error. A single false move by a factor
+            of 2.5 in 36 months of rows reduces the correlation of the forecasts with the correct ones to 0.67 (5
+            sessions ahead) and 0.43 (20) for raw, 0.90 and 0.81 for winsorised, 0.97 and 0.89 for rank. Winsorising
+            leaves 99 % of the targets unchanged.
+        target_limit: limit of `winsorised` targets in robust deviations.
+        relative_to: whether the mean over the sector's training rows of the session is subtracted from returns
+            (`sector`) or not (`none`). With `sector`, directions are whether a return is above that mean.
+        reference_rows: randomly drawn training rows that are stored with a checkpoint for the distances of later rows.
+        reference_bins: bins of each feature for the population stability.
+        shap_rows: randomly drawn rows of all test folds whose feature contributions are shown, for kinds that have them
+            (lightgbm, xgboost); 0 for none.
 
     """
 
@@ -334,14 +332,14 @@ class TrainingSettings(SettingsGroup):
 
 
 class PredictionSettings(SettingsGroup):
-    """How a checkpoint's output becomes a forecast distribution.
+    """Forecast distributions from the output of checkpoints.
 
     Attributes:
-        buckets: of forecasts, in each of which the spread of the outcomes is measured.
-        min_bucket_rows: fewest rows of a bucket.
-        min_probability: bound of `prob_up`: it lies from this to 1 less this.
-        calibration: of `prob_up` by the test folds of the training: Platt's line of the log odds, or none.
-        interval_coverage: share of the outcomes that the interval around a prediction is made to hold.
+        buckets: number of buckets of forecasts for which the spread of outcomes is measured.
+        min_bucket_rows: least number of rows of a bucket.
+        min_probability: `prob_up` is clipped to this value and 1 minus it.
+        calibration: calibration of `prob_up` on the test folds of the training: Platt scaling, or none.
+        interval_coverage: share of outcomes that the interval around a prediction should contain.
 
     """
 

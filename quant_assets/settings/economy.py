@@ -1,4 +1,4 @@
-"""Settings of files whose figures are of no company: macro series, rates, crypto-currencies, indices."""
+"""Settings of files without company data: macro series, exchange rates, crypto-currencies, indices."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from quant_assets.settings.group import SettingsGroup
 
 
 class MacroSeries(SettingsGroup):
-    """When an observation of a series is assumed to be known.
+    """Publication lag of the observations of a series.
 
     Attributes:
-        frequency: of the series.
-        lag_days: calendar days from the end of the period that starts on the observation's date until it is known.
+        frequency: frequency of the series.
+        lag_days: calendar days from the end of the period that starts on the observation's date to its publication.
 
     """
 
@@ -23,16 +23,16 @@ class MacroSeries(SettingsGroup):
 
 
 class MacroFile(GivenFile):
-    """Macro series; those that `series` does not name are not read, where it names any.
+    """Macro series; if `series` is not empty, only those are read.
 
-    A column names the series of each row, or each has a column of its own (as FRED's files have).
+    A column names the series of each row, or each series has its own column (as in FRED's files).
 
     Attributes:
-        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day
-            of the period in which its vintage was current) is read only if it is named, and the series' lags do not
-            count then.
-        vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
-        series: the series to read; all where empty, which needs a column `released` that every row has.
+        columns: our column names to those of the file, where they differ; `released` (the day of a value's release, or
+            the first day of the period in which its vintage was current) is only read if named here, and then replaces
+            the lags of the series.
+        vintage: the period of a day in `released`. A vintage of a month or quarter counts as known at its end.
+        series: the series to read; all where empty, which needs a column `released` without missing values.
 
     """
 
@@ -42,14 +42,14 @@ class MacroFile(GivenFile):
 
 
 class RatesFile(GivenFile):
-    """Rates of exchange, one row each: `rate` units of the currency `to` for one of `from`.
+    """Exchange rates, one per row: `rate` units of the currency `to` for one of `from`.
 
-    Statements in another currency than their ticker's prices are converted by them (`sources.files_rates` says by
-    which), else they are not used.
+    They convert statements in a currency other than that of the ticker's prices (see `sources.files_rates`); without a
+    rate such statements are not used.
 
     Attributes:
-        columns: our name to the file's, where they differ: `date`, `from`, `to` and `rate`.
-        frequency: whether a rate is of its day, or of the month of its day and known when that is over.
+        columns: our column names to those of the file, where they differ: `date`, `from`, `to` and `rate`.
+        frequency: whether a rate is that of its day, or of the month of its day and known after its end.
 
     """
 
@@ -60,11 +60,11 @@ class RatesFile(GivenFile):
 class CryptoFile(GivenFile):
     """Daily closes of crypto-currencies, one row for each symbol and UTC day, weekends included.
 
-    A bar of a day ends at the midnight after it, and counts as known from then on.
+    A daily bar ends at midnight after its day, and is known from then on.
 
     Attributes:
-        columns: our name to the file's, where they differ: `ticker`, `date` and `close`.
-        not_read: symbols that are left out, such as one whose days are there twice.
+        columns: our column names to those of the file, where they differ: `ticker`, `date` and `close`.
+        not_read: symbols to leave out, such as one with duplicate days.
 
     """
 
@@ -75,12 +75,12 @@ class CryptoFile(GivenFile):
 class IndexFile(GivenFile):
     """Daily closes of indices and funds, one row for each symbol and session, known at that session's close.
 
-    `backtest.benchmark` names the one that backtests are held against. Name the column that is adjusted for dividends
-    where the file has one: without dividends a fund seems to earn less than it did.
+    `backtest.benchmark` selects the benchmark of backtests. Name the column adjusted for dividends if the file has one:
+    without dividends the returns of a fund are too low.
 
     Attributes:
-        columns: our name to the file's, where they differ: `ticker`, `date` and `close`.
-        not_read: symbols that are left out, such as a series of percentages that may be 0.
+        columns: our column names to those of the file, where they differ: `ticker`, `date` and `close`.
+        not_read: symbols to leave out, such as a series of percentages that may be 0.
 
     """
 

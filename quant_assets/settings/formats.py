@@ -1,4 +1,4 @@
-"""How files of text are written: what a profile says of one file where the file itself does not settle it."""
+"""Settings of the formats of text files, for properties that cannot be detected from a file."""
 
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -7,25 +7,25 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from quant_assets.settings.group import SettingsGroup
 
-#: Names of forms of dates that `dates` may have beside a pattern; `sources.files_dates` reads them.
+#: Values of `dates` other than a pattern; `sources.files_dates` reads them.
 DATE_FORMS = ("iso", "day_first", "month_first", "yyyymmdd", "epoch", "month_name", "month", "quarter")
 
 
 class Reading(SettingsGroup):
-    """How a file is read. What is null is found out from the file and said; what cannot be found out is an error.
+    """How a file is read. Null properties are detected and reported; what cannot be detected is an error.
 
     Attributes:
-        separator: of the columns: `,`, `;`, `|` or `tab`.
-        decimal: the sign before the decimals; the other one of point and comma is then taken for thousands.
-        dates: one of `DATE_FORMS`, or a pattern with % as strptime takes it.
-        zone: the time zone in which the day of a time stamp is the session (`Europe/Berlin` where bars are stamped at
-            midnight there). Without it a midnight counts for its own day and another time for the day in New York.
-        encoding: of the text, as Python names it.
-        nulls: what stands for a missing number or date besides the usual (null, N/A, NaN, -, .).
-        header_rows: lines of names above the rows; 0 where there are none (columns are then column_1, column_2 …).
-        ticker: the ticker of all rows, where no column and no file's name tells it.
-        ticker_suffix: what follows every ticker and is not of it (`.US`).
-        scale: what every number of a statement is multiplied by (1e6 where figures are in millions).
+        separator: separator of columns: `,`, `;`, `|` or `tab`.
+        decimal: decimal sign, point or comma; the other one separates thousands.
+        dates: one of `DATE_FORMS`, or a strptime pattern with %.
+        zone: time zone in which the day of a time stamp is the session (`Europe/Berlin` if bars are stamped at midnight
+            there). Without it midnight counts for its own day and another time for the day in New York.
+        encoding: encoding of the text, as Python names it.
+        nulls: texts of missing numbers or dates, in addition to the usual ones (null, N/A, NaN, -, .).
+        header_rows: number of header lines; 0 for none (columns are then column_1, column_2 …).
+        ticker: the ticker of all rows, if neither a column nor the file's name has it.
+        ticker_suffix: suffix that is removed from tickers (`.US`).
+        scale: factor of all numbers of a statement (1e6 for figures in millions).
 
     """
 
@@ -49,7 +49,7 @@ class Reading(SettingsGroup):
     @classmethod
     def _known_form(cls, value: str | None) -> str | None:
         if value is not None and value not in DATE_FORMS and "%" not in value:
-            raise ValueError(f"'{value}' is no form of dates; choose one of {', '.join(DATE_FORMS)}, or %d.%m.%Y")
+            raise ValueError(f"'{value}' is not a date format; use one of {', '.join(DATE_FORMS)}, or %d.%m.%Y")
         return value
 
     @field_validator("zone")
@@ -59,7 +59,7 @@ class Reading(SettingsGroup):
             try:
                 ZoneInfo(value)
             except (ValueError, OSError, KeyError):
-                raise ValueError(f"'{value}' is no time zone; write it as America/New_York or UTC") from None
+                raise ValueError(f"'{value}' is not a time zone; write it as America/New_York or UTC") from None
         return value
 
     @field_validator("encoding")
@@ -69,7 +69,7 @@ class Reading(SettingsGroup):
             try:
                 "".encode(value)
             except LookupError:
-                raise ValueError(f"'{value}' is no encoding; write utf-8, utf-16, latin-1 or cp1252") from None
+                raise ValueError(f"'{value}' is not an encoding; write utf-8, utf-16, latin-1 or cp1252") from None
         return value
 
 
@@ -77,12 +77,11 @@ class GivenFile(SettingsGroup):
     """A file, or several of one kind, in the folder of `QUANT_DATA_DIR`.
 
     Attributes:
-        file: its name: Parquet, CSV or other text with separators, JSON or JSON lines, any of them also as .gz, .bz2 or
-            in a .zip. A folder stands for the files in it, `*` and `**` for any name and any folders, and `{ticker}`
-            for the ticker where it is part of the name (`daily/**/{ticker}.us.txt`), as `{series}` for a macro series;
-            what follows `.zip/` is in it.
-        read: how it is written.
-        apart: files that a pattern does not stand for; those that have entries of their own are among them anyway.
+        file: name of the file: Parquet, CSV or other separated text, JSON (lines), also as .gz, .bz2 or in a .zip.
+            A folder means all files in it, `*` and `**` any name and any folders, and `{ticker}` a ticker in the name
+            (`daily/**/{ticker}.us.txt`), `{series}` a macro series; a path after `.zip/` is inside the archive.
+        read: format of the file.
+        apart: files that a pattern excludes; files with their own entry are always excluded.
 
     """
 
@@ -103,7 +102,7 @@ class GivenFile(SettingsGroup):
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Trials are told apart by their settings: one that says nothing new must not make every one of them another.
+        # Trials are identified by their settings: a new setting with its default must not change all of them.
         dumped: dict[str, Any] = plain(self)
         if self.read == Reading():
             dumped.pop("read", None)

@@ -1,17 +1,17 @@
-"""What every group of settings is."""
+"""The base class of groups of settings."""
 
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-#: No count of sessions, months or names comes near it, and compiled code holds it.
+#: Far above any count of sessions, months or names, and within the integers of compiled code.
 LARGEST = 2**31 - 1
 
 
 class SettingsGroup(BaseModel):
-    """A settings group: immutable, and an unknown key is an error rather than a typo that is ignored.
+    """A settings group: immutable, and an unknown key is an error, so that typos are not ignored.
 
-    Numbers are finite: a record of settings as JSON has no others. Whole ones are at most `LARGEST`.
+    Numbers are finite, because settings are recorded as JSON. Whole numbers are at most `LARGEST`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""All settings of a profile: the platform's own, those of every other part, and how they are loaded."""
+"""All settings of a profile, and their loading."""
 
 import json
 import os
@@ -42,24 +42,24 @@ from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings
 from quant_assets.settings.weights import WeightSettings
 
-#: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
+#: Parts may be left out if libpq's variables or defaults provide them, except the name of the database.
 _POSTGRES = re.compile(
     r"postgres(ql)?(\+psycopg2)?://(([^\s@/:?#%]|%[\da-fA-F]{2})*(:([^\s@/:?#%]|%[\da-fA-F]{2})*)?@)?"
     r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d{1,5})?/([\w.-]|%[\da-fA-F]{2})+(\?[\w]+=[^\s#&=]*(&[\w]+=[^\s#&=]*)*)?"
 )
 
 
-#: As `learning.mlflow`: a store of the profile's own.
+#: Value of `learning.mlflow` for the profile's own store.
 DEFAULT_MLFLOW = "sqlite"
 
 
 class DagsterSettings(SettingsGroup):
-    """Where a new Dagster instance keeps its records (runs, events).
+    """Storage of the records (runs, events) of a new Dagster instance.
 
     Attributes:
         storage: `postgres`, the embedded PostgreSQL (for long histories), or `sqlite` files.
-        url: of a PostgreSQL that somebody else runs (`postgresql://user@host:5432/database`), in place of `storage`. A
-            password belongs into the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
+        url: URL of an external PostgreSQL (`postgresql://user@host:5432/database`), instead of `storage`. Set passwords
+            in the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
         pages_port: loopback port on which `make ui` serves the HTML pages that the web UI links to.
 
     """
@@ -72,7 +72,7 @@ class DagsterSettings(SettingsGroup):
     @classmethod
     def _of_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _POSTGRES.fullmatch(value.get_secret_value()):
-            raise ValueError(  # without what was given: it may hold a password
+            raise ValueError(  # without the value: it may hold a password
                 "it is no URL of a PostgreSQL database; write postgresql://user@host:5432/database, special characters "
                 "of a password as %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %"
             )
@@ -80,16 +80,15 @@ class DagsterSettings(SettingsGroup):
 
 
 class LaunchSettings(SettingsGroup):
-    """Where a step's heavy part (a training) runs. What it makes is the same.
+    """Where the heavy part of a step (a training) runs. Results are the same.
 
     Attributes:
-        kind: `in_process` for the step's own process, `subprocess` for one beside it, `torchrun` for several.
-        processes: how many torchrun starts: more than one only for models whose kind is `distributed`, as `transformer`
-            is; 8 devices are `processes: 8`.
-        device_locks: folder that says who computes on which device; null takes `devices` in the instance's folder.
-            Instances and containers that share a machine's devices name one folder together, on a local file system.
-        memory_gib: memory that all workers of `quant run` may hold together; null takes what the machine or the
-            container has left.
+        kind: `in_process` for the step's own process, `subprocess` for a separate one, `torchrun` for several.
+        processes: number of processes of torchrun: more than one only for models of a `distributed` kind, such as
+            `transformer`; use `processes: 8` for 8 devices.
+        device_locks: folder of the locks of devices; null for `devices` in the instance's folder. Instances and
+            containers that share the devices of a machine need the same folder, on a local file system.
+        memory_gib: greatest memory of all workers of `quant run`; null for the free memory of the machine or container.
 
     """
 
@@ -105,12 +104,12 @@ class LaunchSettings(SettingsGroup):
 
 
 class LearningSettings(SettingsGroup):
-    """Where trainings are shown beside their datasets.
+    """Tracking of trainings, in addition to their datasets.
 
     Attributes:
         mlflow: MLflow's tracking store (extra `mlflow`): `sqlite` for one file in the profile's storage, or the URI of
-            another (`sqlite:////folder/mlflow.db`, `https://server`); null logs nothing. A login belongs into MLflow's
-            own MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+            another (`sqlite:////folder/mlflow.db`, `https://server`); null for none. Set logins in MLflow's
+            variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 
     """
 
@@ -131,7 +130,7 @@ class PartitionSettings(SettingsGroup):
 
     Attributes:
         start: first month, YYYY-MM.
-        end: last month, YYYY-MM, included; null takes the running month.
+        end: last month, YYYY-MM, inclusive; null for the running month.
 
     """
 
@@ -156,14 +155,13 @@ class PartitionSettings(SettingsGroup):
 
 
 class Settings(ProviderSettings):
-    """Everything that can be set. See `conf/base.yaml` for the values and their meaning.
+    """All settings. See `conf/base.yaml` for the values and their meaning.
 
     Attributes:
         profile: name of the profile, a file in `conf/profiles`; set by `--profile` or `QUANT_PROFILE`.
         data_dir: folder of your files; set by `QUANT_DATA_DIR`.
-        storage: folder or fsspec URL (`s3://bucket/prefix`) that everything is written to; each profile has a folder of
-            its own in it.
-        as_of: last session that counts as closed, for a computation as of a day; null takes the newest one.
+        storage: folder or fsspec URL (`s3://bucket/prefix`) of all stored data; each profile has its own folder in it.
+        as_of: last session that counts as closed, for a computation as of a day; null for the newest one.
 
     """
 
@@ -226,7 +224,7 @@ class Settings(ProviderSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, the environment over the files."""
+        """Arguments have priority over the environment, the environment over files."""
         return (init_settings, *sources(settings_cls))
 
     @field_validator("storage")
@@ -234,7 +232,7 @@ class Settings(ProviderSettings):
     def _without_login(cls, value: str) -> str:
         if not value or "\0" in value:
             raise ValueError("storage must name a folder or a URL")
-        # It is shown in logs, messages and metadata. An AWS secret may hold a "/"; a port before one is no password.
+        # It is shown in logs, messages and metadata. An AWS secret may contain a "/"; a port is not a password.
         if re.search(r"://([^/]*@|[^/:]+:(?!\d+/)[^@]*@)", value):
             raise ValueError(
                 "storage holds a login; take it out and set the credentials in the environment "
@@ -254,16 +252,16 @@ class Settings(ProviderSettings):
     def _some_models(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        found = {name: each for name, each in value.items() if each is not None}  # null takes one of base.yaml away
+        models = {name: model for name, model in value.items() if model is not None}  # null removes one of base.yaml
         taken = (*SECTORS, ENSEMBLE)
-        wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken]
-        if wrong or not found:
+        wrong = [name for name in models if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken]
+        if wrong or not models:
             raise ValueError(
                 f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9, _, no sector's slug and not {ENSEMBLE}"
                 if wrong
                 else "needs at least one model, as in the project's conf/base.yaml"
             )
-        return found
+        return models
 
     @model_validator(mode="after")
     def _horizon_has_labels(self) -> "Settings":
@@ -275,12 +273,12 @@ class Settings(ProviderSettings):
 
     @model_validator(mode="after")
     def _weights_have_a_model(self) -> "Settings":
-        # The name is settled here, so that every reader sees the same one.
+        # The name is set here, so that all readers see the same one.
         name = self.weights.model or next(iter(self.models))
         if name not in (*self.models, ENSEMBLE):
             raise ValueError(f"weights.model {name} is not one of models: {', '.join((*self.models, ENSEMBLE))}")
-        for model, each in self.models.items():
-            unknown = set(each.horizons) - set(self.labels.horizons)
+        for model, settings in self.models.items():
+            unknown = set(settings.horizons) - set(self.labels.horizons)
             if unknown:
                 raise ValueError(
                     f"models.{model}.horizons {sorted(unknown)} are none of labels.horizons {self.labels.horizons}"
@@ -304,14 +302,14 @@ class Settings(ProviderSettings):
     @model_validator(mode="after")
     def _as_of_has_months(self) -> "Settings":
         if self.as_of is not None and f"{self.as_of:%Y-%m}" < self.partitions.start:
-            raise ValueError(f"as_of {self.as_of} lies before partitions.start {self.partitions.start}")
+            raise ValueError(f"as_of {self.as_of} is before partitions.start {self.partitions.start}")
         if self.as_of is not None and self.as_of > LAST_DAY:
             raise ValueError(f"as_of {self.as_of} is too late; {LAST_DAY} is the last day that can be named")
         return self
 
     @property
     def followed_models(self) -> tuple[str, ...]:
-        """The models that weights follow: one, or of the ensemble all that forecast `weights.horizon`."""
+        """The models behind the weights: one, or for the ensemble all that forecast `weights.horizon`."""
         named = self.models if self.weights.model == ENSEMBLE else [str(self.weights.model)]
         over = self.weights.horizon
         return tuple(name for name in named if over in (self.models[name].horizons or (over,)))
@@ -329,7 +327,7 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
 
     Args:
         profile: name of a file in `conf/profiles`.
-        overrides: top-level fields that win over files and environment.
+        overrides: top-level fields with priority over files and environment.
 
     Raises:
         SettingsError: the profile does not exist or a value is not valid; names the value and where to set it.
@@ -349,16 +347,16 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
             else first["msg"].removeprefix("Value error, ")
         )
         if first["type"] == "string_type" and isinstance(first["input"], bool | int | float | None):
-            what = f"it is read as {json.dumps(first['input'])}, which is no text; write it in quotes"
+            what = f"it is read as {json.dumps(first['input'])}, which is not a text; write it in quotes"
         subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
         variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
         raise SettingsError(
-            f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}"
+            f"{subject} is not valid: {what}; fix it in {conf_dir()} or in the environment{variable}"
         ) from None
 
 
 class _AsGiven(Settings):
-    """Settings that come from the arguments alone."""
+    """Settings from arguments only."""
 
     @classmethod
     def settings_customise_sources(
@@ -368,14 +366,14 @@ class _AsGiven(Settings):
 
 
 def recorded_settings(recorded: Mapping[str, Any], **overrides: Any) -> Settings:
-    """Settings as they were recorded, whatever files and environment say now.
+    """Settings from a record, without files and environment.
 
     Args:
         recorded: top-level fields.
-        overrides: top-level fields that were not recorded, or that win.
+        overrides: top-level fields that were not recorded, or that have priority.
 
     Raises:
-        SettingsError: a recorded setting does not exist any more or is not valid now; names it.
+        SettingsError: a recorded setting no longer exists or is no longer valid; names it.
 
     """
     try:

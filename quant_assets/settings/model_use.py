@@ -1,4 +1,4 @@
-"""Settings of the use of trained models: where forecasts apply, drift, promotion, and what replaces a broken model."""
+"""Settings of the use of trained models: applicability, drift, promotion, and replacement of broken models."""
 
 from typing import Literal
 
@@ -11,9 +11,9 @@ class ApplicabilitySettings(SettingsGroup):
     """Where a checkpoint's forecasts apply: `in_range` of dataset predictions; see `learning.drift`.
 
     Attributes:
-        max_dissimilarity: of a row from the training rows, 1 being their mean distance from each other. Half of the
-            rows of a usual month are below .6, and 0 to 13 % above 1 (see `DriftSettings`).
-        expires_after_months: months after its own in which a checkpoint is used in time; until the next one is due
+        max_dissimilarity: greatest dissimilarity of a row from the training rows, in units of their mean distance from
+            each other. In a usual month half of the rows are below .6, and 0 to 13 % above 1 (see `DriftSettings`).
+        expires_after_months: months after its own until a checkpoint expires; until the next one is due
             (training.cadence_months) where null.
 
     """
@@ -23,17 +23,17 @@ class ApplicabilitySettings(SettingsGroup):
 
 
 class DriftSettings(SettingsGroup):
-    """When a sector has moved away from what its models were trained on; see `learning.drift.drifted`.
+    """When a sector has drifted from the training data of its models; see `learning.drift.drifted`.
 
-    Of utilities and technology, trained at five year ends from 2015 to 2023, 0 to .12 of the features had drifted one
-    and three months later in 14 of 20 cases, .16 to .36 in four, .42 and .50 in March 2020; of the rows, 0 to .13 were
-    out of range in all but March 2020, when it was .49 and .71. Without the features' own usual index, .30 to .82 of
-    them are above .25 at any time.
+    For utilities and technology, trained at five year ends from 2015 to 2023, a share of 0 to .12 of the features had
+    drifted one and three months later in 14 of 20 cases, .16 to .36 in four, .42 and .50 in March 2020. A share of 0 to
+    .13 of the rows was out of range except in March 2020, with .49 and .71. Without the features' own usual index, .30
+    to .82 of them are above .25 at any time.
 
     Attributes:
-        max_psi: population stability index above which a feature may have drifted; .25 is what scorecards use.
-        max_drifted_share: of the features.
-        max_out_of_range: share of a month's rows.
+        max_psi: population stability index above which a feature may have drifted; .25 is usual for scorecards.
+        max_drifted_share: greatest share of drifted features.
+        max_out_of_range: greatest share of a month's rows out of range.
 
     """
 
@@ -43,7 +43,7 @@ class DriftSettings(SettingsGroup):
 
 
 class PromotionSettings(SettingsGroup):
-    """Which trained models deserve to be used; see `learning.gate`.
+    """Promotion of trained models; see `learning.gate`.
 
     Attributes:
         max_daily_ic: mean daily IC over the test folds above which a label is suspected to leak into a feature; real
@@ -55,11 +55,11 @@ class PromotionSettings(SettingsGroup):
 
 
 class RegistrySettings(SettingsGroup):
-    """What replaces a model whose files are missing, changed or cut off. It is logged in any case.
+    """Replacement of a model whose files are missing, changed or truncated. It is always logged.
 
     Attributes:
-        fallback: `previous` takes the model's checkpoint before, and the composite score where none is young enough;
-            `refuse` makes it an error.
+        fallback: `previous` takes the model's previous checkpoint, or the composite score if none is young enough;
+            `refuse` raises an error.
 
     """
 

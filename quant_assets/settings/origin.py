@@ -1,4 +1,4 @@
-"""Where values of settings come from: the project's folder, its YAML files, and environment variables."""
+"""Sources of settings: the project's folder, its YAML files, and environment variables."""
 
 import os
 from pathlib import Path
@@ -12,20 +12,20 @@ from quant_assets.settings.yaml_files import read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-#: Folder that the package lies in: the project's, or site-packages.
+#: Folder of the package: the project's, or site-packages.
 ROOT = _PACKAGE.parent
 
-#: Whether the package comes from a wheel, which has `conf/` and `dbt_like_sql/` inside the package.
+#: Whether the package is installed from a wheel, which has `conf/` and `dbt_like_sql/` inside the package.
 INSTALLED = (_PACKAGE / "conf").is_dir()
 
-#: Folder with the `conf/` and `dbt_like_sql/` that the project brings.
+#: Folder with `conf/` and `dbt_like_sql/` of the project.
 SHIPPED = _PACKAGE if INSTALLED else ROOT
 
-#: Where relative paths of settings start: `QUANT_BASE_DIR`, else the project's folder, or with a package from a wheel
-#: the folder that the process was started in.
+#: Base of relative paths in settings: `QUANT_BASE_DIR`, else the project's folder, or with a package from a wheel the
+#: working directory of the process.
 BASE = Path(os.path.abspath(os.path.expanduser(os.environ.get("QUANT_BASE_DIR") or ("." if INSTALLED else ROOT))))
 
-#: Environment variables besides the settings themselves.
+#: Environment variables other than settings.
 VARIABLES = (
     "QUANT_PROFILE",
     "QUANT_DATA_DIR",
@@ -40,9 +40,9 @@ VARIABLES = (
 
 def conf_dir() -> Path:
     """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of `BASE` with a base.yaml, else the project's."""
-    given = os.environ.get("QUANT_CONF_DIR")
-    if given:
-        return at_home(given, "QUANT_CONF_DIR")
+    folder = os.environ.get("QUANT_CONF_DIR")
+    if folder:
+        return at_home(folder, "QUANT_CONF_DIR")
     own = BASE / "conf"
     return own if (own / "base.yaml").is_file() else SHIPPED / "conf"
 
@@ -54,16 +54,16 @@ def dagster_template() -> Path:
 
 
 def profile_file(profile: str) -> str:
-    """The YAML file of a profile, for messages: from `BASE` on where it lies in it."""
+    """The YAML file of a profile, for messages; relative to `BASE` if it is below it."""
     path = conf_dir() / "profiles" / f"{profile}.yaml"
     return str(path.relative_to(BASE) if path.is_relative_to(BASE) else path)
 
 
 def at_home(path: str, what: str) -> Path:
-    """A path in which `~` stands for the home folder.
+    """Expand `~` in a path to the home folder.
 
     Raises:
-        SettingsError: whose home it is cannot be told.
+        SettingsError: the home folder does not exist.
 
     """
     try:
@@ -73,12 +73,12 @@ def at_home(path: str, what: str) -> Path:
 
 
 def sources(settings: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
-    """Environment and files, the first winning over the second."""
+    """Environment and files; the environment has priority."""
     return (_EnvironmentSource(settings), _YamlSource(settings))
 
 
 class _EnvironmentSource(EnvSettingsSource):
-    """`QUANT__…` variables; one that names no setting is an error rather than a typo that is ignored."""
+    """`QUANT__…` variables; an unknown one is an error, so that typos are not ignored."""
 
     def __call__(self) -> dict[str, Any]:
         known = [name for name in self.settings_cls.model_fields if name != "profile"]
@@ -116,7 +116,7 @@ class _YamlSource(PydanticBaseSettingsSource):
             known = []
         except OSError as error:
             raise SettingsError(
-                f"{folder / 'profiles'} cannot be read: {error.strerror}; mend that, or set QUANT_CONF_DIR to a folder "
+                f"{folder / 'profiles'} cannot be read: {error.strerror}; fix that, or set QUANT_CONF_DIR to a folder "
                 "that holds base.yaml and profiles"
             ) from None
         if profile not in known:

@@ -1,7 +1,7 @@
 """The providers: their names and classes, and the settings of each.
 
-One that is added here has its class in `PROVIDERS`, its settings as a model of their own and that model as a field of
-`ProviderSettings`, all under one name, which profiles give as their `source`.
+To add a provider, add its class to `PROVIDERS`, a model of its settings, and that model as a field of
+`ProviderSettings`, all under one name, which profiles use as their `source`.
 """
 
 from datetime import date
@@ -16,7 +16,7 @@ from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.symbols import DelistingsFile, ListedDelisting, Rename
 
-#: Name of each provider, as `source` of a profile, and where its class is ("module:Class"; imported when it is used).
+#: Classes of the providers ("module:Class", imported when used), by name, which is the `source` of a profile.
 PROVIDERS = {
     "demo": "quant_assets.sources.demo:DemoSource",
     "files": "quant_assets.sources.files:FilesSource",
@@ -27,8 +27,8 @@ class DemoSettings(SettingsGroup):
     """The simulated market.
 
     Attributes:
-        seed: of every random draw: another seed is another market.
-        tickers_per_sector: companies that are members of each sector's index at any time.
+        seed: seed of every random draw; another seed gives another market.
+        tickers_per_sector: number of members of each sector's index at any time.
         signal_strength: daily expected log return of one standard deviation of the planted signal.
 
     """
@@ -42,8 +42,8 @@ class Span(SettingsGroup):
     """A span of days.
 
     Attributes:
-        first: first day, included; without a limit where null.
-        last: last day, included; without a limit where null.
+        first: first day, inclusive; null for no limit.
+        last: last day, inclusive; null for no limit.
 
     """
 
@@ -52,22 +52,22 @@ class Span(SettingsGroup):
 
 
 class PriceFile(GivenFile):
-    """One price file and how to read it. Files are listed in order of precedence, the best first.
+    """A price file and how to read it. Files are listed in order of priority, the best first.
 
     Attributes:
-        provider: name under which its bars appear.
-        adjustment: what open, high, low, close and volume are adjusted for: `as_traded` for nothing, `split_adjusted`
-            for splits but not for dividends, `total_return` for both (the volume for splits).
-        columns: our name to the file's, where they differ; `dividend`, `split_ratio`, `adjusted_close` and
-            `told_through` are read only if they are named. `adjusted_close` is a close that is adjusted for dividends
-            beside one that is not, which tells the dividends; `told_through` the last day on which the provider told
-            anything of the ticker: its silence after that is none.
-        currency: of its prices; `files.currency` where null. Where `columns` names a column `currency`, that tells.
-        where: columns of the file and the value that a row must have.
-        no_split: what the file writes on days without a split.
+        provider: name of the provider of its bars.
+        adjustment: adjustment of open, high, low, close and volume: `as_traded` for none, `split_adjusted` for splits
+            but not for dividends, `total_return` for both (the volume for splits).
+        columns: our column names to those of the file, where they differ; `dividend`, `split_ratio`, `adjusted_close`
+            and `told_through` are only read if named here. `adjusted_close` is a close adjusted for dividends in
+            addition to an unadjusted one, from which dividends follow; `told_through` is the last day for which the
+            provider has data of the ticker: missing bars after it do not count as a delisting.
+        currency: currency of its prices; `files.currency` where null. A column `currency` in `columns` has priority.
+        where: values that columns of a row must have for the row to be read.
+        no_split: value of the split ratio on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
-        not_the_member: symbols under which the file has another company than the index had, and when; those bars are
-            not read.
+        not_the_member: symbols under which the file has a company other than the index member, with the span; these
+            bars are not read.
 
     """
 
@@ -83,10 +83,10 @@ class PriceFile(GivenFile):
     @model_validator(mode="after")
     def _dividends_once(self) -> "PriceFile":
         if "adjusted_close" in self.columns and "dividend" in self.columns:
-            raise ValueError(f"{self.file}: dividend and adjusted_close both tell the dividends; name one of them")
+            raise ValueError(f"{self.file}: dividend and adjusted_close both define the dividends; name one of them")
         if "adjusted_close" in self.columns and self.adjustment == "total_return":
             raise ValueError(
-                f"{self.file}: adjusted_close belongs beside a close that is not adjusted for dividends; write "
+                f"{self.file}: adjusted_close needs a close that is not adjusted for dividends; write "
                 "adjustment: split_adjusted (Yahoo) or as_traded, or remove adjusted_close"
             )
         return self
@@ -96,9 +96,9 @@ class MembershipFile(GivenFile):
     """Index membership intervals.
 
     Attributes:
-        columns: our name to the file's, where they differ.
-        end_is_member: whether a ticker still belongs on its end date.
-        without_start: what a row without a start means: a mistake, or a member from the beginning.
+        columns: our column names to those of the file, where they differ.
+        end_is_member: whether a ticker is still a member on its end date.
+        without_start: meaning of a row without a start: an error (`refuse`), or a member from the beginning (`always`).
 
     """
 
@@ -108,15 +108,15 @@ class MembershipFile(GivenFile):
 
 
 class MemberRule(SettingsGroup):
-    """Who is a member where there is no membership file, from its first bar until it counts as delisted.
+    """Members without a membership file; a member stays from its first bar until it counts as delisted.
 
     Attributes:
-        tickers: these alone; every ticker with a price where empty.
-        most_liquid: how many of these, by median dollar volume (close times volume) at the end of the month before; all
-            where null. Prices must be in one currency. Files of `total_return` prices count for nothing, because their
-            closes tell later dividends; others are needed, in every month from the start of the profile on in which
-            there are bars. Of `split_adjusted` ones the volume must be adjusted as well.
-        liquidity_sessions: over how many sessions the median is taken.
+        tickers: the only members; every ticker with a price where empty.
+        most_liquid: number of these to take, by median dollar volume (close times volume) at the end of the month
+            before; all where null. Prices must be in one currency. Files of `total_return` prices are not used, because
+            their closes depend on later dividends; other files are needed in every month with bars from the start of
+            the profile. Of `split_adjusted` files the volume must be adjusted as well.
+        liquidity_sessions: sessions of the median.
 
     """
 
@@ -129,9 +129,9 @@ class SecuritiesFile(GivenFile):
     """Sector snapshots.
 
     Attributes:
-        columns: our name to the file's, where they differ. Where `sic` is named, sectors are told by that column of SIC
-            codes (numbers), an approximation (`sources.sic`), and no column `sector` is read.
-        sectors: the file's names of sectors to our slugs; must know every name in the file.
+        columns: our column names to those of the file, where they differ. If `sic` is named, sectors follow from that
+            column of SIC codes (numbers), an approximation (`sources.sic`), and no column `sector` is read.
+        sectors: the file's names of sectors to our slugs; all names in the file must be listed.
 
     """
 
@@ -140,7 +140,7 @@ class SecuritiesFile(GivenFile):
 
     @property
     def by_sic(self) -> bool:
-        """Whether sectors are told by SIC codes."""
+        """Whether sectors follow from SIC codes."""
         return "sic" in self.columns
 
     @field_validator("sectors")
@@ -159,22 +159,22 @@ class SecuritiesFile(GivenFile):
 
 
 class FundamentalFile(GivenFile):
-    """One file of statements.
+    """A file of statements.
 
     Attributes:
-        provider: name under which its statements appear. Files of one provider complete each other.
-        frequency: what every row covers; null where the column `form` tells.
-        forms: value of the column `form` to what the row covers.
-        columns: our name to the file's, or to several that are added up (null only where all of them are).
-            `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
-            ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
-        currency: of its figures; `files.currency` where null. Where `columns` names a column `currency`, that tells.
-            Statements in another currency than their ticker's prices are converted by `files.rates`, else not used.
+        provider: name of the provider of its statements. Files of one provider complete each other.
+        frequency: period of all rows; null if the column `form` defines it.
+        forms: values of the column `form` to periods.
+        columns: our column names to those of the file, or to several that are summed (null only if all of them are).
+            `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that distinguishes the companies
+            of one ticker) and `restated_on` (of several, the latest day counts) are only read if named here.
+        currency: currency of its figures; `files.currency` where null. A column `currency` in `columns` has priority.
+            Statements in a currency other than that of the ticker's prices are converted by `files.rates`, else not
+            used.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
-            case the splits in between are taken out again with the price files' events, else they would tell the
-            future.
-        not_the_member: symbols (of `company` where there is one) under which the file has another company than the
-            index had, and of which periods, by their last day; those rows are not read.
+            case later splits are removed with the price files' events, because they would reveal the future.
+        not_the_member: symbols (of `company` if named) under which the file has a company other than the index member,
+            with the span of periods, by their last day; these rows are not read.
 
     """
 
@@ -195,18 +195,18 @@ class FundamentalFile(GivenFile):
         return self
 
     def covers_what(self, other: "FundamentalFile") -> bool:
-        """Whether the two tell of the same statements: one provider's, with a frequency in common."""
-        own, others = ({each.frequency, *each.forms.values()} - {None} for each in (self, other))
+        """Whether both files have the same statements: of one provider, with a common frequency."""
+        own, others = ({file.frequency, *file.forms.values()} - {None} for file in (self, other))
         return self.provider == other.provider and not own.isdisjoint(others)
 
 
 class NewsFile(SettingsGroup):
-    """News in Parquet, with the columns of `sources.base.NEWS` (`ticker`, `text`, `publisher` and `provider` may lack).
+    """News in Parquet, with the columns of `sources.base.NEWS` (`ticker`, `text`, `publisher`, `provider` optional).
 
-    `known_at` is when an item could be read, in UTC; `published` may be earlier.
+    `known_at` is the time from which an item could be read, in UTC; `published` may be earlier.
 
     Attributes:
-        file: its name in the folder of `QUANT_DATA_DIR`.
+        file: name of the file in the folder of `QUANT_DATA_DIR`.
 
     """
 
@@ -214,24 +214,24 @@ class NewsFile(SettingsGroup):
 
 
 class FilesSettings(SettingsGroup):
-    """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them.
+    """The files in the folder of `QUANT_DATA_DIR`, and how to read them.
 
     Attributes:
         sector: sector of every ticker where `securities` is null.
-        delisted_after_sessions: sessions without a bar after which a ticker counts as delisted; sessions that its files
-            lost do not count.
-        delisted_after_habit: a ticker that trades rarely counts as delisted once it is silent for so many times its
-            longest silence of the last `another_company_after_sessions` sessions.
-        another_company_after_sessions: a symbol that trades again after more silent sessions is another company's;
-            before, its company goes on.
-        currency: of prices and statements where neither their file nor its mapping tells. Prices are not converted:
-            thresholds such as candidates.min_dollar_volume are in their currency.
+        delisted_after_sessions: sessions without a bar after which a ticker counts as delisted; sessions missing from
+            its files do not count.
+        delisted_after_habit: a rarely traded ticker counts as delisted after this multiple of its longest gap in the
+            last `another_company_after_sessions` sessions.
+        another_company_after_sessions: a symbol that trades again after a longer gap belongs to another company; after
+            a shorter one, its company continues.
+        currency: currency of prices and statements whose file or mapping has none. Prices are not converted: thresholds
+            such as candidates.min_dollar_volume are in their currency.
 
     """
 
     prices: tuple[PriceFile, ...] = ()
     membership: MembershipFile | None = None
-    #: Who is a member where `membership` is null.
+    #: Members where `membership` is null.
     members: MemberRule = MemberRule()
     securities: SecuritiesFile | None = None
     sector: str | None = None
@@ -243,28 +243,26 @@ class FilesSettings(SettingsGroup):
     indices: IndexFile | None = None
     renames: tuple[Rename, ...] = ()
     delistings: DelistingsFile | None = None
-    #: Delistings one by one, beside those of the file.
+    #: Single delistings, in addition to those of the file.
     delisted: tuple[ListedDelisting, ...] = ()
-    #: Without a bar for so many sessions a ticker counts as delisted, sessions that its files lost not counted. More
-    #: than the ten of an SEC trading suspension (Securities Exchange Act, section 12(k)), and the most with which every
-    #: label of a name that ends has its end (`market.panel.STALE_SESSIONS` + `features.labels.DELISTING_SESSIONS`). Not
-    #: fewer than `STALE_SESSIONS`: a close may stand in for so long, and must not for one of another company.
+    #: More than the ten sessions of an SEC trading suspension (Securities Exchange Act, section 12(k)), and the most
+    #: with which every label of a delisted name has an end (`market.panel.STALE_SESSIONS` +
+    #: `features.labels.DELISTING_SESSIONS`). At least `STALE_SESSIONS`: closes are carried forward for so long, but
+    #: not to another company.
     delisted_after_sessions: int = Field(default=15, ge=5)
-    #: A ticker that trades rarely counts as delisted once it is silent for so many times its longest silence of the
-    #: last `another_company_after_sessions` sessions. Of simulated names that trade at random on one session in seven,
-    #: 0.11 a year and name were taken for delisted with 2, 0.04 with 3 and 0.03 with 4 (17 without a habit and after
-    #: five sessions), and those that ended were known to after 50, 75 and 100 sessions.
+    #: Of simulated names that trade at random on one session in seven, 0.11 a year and name were taken for delisted
+    #: with 2, 0.04 with 3 and 0.03 with 4 (17 without this rule and after five sessions), and real delistings were
+    #: detected after 50, 75 and 100 sessions.
     delisted_after_habit: float = Field(default=3.0, ge=1.0)
-    #: A symbol that trades again after more silent sessions is another company's; before, its company goes on. Symbols
-    #: that were handed on in the data of files.yaml: 314 and 438 sessions.
+    #: In the data of files.yaml, symbols were reused by other companies after 314 and 438 sessions.
     another_company_after_sessions: int = Field(default=252, ge=20)
     currency: str = Field(default="USD", min_length=1)
 
     @model_validator(mode="after")
     def _patterns_apart(self) -> "FilesSettings":
-        """Let no pattern of a name stand for a file that has an entry of its own.
+        """Exclude files with their own entry from patterns.
 
-        Kept with the entry, so that only what is read by a pattern follows from it.
+        They are stored with the pattern's entry, so that only the readers of the pattern depend on them.
         """
         kinds = (
             "prices",
@@ -277,27 +275,29 @@ class FilesSettings(SettingsGroup):
             "crypto",
             "indices",
         )
-        given = {kind: getattr(self, kind) for kind in kinds}
-        entries = [each for kind in given.values() for each in (kind if isinstance(kind, tuple) else (kind,)) if each]
-        named = {each.file for each in entries if not each.is_pattern}
+        by_kind = {kind: getattr(self, kind) for kind in kinds}
+        entries = [
+            entry for kind in by_kind.values() for entry in (kind if isinstance(kind, tuple) else (kind,)) if entry
+        ]
+        own = {entry.file for entry in entries if not entry.is_pattern}
 
-        def told(entry: Any) -> Any:
+        def excluding(entry: Any) -> Any:
             if entry is None or not entry.is_pattern:
                 return entry
-            return entry.model_copy(update={"apart": tuple(sorted(named | set(entry.apart)))})
+            return entry.model_copy(update={"apart": tuple(sorted(own | set(entry.apart)))})
 
-        for kind, value in given.items():
-            made = tuple(map(told, value)) if isinstance(value, tuple) else told(value)
-            object.__setattr__(self, kind, made)  # a group is immutable once it is made
+        for kind, value in by_kind.items():
+            changed = tuple(map(excluding, value)) if isinstance(value, tuple) else excluding(value)
+            object.__setattr__(self, kind, changed)  # groups are immutable
         return self
 
     @field_validator("prices")
     @classmethod
     def _named_apart(cls, value: tuple[PriceFile, ...]) -> tuple[PriceFile, ...]:
-        names = [each.provider for each in value]
+        names = [file.provider for file in value]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"provider '{twice}' stands twice; give each file its own")
+            raise ValueError(f"provider '{twice}' is listed twice; give each file its own")
         return value
 
     @field_validator("sector")
@@ -310,15 +310,15 @@ class FilesSettings(SettingsGroup):
     @model_validator(mode="after")
     def _file_or_rule(self) -> "FilesSettings":
         if self.membership is not None and self.members != MemberRule():
-            raise ValueError("membership and members both say who is a member; take one out")
-        if self.members.most_liquid is not None and {each.adjustment for each in self.prices} == {"total_return"}:
+            raise ValueError("membership and members both define the members; remove one")
+        if self.members.most_liquid is not None and {file.adjustment for file in self.prices} == {"total_return"}:
             raise ValueError(
                 f"members.most_liquid ranks by close times volume, and {self.prices[0].file} and every other price "
-                "file is of total_return prices, whose closes tell later dividends; add a file of prices that are "
-                "as_traded or split_adjusted, or name members in members.tickers and take most_liquid out"
+                "file has total_return prices, whose closes depend on later dividends; add a file of prices that are "
+                "as_traded or split_adjusted, or name members in members.tickers and remove most_liquid"
             )
         if self.securities is not None and self.sector is not None:
-            raise ValueError("securities and sector both say in which sector a ticker is; take one out")
+            raise ValueError("securities and sector both define the sector of a ticker; remove one")
         return self
 
     @field_validator("fundamentals")
@@ -326,11 +326,11 @@ class FilesSettings(SettingsGroup):
     def _halves_alike(cls, value: tuple[FundamentalFile, ...]) -> tuple[FundamentalFile, ...]:
         for place, one in enumerate(value):
             for other in value[:place]:
-                ways = {(each.shares_as_of, "snapshot" in each.columns) for each in (one, other)}
+                ways = {(file.shares_as_of, "snapshot" in file.columns) for file in (one, other)}
                 if one.covers_what(other) and len(ways) > 1:
                     raise ValueError(
-                        f"{other.file} and {one.file} tell of the same statements of provider '{one.provider}', but "
-                        "differ in their snapshot or shares_as_of; give each a provider of its own"
+                        f"{other.file} and {one.file} have the same statements of provider '{one.provider}', but "
+                        "differ in their snapshot or shares_as_of; give each its own provider"
                     )
         return value
 
@@ -346,24 +346,23 @@ class FilesSettings(SettingsGroup):
     @field_validator("renames")
     @classmethod
     def _one_after_the_other(cls, value: tuple[Rename, ...]) -> tuple[Rename, ...]:
-        for names in ([each.old for each in value], [each.new for each in value]):
+        for names in ([rename.old for rename in value], [rename.new for rename in value]):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"'{twice[0]}' stands twice on the same side; one symbol becomes one other")
-        begun = {each.new: each.since for each in value}
-        for each in value:
-            if begun.get(each.old, date.min) >= each.since:
-                raise ValueError(
-                    f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order"
-                )
+                raise ValueError(f"'{twice[0]}' is listed twice on the same side; a symbol is renamed to one other")
+        begun = {rename.new: rename.since for rename in value}
+        for rename in value:
+            old, since = rename.old, rename.since
+            if begun.get(old, date.min) >= since:
+                raise ValueError(f"'{old}' ends on {since}, before it began on {begun[old]}; put the renames in order")
         return value
 
 
 class ProviderSettings(BaseSettings):
-    """Which provider a profile has, and the settings of each under its name; a provider may do without.
+    """The provider of a profile, and the settings of all providers by name; they are optional.
 
     Attributes:
-        source: where bars, statements and news come from: `demo` (a simulated market) or `files` (a folder of your
+        source: provider of bars, statements and news: `demo` (a simulated market) or `files` (a folder of your
             own).
 
     """
@@ -376,5 +375,5 @@ class ProviderSettings(BaseSettings):
     @classmethod
     def _registered(cls, value: str) -> str:
         if value not in PROVIDERS:
-            raise ValueError(f"'{value}' is no provider; choose one of {', '.join(PROVIDERS)}")
+            raise ValueError(f"'{value}' is not a provider; choose one of {', '.join(PROVIDERS)}")
         return value

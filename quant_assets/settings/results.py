@@ -1,4 +1,4 @@
-"""Settings of how results are judged and shown, and of the total portfolio."""
+"""Settings of reports and statistics, and of the total portfolio."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ class ReportSettings(SettingsGroup):
     """Pages of results.
 
     Attributes:
-        history_months: months that a report's plots reach back.
+        history_months: months of a report's plots.
 
     """
 
@@ -20,12 +20,12 @@ class ReportSettings(SettingsGroup):
 
 
 class StatisticsSettings(SettingsGroup):
-    """The figures beside a Sharpe ratio and a mean IC.
+    """Statistics of Sharpe ratios and mean ICs.
 
     Attributes:
         bootstrap_replications: samples of the block bootstrap.
-        seed: of the bootstrap.
-        overfitting_blocks: blocks of the cross-validation that gives the probability of backtest overfitting.
+        seed: seed of the bootstrap.
+        overfitting_blocks: blocks of the cross-validation for the probability of backtest overfitting.
 
     """
 
@@ -38,8 +38,8 @@ class FactorSettings(SettingsGroup):
     """Factor statistics and tear sheets.
 
     Attributes:
-        min_names: fewest names of a cross-section; with fewer there is no figure.
-        history_months: months that a tear sheet looks back.
+        min_names: least number of names of a cross-section; with fewer there is no figure.
+        history_months: months of a tear sheet.
 
     """
 
@@ -52,7 +52,7 @@ class PortfolioSettings(SettingsGroup):
 
     Attributes:
         allocation: `equal` shares, or each sector's share by `inverse_volatility`.
-        max_sector_share: largest share of a sector in the capital; what that leaves over is cash.
+        max_sector_share: largest share of a sector in the capital; the rest is cash.
 
     """
 

@@ -1,4 +1,4 @@
-"""Settings of risk: regimes and what they do to the exposure, value at risk, stress and liquidity."""
+"""Settings of risk: regimes and exposure, value at risk, stress and liquidity."""
 
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -15,12 +15,12 @@ class RegimeRules(SettingsGroup):
     """Three regimes by fixed rules on volatility, drawdown and trend; see `risk.regime_rules`.
 
     Attributes:
-        volatility_sessions: returns of the volatility.
-        high_volatility: annualised, above which it is risk-off.
-        low_volatility: annualised, below which it may be risk-on.
-        deep_drawdown: loss against the window's high (`regime.drawdown_sessions`) beyond which it is risk-off.
-        shallow_drawdown: loss within which it may be risk-on.
-        short_mean: sessions of the mean that is above the long one in an uptrend.
+        volatility_sessions: number of returns of the volatility.
+        high_volatility: annualised volatility above which the regime is risk-off.
+        low_volatility: annualised volatility below which it may be risk-on.
+        deep_drawdown: loss from the window's high (`regime.drawdown_sessions`) above which it is risk-off.
+        shallow_drawdown: loss below which it may be risk-on.
+        short_mean: sessions of the short mean, which is above the long one in an uptrend.
         long_mean: sessions of the long mean.
 
     """
@@ -55,13 +55,13 @@ class MarkovSettings(SettingsGroup):
     Attributes:
         emissions: distribution of a state's returns; `none` fits no model, and its columns are null. `gaussian` is
             fitted by hmmlearn (extra `portfolio`).
-        states: how many, ordered by volatility. The calmest is risk-on, the most volatile risk-off, those between them
+        states: number of states, ordered by volatility. The calmest is risk-on, the most volatile risk-off, the others
             are normal.
-        window: sessions of returns that a fit sees.
-        min_observations: fewest returns in it; with fewer the regime is unknown.
-        staying: moves from each state to itself that are counted beside those of the returns, against one to each other
-            state: without returns a state lasts as many sessions.
-        cadence_months: months that one fit serves. A fit sees what was known at the end of the month before them.
+        window: sessions of returns in a fit.
+        min_observations: least number of returns in it; with fewer the regime is unknown.
+        staying: prior count of transitions from a state to itself, against one to each other state: without returns a
+            state lasts as many sessions.
+        cadence_months: months that use one fit. A fit uses data known at the end of the month before them.
 
     """
 
@@ -82,12 +82,12 @@ class MarkovSettings(SettingsGroup):
 
 
 class RegimeMultipliers(SettingsGroup):
-    """Exposure of a regime, 1 being fully invested. Unknown has none here: the portfolio says what it makes of it.
+    """Exposure by regime, 1 being fully invested. Exposure in an unknown regime is a setting of the portfolio.
 
     Attributes:
-        risk_off: in risk-off.
-        normal: in neither.
-        risk_on: in risk-on.
+        risk_off: exposure in risk-off.
+        normal: exposure in neither.
+        risk_on: exposure in risk-on.
 
     """
 
@@ -97,16 +97,16 @@ class RegimeMultipliers(SettingsGroup):
 
 
 class RegimeSettings(SettingsGroup):
-    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
+    """Risk-off if the sector's realised volatility or drawdown is above its threshold.
 
-    Beside it stands `state`, one of three regimes, with its exposure.
+    In addition, `state` is one of three regimes, with its exposure.
 
     Attributes:
-        volatility_sessions: returns of the realised volatility.
-        drawdown_sessions: sessions of the high that a drawdown is measured from.
-        max_volatility: annualised volatility above which it is risk-off.
-        max_drawdown: drawdown beyond which it is risk-off.
-        detection: what `state` and its exposure follow from: three-way `rules`, or a hidden Markov model (`markov`).
+        volatility_sessions: number of returns of the realised volatility.
+        drawdown_sessions: sessions of the high from which a drawdown is measured.
+        max_volatility: annualised volatility above which the regime is risk-off.
+        max_drawdown: drawdown above which it is risk-off.
+        detection: source of `state` and its exposure: three-way `rules`, or a hidden Markov model (`markov`).
 
     """
 
@@ -127,13 +127,13 @@ class RegimeSettings(SettingsGroup):
 
 
 class ExposureSettings(SettingsGroup):
-    """What the regime does to the total portfolio. The multiplier is the exposure, and the rest is cash.
+    """Exposure of the total portfolio by regime. The multiplier is the exposure, and the rest is cash.
 
     Attributes:
-        regime: whose multiplier counts: nobody's (`none`), the market's over all sectors (`market`), or each sector's
-            over its own share (`sector`).
-        unknown: exposure where the regime is unknown.
-        most: largest exposure. Above 1 money is borrowed; at 1 a multiplier of 1.2 invests everything and no more.
+        regime: source of the multiplier: none, the market for all sectors (`market`), or each sector for its own share
+            (`sector`).
+        unknown: exposure in an unknown regime.
+        most: greatest exposure. Above 1 money is borrowed; with 1 a multiplier of 1.2 invests everything and no more.
 
     """
 
@@ -162,24 +162,24 @@ class Episode(SettingsGroup):
 
 
 class RiskSettings(SettingsGroup):
-    """Value at risk, expected shortfall, stress and liquidity of what is held.
+    """Value at risk, expected shortfall, stress and liquidity of the holdings.
 
     Attributes:
         levels: confidence levels.
         horizons: sessions ahead.
-        window: sessions of returns that a figure is estimated on.
-        min_observations: fewest returns in it; with fewer a figure is null.
-        min_coverage: share of longs and shorts together that must have a return on a session; else it has none.
-        leverage: GJR-GARCH for the filtered historical simulation, in which losses weigh by gamma more.
+        window: sessions of returns for the estimation of a figure.
+        min_observations: least number of returns in it; with fewer a figure is null.
+        min_coverage: share of longs and shorts together that needs a return on a session; else the session has none.
+        leverage: GJR-GARCH for the filtered historical simulation, in which losses have the additional weight gamma.
         paths: simulated paths of the filtered historical simulation over several sessions.
-        seed: of these paths, with the partition's key.
-        history_months: months of stored forecasts, the decision's own among them, that back-tests look at.
-        episodes: market episodes, by name, that the holdings are held against, once it is over.
-        shocks: returns of the sector (of the market, for the total portfolio) that the holdings' beta is applied to.
+        seed: seed of these paths, together with the partition's key.
+        history_months: months of stored forecasts in back-tests, including that of the decision.
+        episodes: past market episodes, by name, that are applied to the holdings, each after its end.
+        shocks: returns of the sector (for the total portfolio of the market) to which the holdings' beta is applied.
         factor_shocks: by characteristic of names (a column of indicators, or a feature), what a name one standard
             deviation above the members' mean returns beyond the mean; see `risk.factor_shocks`. Empty: none.
-        capital: USD that the weights are of, for the sessions that it takes to sell.
-        participation: share of the median dollar volume (`indicators.liquidity_sessions`) that is sold in a session.
+        capital: capital of the weights in USD, for the number of sessions to sell.
+        participation: share of the median dollar volume (`indicators.liquidity_sessions`) sold in a session.
 
     """
 
@@ -210,9 +210,9 @@ class RiskSettings(SettingsGroup):
     @field_validator("levels", "horizons", "shocks")
     @classmethod
     def _each_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        twice = sorted({each for each in value if value.count(each) > 1})
+        twice = sorted({item for item in value if value.count(item) > 1})
         if twice or not value:
-            raise ValueError(f"{twice[0]} stands twice; each is a row of its own" if twice else "it is empty")
+            raise ValueError(f"{twice[0]} is listed twice; each has its own row" if twice else "it is empty")
         return tuple(sorted(value))
 
     @model_validator(mode="after")
@@ -225,9 +225,9 @@ class RiskSettings(SettingsGroup):
 
     @property
     def episode_months(self) -> int:
-        """Months before that of its end in which the longest episode begins."""
+        """Months from the beginning of the longest episode to its end."""
         spans = (
-            12 * (each.last.year - each.first.year) + each.last.month - each.first.month
-            for each in self.episodes.values()
+            12 * (episode.last.year - episode.first.year) + episode.last.month - episode.first.month
+            for episode in self.episodes.values()
         )
         return max(spans, default=0)

@@ -1,4 +1,4 @@
-"""Settings of the decision engine: the weights of its factors, the cuts of its recommendations, and the valuation."""
+"""Settings of the decision engine: factor weights, thresholds of recommendations, and the valuation."""
 
 from typing import Literal
 
@@ -35,18 +35,18 @@ class DcfSettings(SettingsGroup):
     """Assumptions of the discounted cash flow; rates are shares a year: 0.09 is 9 %.
 
     Attributes:
-        flow_to: whose the free cash flow is taken to be, which is cash from operations after interest. `equity`: the
-            shareholders', discounted at `cost_of_equity`, and debt counts once. `firm`: as if there were no interest,
-            discounted at `wacc`, less net debt; debt counts twice, so that the value of a company with debt is low.
-        years: of the first stage.
-        cost_of_equity: discount rate of every company, of `equity`.
-        wacc: of `firm`, discount rate of every company whose sector has none of its own.
-        sector_wacc: of `firm`, discount rates by sector.
+        flow_to: recipient of the free cash flow, which is cash from operations after interest. `equity`: the
+            shareholders, discounted at `cost_of_equity`; debt counts once. `firm`: as if there were no interest,
+            discounted at `wacc`, less net debt; debt counts twice, so the value of a company with debt is low.
+        years: years of the first stage.
+        cost_of_equity: discount rate of all companies for `equity`.
+        wacc: discount rate for `firm` of companies whose sector has none in `sector_wacc`.
+        sector_wacc: discount rates for `firm` by sector.
         terminal_growth: growth of the flows after the first stage.
         least_growth: lower bound of growth in the first stage, which is that of revenue over the newest known year.
-        most_growth: its upper bound: few companies grow faster for years.
-        wacc_steps: what is added to the discount rate in the grid of values.
-        growth_steps: what is added to growth there.
+        most_growth: upper bound of that growth: few companies grow faster for years.
+        wacc_steps: steps of the discount rate in the grid of values.
+        growth_steps: steps of growth in the grid of values.
 
     """
 
@@ -68,7 +68,7 @@ class DcfSettings(SettingsGroup):
             if name not in SECTORS:
                 raise ValueError(f"'{name}' is not a sector; choose one of {', '.join(SECTORS)}")
             if not 0.0 < rate < 1.0:
-                raise ValueError(f"{rate} of {name} is no rate; write 9 % as 0.09")
+                raise ValueError(f"{rate} of {name} is not a rate; write 9 % as 0.09")
         return value
 
     @model_validator(mode="after")
@@ -86,12 +86,12 @@ class ScoreSettings(SettingsGroup):
     """Dataset scores; see docs/scores.md.
 
     Attributes:
-        weights: of the factors.
-        technical_weight: of the technical part of momentum, relative to `ml_weight`.
-        ml_weight: of the forecasts' part of momentum.
-        buy_from: least composite, of 0 to 100, that is a buy.
-        sell_to: highest composite that is a sell; what lies between is a hold.
-        min_known: least share of the factors' weights whose scores must be known for a recommendation.
+        weights: weights of the factors.
+        technical_weight: weight of the technical part of momentum, relative to `ml_weight`.
+        ml_weight: weight of the forecasts in momentum.
+        buy_from: least composite, from 0 to 100, for a buy.
+        sell_to: greatest composite for a sell; composites between the two are a hold.
+        min_known: least share of the factor weights with known scores for a recommendation.
         dcf: assumptions of the fair value.
 
     """

@@ -1,4 +1,4 @@
-"""Settings of what news say of companies: who reads them, until when they count, and what companies are called."""
+"""Settings of news sentiment: scorer, cut-off times, and names of companies."""
 
 from datetime import date
 from pathlib import Path
@@ -8,17 +8,17 @@ from pydantic import Field, field_validator, model_validator
 
 from quant_assets.settings.group import SettingsGroup
 
-#: Scorers that come with a package and need no file.
+#: Scorers of packages, which need no file.
 WITHOUT_FILES = ("vader",)
 
 
 class CompanyName(SettingsGroup):
-    """What a company is called in titles.
+    """A name of a company in titles.
 
     Attributes:
-        name: as it is written there.
-        since: first day of the name, included.
-        until: last day of the name, included.
+        name: the name as written there.
+        since: first day of the name, inclusive.
+        until: last day of the name, inclusive.
 
     """
 
@@ -31,16 +31,15 @@ class SentimentSettings(SettingsGroup):
     """Dataset `sentiment`.
 
     Attributes:
-        scorer: who reads the titles: a kind of `quant_assets/sentiment/scorers`; none where null, and stories are
-            counted alone.
-        path: its file (tfidf, minilm: written by `quant sentiment train`) or folder (external, finbert); whole, or from
-            the working directory on.
-        sha256: of its files, as `quant sentiment evaluate` prints it; others are refused unopened.
-        trained_through: the last day of which it may know anything, where its files do not say so (external, finbert).
-        cut_minutes: news known later than so many minutes before the close count for the next session.
-        story_days: a title that comes back within so many days is the same story, which counts once.
-        names: what each company is called, by ticker: a name, or `{name, since, until}` where it was not always that.
-            A ticker's cashtag (`$AAPL`) is a name of it where no company lists it here.
+        scorer: scorer of the titles: a kind of `quant_assets/sentiment/scorers`; null only counts stories.
+        path: its file (tfidf, minilm: written by `quant sentiment train`) or folder (external, finbert), absolute or
+            relative to the working directory.
+        sha256: SHA-256 of its files, as printed by `quant sentiment evaluate`; other files are not opened.
+        trained_through: the last day of its training data, if its files do not contain it (external, finbert).
+        cut_minutes: news known later than this before the close count for the next session.
+        story_days: a title that is repeated within this many days is the same story, which counts once.
+        names: names of the companies, by ticker: a name, or `{name, since, until}` for a part of the time. A ticker's
+            cashtag (`$AAPL`) is one of its names, unless another company lists it here.
 
     """
 
@@ -55,11 +54,11 @@ class SentimentSettings(SettingsGroup):
     @field_validator("names", mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        """A name alone stands for one that was always used."""
+        """A plain name is valid at all times."""
         if not isinstance(value, dict):
             return value
         return {
-            ticker: [{"name": each} if isinstance(each, str) else each for each in names]
+            ticker: [{"name": name} if isinstance(name, str) else name for name in names]
             if isinstance(names, list | tuple)
             else names
             for ticker, names in value.items()

@@ -1,4 +1,4 @@
-"""Settings of what became of ticker symbols: companies that changed theirs, and delistings."""
+"""Settings of changes of ticker symbols and delistings."""
 
 from datetime import date
 from typing import Literal
@@ -10,9 +10,9 @@ from quant_assets.settings.group import SettingsGroup
 class Rename(SettingsGroup):
     """A company that changed its symbol: from the day `since` it trades as `new`.
 
-    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars
-    before it under either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting
-    `renamed`, without a loss).
+    Files name a whole series by its symbol on the day of collection. With a rename, earlier bars under either symbol
+    belong to `old`, and from then on also to the history of `new`. `old` ends there (a delisting with reason `renamed`,
+    without a loss).
 
     Attributes:
         old: symbol before the change.
@@ -27,15 +27,15 @@ class Rename(SettingsGroup):
 
 
 class ListedDelisting(SettingsGroup):
-    """A delisting that is known from elsewhere: afterwards the symbol is free for another company.
+    """A delisting known from another source; afterwards another company may use the symbol.
 
     Attributes:
         ticker: the symbol.
         last_session: last session on which it traded.
         known_at: session at which the delisting was known; null takes the session after `last_session`, when the
-            exchange has announced it. Where it is later than the silence tells, or than the symbol trades again, that
-            day counts, and no reason.
-        reason: `takeover` or `failure`; without one the price tells (`delistings`).
+            exchange has announced it. If the missing bars show the delisting earlier, or the symbol trades again
+            earlier, that day counts, without a reason.
+        reason: `takeover` or `failure`; without one it follows from the price (`delistings`).
 
     """
 
@@ -46,11 +46,12 @@ class ListedDelisting(SettingsGroup):
 
 
 class DelistingsFile(GivenFile):
-    """A file of such delistings, one row each, with the columns `ticker` and `last_session`.
+    """A file of delistings, one per row, with the columns `ticker` and `last_session`.
 
     Attributes:
-        columns: our name to the file's, where they differ; `known_at` and `reason` are read only if they are named.
-        reasons: the file's reasons to ours; it must know every one in the file, null for those that say nothing.
+        columns: our column names to those of the file, where they differ; `known_at` and `reason` are only read if
+            named here.
+        reasons: the file's reasons to ours; all reasons in the file must be listed, null for unknown.
 
     """
 

@@ -1,4 +1,4 @@
-"""Settings of what becomes of decided weights: execution, costs, orders, turnover, sleeves."""
+"""Settings of the use of weights: execution, costs, orders, turnover, sleeves."""
 
 from typing import Annotated, Literal
 
@@ -8,18 +8,18 @@ from quant_assets.settings.group import SettingsGroup
 
 
 class TurnoverSettings(SettingsGroup):
-    """What a rebalancing may trade; off unless `limited`.
+    """Limits of turnover; off unless `limited`.
 
-    Turnover is what is bought and sold over equity, against what is held after its drift at the trade, not against the
-    weights decided before. A limited book goes back to the first decision of the profile: what it holds in a month
-    follows from all months before, which must be there.
+    Turnover is the sum of buys and sells over equity, relative to the drifted holdings at the trade, not to the
+    previous weights. A limited book starts at the first decision of the profile: its holdings in a month depend on all
+    earlier months, which must exist.
 
     Attributes:
-        limited: whether the backtest is held to these limits.
-        max_turnover: largest of a session.
-        annual: largest of a calendar year together.
-        min_trade: trades below it, as a share of equity, are dropped, unless they close a position or bring one back
-            to what the largest may be.
+        limited: whether the limits apply to the backtest.
+        max_turnover: greatest turnover of a session.
+        annual: greatest turnover of a calendar year.
+        min_trade: trades below it, as a share of equity, are dropped, unless they close a position or reduce one to
+            the greatest allowed weight.
 
     """
 
@@ -30,38 +30,38 @@ class TurnoverSettings(SettingsGroup):
 
 
 class BacktestSettings(SettingsGroup):
-    """Execution and costs. Trades execute at the session `entry_lag` after the decision (labels agree).
+    """Execution and costs. Trades execute `entry_lag` sessions after the decision, as in the labels.
 
     With `costs: flat`, `execution: close`, `rebalancing: month`, no `participation` and no `turnover.limited` (the
-    defaults) the result is in closed form and `cost_bps` is all that trading costs; `closed_form` says so. Everything
-    else is carried session by session in a book of holdings and cash (`backtest.book`).
+    defaults) the result is in closed form (`closed_form`) and `cost_bps` is the only cost of trading. Otherwise a book
+    of holdings and cash is simulated session by session (`backtest.book`).
 
     Attributes:
         cost_bps: cost of trading 1 unit where `costs` is `flat`, in basis points.
-        costs: `flat`, or `itemised`: commission, half spread, impact, borrow fee less rebate, and financing, each told
-            apart.
-        capital: size of the book in USD that impact, participation and numbers of shares go by. It stays as it is:
-            gains are thought to be taken out and losses filled up, so that no month depends on the ones long before.
-        commission_bps: of what is traded, in basis points.
-        spread: where the half spread comes from: the setting, or an estimate from high, low and close of the
-            `estimate_sessions` sessions up to the one before the trade.
-        half_spread_bps: half the quoted spread in basis points, and what stands in for an estimate that is missing.
+        costs: `flat`, or `itemised`: commission, half spread, impact, borrow fee less rebate, and financing, reported
+            separately.
+        capital: size of the book in USD for impact, participation and numbers of shares. It is constant: gains are
+            withdrawn and losses refilled, so that no month depends on distant earlier ones.
+        commission_bps: commission on the traded value, in basis points.
+        spread: source of the half spread: the setting (`fixed`), or an estimate from high, low and close of the
+            `estimate_sessions` sessions before the trade.
+        half_spread_bps: half the quoted spread in basis points; also used where an estimate is missing.
         impact: coefficient k of the square-root law: a trade of V dollars in a name with daily volatility s and median
-            daily dollar volume A moves its price by k s sqrt(V / A). 0 leaves impact out.
+            daily dollar volume A moves its price by k s sqrt(V / A). 0 for no impact.
         estimate_sessions: sessions of spread, volatility and median dollar volume.
-        borrow_bps: fee for borrowing what is sold short, in basis points a year of its value.
-        rebate_bps: interest on the proceeds of short sales as far as they are still in cash, in basis points a year.
+        borrow_bps: borrow fee of short positions, in basis points of their value a year.
+        rebate_bps: interest on the proceeds of short sales that are still in cash, in basis points a year.
         financing_bps: interest on negative cash, in basis points a year. The proceeds of short sales pay for longs: a
             book of 130 % and -30 % borrows nothing.
-        execution: at the close, at the open, or at the mean of open, high, low and close, which stands for a price
-            averaged over the session (VWAP). A missing open counts as the close.
+        execution: at the close, at the open, or at the mean of open, high, low and close as an approximation of the
+            average price of the session (VWAP). A missing open is replaced by the close.
         rebalancing: how often the holdings are traded back to the newest decision.
-        participation: largest share of the median dollar volume that a session's trade in a name may be; the rest is
-            carried to later sessions. None is no limit.
-        leverage: largest sum of a decision's weights, shorts counted negative; above 1 money is borrowed.
-        benchmark: symbol of an index or fund (`files.indices`) that results are held against beside the sector; none
-            where empty.
-        turnover: limits of what is traded.
+        participation: greatest share of the median dollar volume for a session's trade in a name; the rest is traded in
+            later sessions. Null for no limit.
+        leverage: greatest sum of a decision's weights, shorts counted negative; above 1 money is borrowed.
+        benchmark: symbol of an index or fund (`files.indices`) with which results are compared, in addition to the
+            sector; empty for none.
+        turnover: limits of turnover.
 
     """
 
@@ -85,7 +85,7 @@ class BacktestSettings(SettingsGroup):
 
     @property
     def closed_form(self) -> bool:
-        """Whether a result follows from the last decisions alone, without a book that is carried."""
+        """Whether results depend only on the last decisions, without a simulated book."""
         return (
             self.costs == "flat"
             and self.execution == "close"
@@ -96,14 +96,14 @@ class BacktestSettings(SettingsGroup):
 
 
 class OrderSettings(SettingsGroup):
-    """Orders that lead from holdings to target weights.
+    """Orders from holdings to target weights.
 
     Attributes:
         capital: equity of the book in USD, its holdings included.
-        lot_size: shares that a trade is a multiple of; `lot_sizes` has those of single tickers.
-        lot_sizes: by ticker.
-        min_trade: smallest trade, as a share of the capital; one that closes a position is made in any case.
-        halted: why no orders may leave; empty where they may.
+        lot_size: trades are multiples of this number of shares; `lot_sizes` has exceptions.
+        lot_sizes: lot sizes by ticker.
+        min_trade: smallest trade, as a share of the capital; positions are always closed.
+        halted: reason for a halt of all orders; empty for none.
 
     """
 
@@ -119,19 +119,19 @@ class SleeveSettings(SettingsGroup):
 
     Attributes:
         method: `erc` (risk parity of the two risky sleeves) or `mvo_reg` (mean-variance with a ridge).
-        crypto_risk_budget: crypto's largest share of the variance.
-        threshold: shares are traded where one differs by more than this from what is held after its drift.
-        equity_volatility: target, 1 per year; the sleeve is scaled down to it.
-        crypto_volatility: likewise.
-        volatility_sessions: of volatilities and correlation; three quarters of them must be known.
-        mean_sessions: of the mean returns of `mvo_reg`.
-        risk_aversion: of `mvo_reg`.
-        ridge: of `mvo_reg`, as a share of the mean variance, added to both.
-        regime: whose multiplier is the exposure of dataset `sleeve_allocation`, the rest being cash: the market's, or
-            nobody's (`none`). With `portfolio.exposure.regime` on, the equity sleeve follows the regime by itself, and
-            `none` keeps it from being counted twice.
-        unknown: exposure where the market's regime is unknown.
-        coins: symbols of each coin, in order of precedence; the sleeve holds the coins in equal parts.
+        crypto_risk_budget: crypto's greatest share of the variance.
+        threshold: sleeves are rebalanced if a share differs by more than this from the drifted holdings.
+        equity_volatility: target volatility a year; the sleeve is scaled down to it.
+        crypto_volatility: the same for crypto.
+        volatility_sessions: sessions of volatilities and correlation; three quarters of them must be known.
+        mean_sessions: sessions of the mean returns of `mvo_reg`.
+        risk_aversion: risk aversion of `mvo_reg`.
+        ridge: ridge of `mvo_reg`, as a share of the mean variance, added to both variances.
+        regime: source of the exposure of dataset `sleeve_allocation`, the rest being cash: the market's multiplier
+            (`market`), or none. With `portfolio.exposure.regime` on, the equity sleeve already follows the regime; use
+            `none` to avoid counting it twice.
+        unknown: exposure if the market's regime is unknown.
+        coins: symbols of each coin, in order of priority; the sleeve holds all coins in equal parts.
 
     """
 

@@ -1,4 +1,4 @@
-"""Settings of a sector's weights: which names are held, how they are weighed, and within which limits."""
+"""Settings of a sector's weights: selection of names, weighting and limits."""
 
 from typing import Literal
 
@@ -13,15 +13,15 @@ class CovarianceSettings(SettingsGroup):
     """Covariance of the names' daily returns; see `portfolio.covariances`.
 
     Attributes:
-        estimator: `sample`, `ledoit_wolf` (shrunk to a multiple of the identity), `exponential` (newer sessions weigh
-            more), `constant_correlation` and `dcc` (GARCH volatilities of dataset indicators, with correlations that
-            are constant over the window or follow Engle's DCC), `factor` (statistical factors, or the sector's
+        estimator: `sample`, `ledoit_wolf` (shrunk to a multiple of the identity), `exponential` (more weight for
+            newer sessions), `constant_correlation` and `dcc` (GARCH volatilities of dataset indicators, correlations
+            constant over the window or follow Engle's DCC), `factor` (statistical factors, or the sector's
             equal-weight return where `factors` is 0).
-        sessions: window, in sessions, that ends with the decision.
-        min_observations: returns that a name needs in the window for a covariance of its own, in sessions.
-        half_life: of `exponential`, in sessions.
-        factors: number of statistical factors of `factor`, and of what stands in for `sample` where there are no more
-            sessions than names; 0 is one declared factor, the sector's equal-weight return.
+        sessions: length of the window that ends with the decision, in sessions.
+        min_observations: least number of a name's returns in the window for its own covariance.
+        half_life: half-life of `exponential`, in sessions.
+        factors: number of statistical factors of `factor`, and of the replacement of `sample` if there are not more
+            sessions than names; 0 is one given factor, the sector's equal-weight return.
 
     """
 
@@ -44,25 +44,24 @@ class CovarianceSettings(SettingsGroup):
 
 
 class ConstraintSettings(SettingsGroup):
-    """Limits that the final weights respect, in shares of the sector's capital; null where there is none.
+    """Limits of the final weights, in shares of the sector's capital; null for no limit.
 
     The largest weight is `weights.max_weight`.
 
     Attributes:
-        min_weight: least size of a weight of a name that is held.
-        max_gross: most of longs and shorts together.
-        min_net: least of longs less shorts.
-        max_net: most of longs less shorts.
-        min_beta: least sum of the weights times the names' betas to the sector's equal-weight return.
-        max_beta: most of that.
-        max_turnover: most that is traded, buys plus sells against the holdings of before as prices have moved them
-            up to the decision; the first decision, from nothing, is free. What must be sold for other limits comes
-            first, and may be more with `infeasible: cash`.
-        max_volume_share: most of a name's median dollar volume (`indicators.dollar_volume`) that `capital` times its
-            weight may be; a name whose volume is not known is not limited.
-        capital: of the sector, in USD.
-        infeasible: what becomes of a decision for which the limits cannot hold together: an `error` that names them, or
-            as much of the book as they let, and `cash` for the rest.
+        min_weight: least size of the weight of a held name.
+        max_gross: greatest sum of longs and shorts.
+        min_net: least longs less shorts.
+        max_net: greatest longs less shorts.
+        min_beta: least beta: sum of the weights times the names' betas to the sector's equal-weight return.
+        max_beta: greatest beta.
+        max_turnover: greatest turnover, buys plus sells relative to the drifted holdings at the decision; the first
+            decision is free. Sales for other limits come first, and may be more with `infeasible: cash`.
+        max_volume_share: greatest share of a name's median dollar volume (`indicators.dollar_volume`) for `capital`
+            times its weight; a name with unknown volume is not limited.
+        capital: capital of the sector in USD.
+        infeasible: handling of limits that cannot hold together: an `error` that names them, or as much of the book as
+            they allow, and `cash` for the rest.
 
     """
 
@@ -90,24 +89,25 @@ class WeightSettings(SettingsGroup):
     """Weights of one sector, by the forecasts of one model.
 
     Attributes:
-        model: name of the model that is followed; the first of `models` where null, all of them together where
-            `ensemble`.
-        top_n: names held of each side at most.
-        horizon: of the forecasts, in sessions.
-        max_weight: largest size of a weight, as a share of the sector's capital.
+        model: model of the weights; the first of `models` where null, all of them together for `ensemble`.
+        top_n: greatest number of names of each side.
+        horizon: horizon of the forecasts, in sessions.
+        max_weight: greatest size of a weight, as a share of the sector's capital.
         method: one of portfolio/optimisers.
-        book: `long_only`; `dollar_neutral`, the short candidates sold for as much as the long ones are bought;
-            `beta_neutral`, for as much as leaves no beta to the sector; `130_30`, 1.3 long and .3 short.
-        covariance: of those methods that need one.
-        constraints: beside `max_weight`.
-        distance: of `hierarchical_risk_parity`: as in its paper or as in skfolio.
-        risk_free: of `maximum_sharpe`, per year.
-        risk_aversion: of `mean_variance` and `black_litterman`: variance is charged with half of it.
-        turnover_penalty: of `mean_variance`: expected return per year that trading all capital once must earn more.
-        tail: of `mean_cvar`: share of the worst sessions whose mean loss is the risk.
-        prior_uncertainty: of `black_litterman`, tau: variance of the prior means in units of the returns' own.
-        skill: correlation of scores and outcomes that is assumed where a composite score, which has no unit, stands for
-            a forecast.
+        book: `long_only`; `dollar_neutral`, with short candidates of the same value as the long ones; `beta_neutral`,
+            with short candidates that remove the beta to the sector; `130_30`, 1.3 long and .3 short.
+        covariance: covariance of the methods that need one.
+        constraints: limits in addition to `max_weight`.
+        distance: distance of `hierarchical_risk_parity`: as in its paper or as in skfolio.
+        risk_free: risk-free rate of `maximum_sharpe`, per year.
+        risk_aversion: risk aversion of `mean_variance` and `black_litterman`; half of it times the variance is
+            subtracted.
+        turnover_penalty: for `mean_variance`: additional expected return per year that justifies trading all capital
+            once.
+        tail: for `mean_cvar`: share of the worst sessions whose mean loss is the risk.
+        prior_uncertainty: for `black_litterman`, tau: variance of the prior means relative to that of the returns.
+        skill: assumed correlation of scores and outcomes where the composite score, which has no unit, replaces a
+            forecast.
 
     """
 

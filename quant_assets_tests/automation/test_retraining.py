@@ -73,7 +73,7 @@ def test_failures_are_tried_again_ever_later_and_then_given_up(instance: dg.Dags
     made = ended(instance, Status.FAILURE)
     found = decided(instance, now=time.time() + 1e9)
     assert found.asked == ()
-    assert found.held[ENERGY].startswith(f"given up after 4 attempts, the last is run {made.run_id[:8]} (failed): mend")
+    assert found.held[ENERGY].startswith(f"given up after 4 attempts, the last is run {made.run_id[:8]} (failed): fix")
     # Another state of things is another matter: another reason, another checkpoint, another month.
     for other in (standing(reasons={"age": "", "changed": "x"}), standing(first="2021-03")):
         (asked,) = decided(instance, other).asked

@@ -212,7 +212,7 @@ def test_a_pickle_that_it_keeps_has_its_suffix_and_is_refused_by_it(tmp_path: Pa
     given = settings(path, format="pickle", trusted_types=TRUSTED)
     ExternalLearner("it", given).fit(rows, rows, 1).write(folder)
     files = ModelFiles.of(folder, "it")
-    with pytest.raises(DatasetError, match=r"model model\.pkl: opening a \.pkl file can execute what it says"):
+    with pytest.raises(DatasetError, match=r"model model\.pkl: opening a \.pkl file can execute code in it"):
         load_model(ModelSpec(str(folder / LISTING), "external", "it", files.sha256, parameters=given))
 
 

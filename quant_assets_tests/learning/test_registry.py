@@ -127,7 +127,7 @@ def test_a_payload_never_runs(tmp_path: Path, suffix: str) -> None:
         read.append(name)
         return Path(name).read_bytes()
 
-    with pytest.raises(DatasetError, match="can execute what it says"):
+    with pytest.raises(DatasetError, match="can execute code in it"):
         load_model(ModelSpec(str(bad), "lightgbm", sha256=sha256_of(bad)), content_of)
     assert not mark.exists()
     assert read == [], "not even read"

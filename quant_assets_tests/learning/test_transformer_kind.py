@@ -15,8 +15,9 @@ import pytest
 from quant_assets.errors import DatasetError, HistoryError, ModelFileError, SettingsError
 from quant_assets.learning.deep.place import training_at
 from quant_assets.learning.models.base import FittedModel
-from quant_assets.learning.models.transformer import Encoder, FineTuned, Transformer
+from quant_assets.learning.models.transformer import FineTuned, Transformer
 from quant_assets.learning.rows import Rows
+from quant_assets.learning.transformer.parameters import Encoder
 from quant_assets.learning.transformer.pretraining import pretrained
 from quant_assets.learning.transformer.published import Manifest
 from quant_assets_tests.synthetic_windows import prices, rows

@@ -325,7 +325,7 @@ def test_of_some_kinds_of_files_no_other_one_is_read(tmp_path: Path) -> None:
 def test_halves_that_cannot_be_held_together_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     vintages = {"file": "a.csv", **ONE, "columns": columns("snapshot", "revenue")}
     filings = {"file": "b.csv", **ONE, "columns": columns("total_assets")}
-    with pytest.raises(SettingsError, match=r"a\.csv and b\.csv tell of the same statements.*a provider of its own"):
+    with pytest.raises(SettingsError, match=r"a\.csv and b\.csv have the same statements.*its own provider"):
         load_settings("files", files={"fundamentals": [vintages, filings]})
     for changed in ({"provider": "another"}, {"frequency": "quarterly"}):
         assert load_settings("files", files={"fundamentals": [vintages, {**filings, **changed}]})

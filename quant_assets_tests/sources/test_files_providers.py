@@ -137,8 +137,8 @@ def test_a_close_that_is_adjusted_beside_prices_that_are_not_is_refused(tmp_path
         source.bars(["AAAA"], date(2024, 1, 1), date(2024, 12, 31))
     assert "\n" not in str(told.value)
     for columns, adjustment, message in (
-        ({"adjusted_close": "Adj Close"}, "total_return", "belongs beside a close that is not adjusted"),
-        ({"adjusted_close": "a", "dividend": "b"}, "as_traded", "both tell the dividends"),
+        ({"adjusted_close": "Adj Close"}, "total_return", "needs a close that is not adjusted"),
+        ({"adjusted_close": "a", "dividend": "b"}, "as_traded", "both define the dividends"),
     ):
         with pytest.raises(ValueError, match=message):
             FilesSettings.model_validate({"prices": [{**entry, "columns": columns, "adjustment": adjustment}]})

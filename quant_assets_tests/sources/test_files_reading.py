@@ -94,7 +94,7 @@ def test_a_mapping_that_cannot_be_used() -> None:
     with pytest.raises(ValueError, match="'tech' is not a sector"):
         FilesSettings.model_validate({"securities": {"file": "f", "sectors": {"Tech": "tech"}}})
     same = {"provider": "p", "adjustment": "as_traded"}
-    with pytest.raises(ValueError, match="provider 'p' stands twice; give each file its own"):
+    with pytest.raises(ValueError, match="provider 'p' is listed twice; give each file its own"):
         FilesSettings.model_validate({"prices": [{"file": "a", **same}, {"file": "b", **same}]})
     with pytest.raises(ValueError, match="needs either frequency, or forms"):
         FilesSettings.model_validate({"fundamentals": [{"file": "f", "provider": "p", "columns": {}}]})

@@ -148,7 +148,7 @@ def test_a_rename_to_a_symbol_without_bars_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("renames", "message"),
     [
-        ([("A", "B", "2020-01-01"), ("A", "C", "2020-01-01")], "'A' stands twice on the same side"),
+        ([("A", "B", "2020-01-01"), ("A", "C", "2020-01-01")], "'A' is listed twice on the same side"),
         ([("A", "B", "2020-01-01"), ("B", "C", "2019-01-01")], "'B' ends on 2019-01-01, before it began on 2020-01-01"),
     ],
 )

@@ -226,10 +226,10 @@ def test_the_narrowest_range_of_codes_counts_and_every_sector_is_reached() -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"membership": {"file": "m.csv"}, "members": {"most_liquid": 5}}, "membership and members both say"),
+        ({"membership": {"file": "m.csv"}, "members": {"most_liquid": 5}}, "membership and members both define"),
         (
             {"securities": {"file": "s.csv", "sectors": {"Tech": "it"}}, "sector": "it"},
-            "securities and sector both say",
+            "securities and sector both define",
         ),
         ({"securities": {"file": "s.csv"}}, "needs either sectors, or a column for sic"),
         ({"sector": "tech"}, "'tech' is not a sector"),

@@ -93,7 +93,7 @@ def test_a_whole_provider_is_used_as_it_is_and_nothing_is_said() -> None:
 def test_an_unknown_source_lists_the_providers() -> None:
     known = ", ".join(PROVIDERS)
     assert known.startswith("demo, files")
-    with pytest.raises(SettingsError, match=rf"setting source of .*'yahoo' is no provider; choose one of {known};"):
+    with pytest.raises(SettingsError, match=rf"setting source of .*'yahoo' is not a provider; choose one of {known};"):
         load_settings("demo", source="yahoo")
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from quant_assets.learning.bars import Bars
 from quant_assets.learning.model_files import sha256
-from quant_assets.learning.models.transformer import Parameters
 from quant_assets.learning.training import training_start
+from quant_assets.learning.transformer.parameters import Parameters
 from quant_assets.learning.transformer.published import Manifest
 from quant_assets.learning.transformer.training import Windows, pre_train
 from quant_assets.learning.transformer.windows import WindowTensor

@@ -20,7 +20,6 @@ from quant_assets.learning.deep.module import DeepModule
 from quant_assets.learning.deep.place import states_of
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
 from quant_assets.learning.deep.units import Indices
-from quant_assets.learning.models.transformer import Encoder, Parameters, Pretraining
 from quant_assets.learning.transformer.losses import (
     UNKNOWN,
     average_price,
@@ -29,6 +28,7 @@ from quant_assets.learning.transformer.losses import (
     pretraining_loss,
 )
 from quant_assets.learning.transformer.network import TransformerStockPrediction
+from quant_assets.learning.transformer.parameters import Encoder, Parameters, Pretraining
 from quant_assets.learning.transformer.published import Architecture, load
 from quant_assets.learning.transformer.windows import WindowTensor
 from quant_assets.market.panel import FloatArray

@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="the extra deep is not installed")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from quant_assets.learning.models.transformer import Pretraining  # noqa: E402
 from quant_assets.learning.transformer.network import TransformerStockPrediction  # noqa: E402
+from quant_assets.learning.transformer.parameters import Pretraining  # noqa: E402
 from quant_assets.learning.transformer.training import FineTuning, PreTraining, Sessions, Windows  # noqa: E402
 from quant_assets_tests.learning.transformer import small  # noqa: E402
 
