@@ -58,12 +58,12 @@ def benchmark_rows(closes: pl.DataFrame, ticker: str, days: NDArray[np.datetime6
             f"{shown}, or leave it empty"
         )
     first = series["date"][0]
-    days_of = days[days >= np.datetime64(first)]
-    if not len(days_of):
+    listed = days[days >= np.datetime64(first)]
+    if not len(listed):
         return empty
     # Includes the session before, for the first return.
-    spanned = sessions(first, days_of[-1].item())
-    start = max(int(np.searchsorted(spanned, days_of[0])) - 1, 0)
+    spanned = sessions(first, listed[-1].item())
+    start = max(int(np.searchsorted(spanned, listed[0])) - 1, 0)
     calendar = pl.DataFrame({"date": spanned[start:]}, schema={"date": pl.Date})
     rows = calendar.join(series, on="date", how="left").sort("date")
     lacking = rows.filter(pl.col("close").is_null())["date"].to_list()
@@ -77,7 +77,7 @@ def benchmark_rows(closes: pl.DataFrame, ticker: str, days: NDArray[np.datetime6
         )
     returns = pl.col("close") / pl.col("close").shift(1) - 1.0
     rows = rows.with_columns(index_return=returns, ticker=pl.lit(ticker))
-    return rows.filter(pl.col("date") >= days_of[0].item()).select(list(empty.schema))
+    return rows.filter(pl.col("date") >= listed[0].item()).select(list(empty.schema))
 
 
 def with_index(backtest: pl.DataFrame, benchmark: pl.DataFrame | None) -> pl.DataFrame:

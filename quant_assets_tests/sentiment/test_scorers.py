@@ -131,11 +131,11 @@ def _undated(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoilt", "why"),
     [
-        (_pickled, "none that `quant sentiment train` wrote"),
-        (_torn, "none that `quant sentiment train` wrote"),
+        (_pickled, "not written by `quant sentiment train`"),
+        (_torn, "not written by `quant sentiment train`"),
         (_of_another, "the file is of scorer minilm"),
         (_unequal, "do not fit together"),
-        (_undated, "none that `quant sentiment train` wrote"),
+        (_undated, "not written by `quant sentiment train`"),
     ],
 )
 def test_a_file_of_something_else_is_refused(file: Path, spoilt: object, why: str) -> None:
