@@ -192,7 +192,7 @@ def test_a_sectors_month_reads_the_market_of_it_and_of_the_months_before() -> No
     assert market(2) == market(2) != market()
     told = deserialize_value(serialize_value(market(2)))
     assert type(told) is dg.MultiToSingleDimensionPartitionMapping
-    with pytest.raises(TypeError, match="from months to sector x month, or the other way round"):
+    with pytest.raises(TypeError, match="maps months to sector x month, or the reverse"):
         mapped(market(2), "2020-02|it")
 
 

@@ -143,7 +143,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     assert quant(*PICKED).out == first.out
     assert quant("models", "roll-back", "-s", SECTOR).out == f"it: {said} is the champion again, before it lightgbm\n"
     assert quant(*PICKED).out == second.out
-    assert "no champion before" in quant("models", "roll-back", "-s", "energy").err
+    assert "no previous champion" in quant("models", "roll-back", "-s", "energy").err
     (files(storage, said) / "model.txt").unlink()
     fallen = quant(*PICKED)
     assert "composite score, no usable model" in fallen.out

@@ -68,7 +68,7 @@ def test_empty_files_among_those_of_tickers_are_said_and_left_out(tmp_path: Path
 
 def test_names_of_columns_that_nobody_knows_are_named_with_what_is_lacking(tmp_path: Path) -> None:
     error = looked(tmp_path, {"quotes.csv": "Date,Ouverture,High,Low,Close\n"})["quotes.csv"].error
-    assert "(Date, Ouverture, High, Low, Close); of prices it has no name for open that is known" in error
+    assert "(Date, Ouverture, High, Low, Close); for prices it has no name for open that is known" in error
 
 
 def test_german_names_of_columns_are_known(tmp_path: Path) -> None:

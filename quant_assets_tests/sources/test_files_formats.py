@@ -279,7 +279,7 @@ def test_a_midnight_that_lost_its_zone_is_refused_and_the_zone_brings_it_back(
     moments = [moment.astimezone(ZoneInfo("UTC")) for moment in at(zone)]
     for given in (moments, [moment.replace(tzinfo=None) for moment in moments]):
         with pytest.raises(
-            SourceError, match=rf"prices.{kind}: column 'date': which session .* stands for.*read: {{zone: "
+            SourceError, match=rf"prices.{kind}: column 'date': the session of .* is ambiguous.*read: {{zone: "
         ):
             stamped(tmp_path, kind, given)
         assert stamped(tmp_path, kind, given, read={"zone": zone}) == SESSIONS
