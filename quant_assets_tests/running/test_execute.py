@@ -259,7 +259,7 @@ def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_hel
         execute([chain("energy", ("fundamentals",), BARS)], "demo", 1, kill, apart=True)
     found = re.fullmatch(
         r"a worker process was killed, perhaps for lack of memory; it had begun (.+) and held (\d+\.\d\d) GiB of "
-        r"memory \(at most (\d+\.\d\d)\); what was written stays: run again with fewer --workers",
+        r"memory \(at most (\d+\.\d\d)\); written partitions stay: run again with fewer --workers",
         str(caught.value),
     )
     assert found is not None, str(caught.value)

@@ -54,7 +54,7 @@ def test_it_makes_the_instance_and_limits_pools_and_a_second_time_finds_nothing_
 def test_limits_of_pools_are_read_as_they_are_written() -> None:
     assert pools_of(["gpu=8", "net=1"]) == {"gpu": 8, "net": 1}
     for wrong in ("gpu", "gpu=", "=3", "gpu=-1", "gpu=many"):
-        with pytest.raises(SettingsError, match=rf"--pool {wrong} is no limit of a pool; write --pool gpu=8"):
+        with pytest.raises(SettingsError, match=rf"--pool {wrong} is not the limit of a pool; write --pool gpu=8"):
             pools_of([wrong])
 
 
@@ -96,7 +96,7 @@ def test_a_changed_template_is_told_again(home: Path, tmp_path: Path, monkeypatc
 
 
 def test_without_an_instance_there_is_nothing_to_update(home: Path) -> None:
-    with pytest.raises(SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init makes it"):
+    with pytest.raises(SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init creates it"):
         update("demo")
 
 
