@@ -59,9 +59,7 @@ def old(profile: Profile, names: Collection[str], sectors: Collection[str], befo
         )
         if keys:
             folders = {_folder(name, key) for key in keys}
-            artifacts = [
-                file for file in store.artifacts(name) if file.rpartition("/")[0] in folders
-            ]
+            artifacts = [file for file in store.artifacts(name) if file.rpartition("/")[0] in folders]
             yield Old(dataset, keys, artifacts, store.size(dataset, keys, artifacts))
 
 

@@ -55,9 +55,7 @@ def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytes
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
     outcome = command("run", "-s", "it", "--to", "2024-06")
     assert outcome.status == 1
-    assert outcome.err.splitlines() == [
-        f"error: {tmp_path / 'file' / 'home'}: Not a directory; fix that and run again"
-    ]
+    assert outcome.err.splitlines() == [f"error: {tmp_path / 'file' / 'home'}: Not a directory; fix that and run again"]
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ def test_an_older_home_keeps_its_file_is_told_once_what_is_new_and_can_take_it(h
     assert news(home, "demo") is None, "once"
     assert (home / "dagster.yaml").read_text() == own
 
-    assert update("demo").startswith(f"{home}/dagster.yaml is that of {PROJECT}/conf/dagster.yaml now, with its own")
+    assert update("demo").startswith(f"{home}/dagster.yaml is now that of {PROJECT}/conf/dagster.yaml, with its own")
     template = (PROJECT / "conf" / "dagster.yaml").read_text()
     assert (home / "dagster.yaml").read_text().startswith(template)
     found = yaml.safe_load((home / "dagster.yaml").read_text())
     assert found == yaml.safe_load(template) | {"storage": {"postgres": {"postgres_url": "somewhere"}}}
     assert (home / "dagster.yaml.before").read_text() == own
-    assert update("demo") == f"{home}/dagster.yaml has all of {PROJECT}/conf/dagster.yaml already"
+    assert update("demo") == f"{home}/dagster.yaml is up to date with {PROJECT}/conf/dagster.yaml"
     assert (home / "dagster.yaml.before").read_text() == own, "the second time did not replace it"
     assert news(home, "demo") is None
 
