@@ -1,4 +1,4 @@
-"""What the web UI shows beside candidates: coverage, who was left out and why, turnover, a picture of the newest."""
+"""Metadata of candidates for the web UI: coverage, exclusions with reasons, turnover, and a picture."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,12 @@ from quant_assets.signals.selection import Selection, by_reason, turnover
 
 
 def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Sector, month and figures of each partition, and with the last months who was left out, and a picture.
+    """Sector, month and figures of the partitions; the last months also have exclusions and a picture.
 
-    Turnover against the month before the run's first is taken from what is stored; where that is nothing, it is left
-    out.
+    Turnover of the run's first month uses the stored month before; without one it is left out.
 
     Args:
-        run: whose partitions they are.
+        run: of the partitions.
         selections: by sector.
 
     """
@@ -49,17 +48,17 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
 
 
 def _picture(sector: str, chosen: Selection, turnovers: pl.DataFrame, as_of: date) -> dg.MetadataValue:
-    """Of one decision alone: a picture of several would depend on which months the run had."""
-    from quant_assets.reporting.selection_plot import selection_png  # matplotlib is loaded by those who draw only
+    """A picture of one decision only: one of several would depend on the months of the run."""
+    from quant_assets.reporting.selection_plot import selection_png  # imports matplotlib
 
     of_the_day = pl.col("as_of") == as_of
-    alone = Selection(*(each.filter(of_the_day) for each in chosen))
+    alone = Selection(*(frame.filter(of_the_day) for frame in chosen))
     png = base64.b64encode(selection_png({sector: alone}, {sector: turnovers.filter(of_the_day)})).decode()
     return dg.MetadataValue.md(f"![scores, coverage and turnover](data:image/png;base64,{png})")
 
 
 def _turnover(run: Run, sector: str, chosen: Selection) -> pl.DataFrame:
-    """Turnover at each decision of the run."""
+    """Turnover at the decisions of the run."""
     as_ofs = chosen.coverage["as_of"].to_list()
     rows = chosen.candidates.select("as_of", "ticker", "candidate_type")
     if not as_ofs:

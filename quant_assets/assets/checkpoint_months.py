@@ -1,4 +1,4 @@
-"""The checkpoints of one sector, month by month: what is trained and what is updated from the month before."""
+"""The checkpoints of one sector, month by month: trainings, and updates from the previous month."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,23 +25,23 @@ from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 @dataclass(frozen=True)
 class CheckpointMonths:
-    """Makes the rows of a month of one sector.
+    """Computes the rows of a month of one sector.
 
-    Of what an asset function is handed it takes the parts that it uses, so that these are what is recorded.
+    It takes only the needed parts of an asset function's arguments, so that provenance records only these.
 
     Attributes:
-        told: the trainings of the sector in the run.
+        trainings: the trainings of the sector in the run.
         training: settings.
         predicting: settings.
         models: of the profile.
-        names: columns that the models see.
+        names: columns of the model inputs.
         note_training: of the log of trials.
         features: of the windows of all months.
         labels: likewise.
 
     """
 
-    told: Trainings
+    trainings: Trainings
     training: TrainingSettings
     predicting: PredictionSettings
     models: Models
@@ -51,42 +51,44 @@ class CheckpointMonths:
     labels: pl.LazyFrame
 
     def trained(self, as_of: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
-        """Train every model, and hold those that were updated so far against a training in full.
+        """Train every model, and compare updated models with a full training.
 
         Args:
             as_of: session of the training.
-            before: checkpoints of the month before, where there may be updates among them.
+            before: checkpoints of the previous month, if some may be updates.
 
         """
         inputs, targets = self._rows(as_of)
-        sector, found = self.told.sector, list[dict[str, Any]]()
+        sector, judged = self.trainings.sector, list[dict[str, Any]]()
         for name in self.models.of(CHECKPOINTS.name):
             learner = self.models.learners[name]
-            given = self.training, self.predicting, learner, self.models.horizons[name], sector, self.names
+            options = self.training, self.predicting, learner, self.models.horizons[name], sector, self.names
             with tempfile.TemporaryDirectory() as folder:
-                (place := Path(folder) / "trained").mkdir()
-                trained = train(self.told.run.launcher, self.models.kinds[name], inputs, targets, as_of, *given, place)
+                (target := Path(folder) / "trained").mkdir()
+                trained = train(
+                    self.trainings.run.launcher, self.models.kinds[name], inputs, targets, as_of, *options, target
+                )
                 if before is not None and learner.updates:
                     updated = before.filter(pl.col("status") == "updated")
                     for stored in self._stored(updated, learner, Path(folder) / "stored"):
-                        about = as_of, self.training, learner, stored, sector, self.names
-                        told = against_updates(inputs, targets, *about)
-                        trained = [with_comparison(item, told.get(item.horizon)) for item in trained]
-                        found += [{"model": name, "horizon": each} | of for each, of in told.items()]
-                self.note_training(sector, self.told.keep(as_of, trained))
-        return self.told.rows(as_of, said_of_updates(found))
+                        options_of_update = as_of, self.training, learner, stored, sector, self.names
+                        comparisons = against_updates(inputs, targets, *options_of_update)
+                        trained = [with_comparison(item, comparisons.get(item.horizon)) for item in trained]
+                        judged += [{"model": name, "horizon": each} | of for each, of in comparisons.items()]
+                self.note_training(sector, self.trainings.keep(as_of, trained))
+        return self.trainings.rows(as_of, said_of_updates(judged))
 
     def updated(self, as_of: date, before: pl.DataFrame) -> pl.DataFrame:
-        """Update the models whose settings say so, from their checkpoints of the month before.
+        """Update the models with this setting from their checkpoints of the previous month.
 
         Args:
             as_of: session of the update.
-            before: checkpoints of the month before; where there are none, nothing is updated.
+            before: checkpoints of the previous month; without any, nothing is updated.
 
         """
-        found = list[dict[str, Any]]()
+        judged = list[dict[str, Any]]()
         inputs: tuple[pl.DataFrame, pl.DataFrame] | None = None
-        run, sector = self.told.run, self.told.sector
+        run, sector = self.trainings.run, self.trainings.sector
         for name in self.models.of(CHECKPOINTS.name):
             learner = self.models.learners[name]
             if not learner.updates:
@@ -102,24 +104,24 @@ class CheckpointMonths:
                 inputs = inputs or self._rows(as_of)
                 updated = [
                     item
-                    for number, each in enumerate(stored)
+                    for number, fit in enumerate(stored)
                     for item in update_checkpoint(
                         *inputs,
                         as_of,
                         self.training,
                         learner,
-                        each,
+                        fit,
                         self.names,
                         Path(folder) / str(number),
                         run.store.read_artifact,
                     )
                 ]
-                self.told.keep(as_of, updated)
-            found += [{"model": name, "horizon": item.horizon} | item.judged[-1] for item in updated]
-        return self.told.rows(as_of, said_of_updates(found) if found else None)
+                self.trainings.keep(as_of, updated)
+            judged += [{"model": name, "horizon": item.horizon} | item.judged[-1] for item in updated]
+        return self.trainings.rows(as_of, said_of_updates(judged) if judged else None)
 
     def _rows(self, as_of: date) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Features and labels of a training: the windows of all trainings together are the whole history."""
+        """Features and labels in the window of one training."""
         window = in_months(shift_month(month_of(as_of), -self.training.window_months), month_of(as_of))
         days = pl.Series(sampled_sessions(as_of, self.training), dtype=pl.Date)
         sampled = window & pl.col("date").is_in(days.implode())
@@ -127,5 +129,5 @@ class CheckpointMonths:
         return features, labels
 
     def _stored(self, before: pl.DataFrame, learner: Learner[Any], folder: Path) -> Sequence[Stored]:
-        given = self.models.horizons[learner.name], self.names, self.told.run.store.read_artifact, folder
-        return list(stored_fits(before, learner, *given))
+        options = self.models.horizons[learner.name], self.names, self.trainings.run.store.read_artifact, folder
+        return list(stored_fits(before, learner, *options))

@@ -1,4 +1,4 @@
-"""Which upstream columns a column of a SQL model is computed from, by sqlglot, for Dagster's metadata.
+"""Lineage of the columns of SQL models by sqlglot, for Dagster's metadata.
 
 Columns that only choose rows (filters, joins, the order of a window) are not among them.
 """
@@ -11,7 +11,7 @@ from quant_assets.schemas import Dataset
 
 
 def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.TableColumnLineage | None:
-    """Lineage of a model's columns, or None where sqlglot does not understand the SQL.
+    """Lineage of a model's columns, or None if sqlglot does not understand the SQL.
 
     Args:
         name: dataset that the model fills.
@@ -19,7 +19,7 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
         datasets: those that it may read, and its own, by name.
 
     """
-    # Loaded by runs of SQL models only: nothing else needs it.
+    # Imported here, because only runs of SQL models need it.
     from sqlglot import exp, parse_one
     from sqlglot.errors import SqlglotError
     from sqlglot.lineage import lineage
@@ -29,12 +29,12 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
     schema: dict[str, object] = {
         dataset.name: dict.fromkeys(dataset.loaded_schema, "unknown") for dataset in datasets.values()
     }
-    found: dict[str, list[dg.TableColumnDep]] = {}
+    deps: dict[str, list[dg.TableColumnDep]] = {}
     try:
         tree = qualify(parse_one(sql, dialect="duckdb"), dialect="duckdb", schema=schema)
         scope = build_scope(tree)
         for column in datasets[name].columns:
-            # On the tree itself: a copy of it for each column, cut to what is shown, takes most of the time.
+            # On the tree itself: copying it per column takes most of the time.
             nodes = lineage(
                 column, tree, schema=schema, scope=scope, dialect="duckdb", copy=False, trim_selects=False
             ).walk()
@@ -43,7 +43,7 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
                 for node in nodes
                 if isinstance(node.expression, exp.Table)
             }
-            found[column] = [
+            deps[column] = [
                 dg.TableColumnDep(asset_key=dg.AssetKey(table), column_name=source)
                 for table, source in sorted(leaves)
                 if table in datasets
@@ -51,7 +51,7 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
             ]
     except SqlglotError:
         return None
-    return dg.TableColumnLineage(deps_by_column=found)
+    return dg.TableColumnLineage(deps_by_column=deps)
 
 
 def lineage_table(lineage: dg.TableColumnLineage) -> str:

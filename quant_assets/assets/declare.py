@@ -1,6 +1,6 @@
-"""How an asset is declared: a function, the dataset that it fills and what it reads become Dagster's asset.
+"""Declaration of assets: a function, the dataset that it fills and its inputs become an asset of Dagster.
 
-Partitions, schema, owner and description come from the registry, what the function is handed from its signature
+Partitions, schema, owner and description come from the registry, the arguments of the function from its signature
 (`asset_functions`). No computation.
 """
 
@@ -20,13 +20,13 @@ from quant_assets.schemas import Dataset
 
 OWNERS = ["team:quant-assets"]
 
-#: Newest months of a run of which a picture is drawn, which takes a quarter of a second.
+#: Newest months of a run that get a picture; drawing one takes a quarter of a second.
 PICTURED_MONTHS = 3
 
 #: Group of the month-grain assets: one Dagster command cannot mix the grains, so no other group does.
 ACROSS_SECTORS = "across_sectors"
 
-#: What each group holds. Dagster has no descriptions of groups: the description of every asset says what its group is.
+#: Descriptions of the groups. Dagster has none, so the description of every asset includes that of its group.
 GROUPS = {
     "market": "what the provider says, checked, dated and adjusted: members, bars, statements, news",
     "signals": "what is computed of prices: indicators, features, labels, the candidates",
@@ -51,15 +51,15 @@ class Asset:
         name: of the dataset, or of several that one function computes together, as a dict of frames.
         compute: the asset function; `asset_functions` says what it may take.
         reads: its inputs, by the name of the dataset.
-        kinds: what the web UI shows beside it.
+        kinds: labels in the web UI.
         together: name of a function that fills several datasets.
-        given: constants of its own, by parameter.
-        follows: digests, by name, of what else rows follow from: the text of a SQL model.
-        settings: dotted names of settings that come in by `given`.
-        sized_by: an input, where a month's rows follow from the months of its windows alone and a long range is
-            computed and written some months at a time: as many as that input's rows of these months let.
-        times: rows that one row of it gives.
-        pool: Dagster's pool, of which a step takes a slot: only of what trains.
+        given: constant arguments, by parameter.
+        follows: digests, by name, of other inputs of the rows, such as the text of a SQL model.
+        settings: dotted names of settings that are passed in `given`.
+        sized_by: an input whose number of rows sets the months of a block; only for assets whose rows depend on the
+            months of their windows alone, so that a long range can be computed and written in blocks.
+        times: rows per row of that input.
+        pool: Dagster's pool of a step: only for trainings.
 
     """
 
@@ -90,10 +90,10 @@ def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefi
     """Dagster's assets of a group; those by month that span sectors belong to `ACROSS_SECTORS`.
 
     Raises:
-        TypeError: a function has a parameter for which there is nothing to hand over; names both and what may be taken.
+        TypeError: a parameter of a function has no supported annotation; names both and the supported ones.
 
     """
-    return [_defined(profile, group, each) for each in assets]
+    return [_defined(profile, group, asset) for asset in assets]
 
 
 def read(
@@ -137,8 +137,8 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
         one: Callable[..., Any] = in_blocks if asset.sized_by else at_once
         one.asset = asset  # type: ignore[attr-defined]
         about = _common(profile, asset.name, shared["group_name"], max(matures, 0))
-        made: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)
-        return made
+        definition: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)
+        return definition
 
     def several(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> Iterator[dg.Output[pl.DataFrame]]:
         rows = _rows(profile, asset, context, RunPartitions.from_keys(context.partition_keys), inputs)
@@ -156,16 +156,16 @@ def _blocks(
     context: dg.AssetExecutionContext,
     inputs: Mapping[str, pl.LazyFrame],
 ) -> Iterator[tuple[list[str], pl.DataFrame]]:
-    """Keys and rows of each block: all sectors together where one block holds them, else each by itself."""
+    """Keys and rows of blocks: all sectors together if they fit into one block, else one sector at a time."""
     partitions, sized_by = RunPartitions.from_keys(context.partition_keys), asset.sized_by or ""
     size = row_bytes(*(profile.every_dataset[name] for name in (*asset.names, sized_by))) * asset.times
-    given = inputs[sized_by]
-    whole = divided(partitions.months, rows_by_month(given), size)
+    sizing = inputs[sized_by]
+    whole = divided(partitions.months, rows_by_month(sizing), size)
     sectors: list[tuple[str, ...]] = [(sector,) for sector in partitions.sectors]
     if len(whole) == 1 or not sectors:
         sectors = [partitions.sectors]
     for each in sectors:
-        own = given.filter(pl.col("sector").is_in(each)) if each else given
+        own = sizing.filter(pl.col("sector").is_in(each)) if each else sizing
         for months in whole if len(sectors) == 1 else divided(partitions.months, rows_by_month(own), size):
             read = {
                 name: inputs[name].filter(in_months(shift_month(months[0], first), shift_month(months[-1], last)))
@@ -199,7 +199,7 @@ def _rows(
 
 
 def _common(profile: Profile, name: str, group: str, matures_months: int = 0) -> dict[str, Any]:
-    """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
+    """Common arguments of `asset` and `AssetOut` for a dataset; `matures_months` is its reach into the future."""
     dataset = profile.every_dataset[name]
     return {
         "description": f"{_description(dataset)}\n\nGroup {group}: {GROUPS[group]}.",
@@ -246,19 +246,19 @@ def _description(dataset: Dataset) -> str:
 
 
 def carried(*, by_sector: bool = True) -> dg.AssetIn:
-    """An asset's own month before, as far as it is stored: the input of what depends on its own past.
+    """An asset's own previous month, if it is stored: the input of assets that depend on their own past.
 
-    The asset function walks the run's months with `Run.walked`. No run is made for the sake of months before the run's,
-    so that rows must tell where they begin to count.
+    The asset function iterates over the run's months with `Run.walked`. Missing earlier months are not computed for
+    it, so rows must contain their own starting point.
     """
     return read(lag(1) if by_sector else history(1, 1), absent="carried")
 
 
 def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
-    """Keys of the run's last `count` months, with which texts and pictures are recorded.
+    """Keys of the run's last `count` months, which get texts and pictures as metadata.
 
-    With each of hundreds they would fill the event log, and a picture takes a fifth of a second. What they show is of
-    the partition, never of the run: which partitions have one depends on the run, what it says does not.
+    For hundreds of months they would fill the event log, and a picture takes a fifth of a second. Which partitions have
+    one depends on the run, but its content depends only on the partition.
     """
     months = run.months[-count:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)

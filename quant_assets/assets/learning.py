@@ -46,7 +46,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     kinds = [each.kind for each in found.learners.values()]
     window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
     deep = found.of(TRANSFORMER_CHECKPOINTS.name)
-    # What forecasts follow from, and what is held against the rows that they were trained on.
+    # Inputs of forecasts, and of the comparison with the training rows.
     bars = {"prices": read(lookback(months_covering(found.bar_sessions)))} if found.bar_sessions else {}
     of_model = {"features": read(), **dict.fromkeys(found.checkpoints, age), **bars}
     own = [each.kind for name, each in found.learners.items() if name not in deep]
@@ -76,13 +76,13 @@ def lightgbm_checkpoint(
     features: pl.LazyFrame,
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
+    """Train the checkpoints of every model in the training months and ordered months of the run."""
     if run.order is not None:
         orders.note(sector, *run.order)
-    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
+    trainings = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
     settings = training, predicting, models, library.names
-    months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
-    return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in told.due())])
+    months = CheckpointMonths(trainings, *settings, trials.note_training, features, labels)
+    return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in trainings.due())])
 
 
 def updated_checkpoint(
@@ -98,18 +98,18 @@ def updated_checkpoint(
     labels: pl.LazyFrame,
     lightgbm_checkpoint: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The same, and in the other months update the models whose settings say so, each from the month before."""
+    """As `lightgbm_checkpoint`; in the other months, update the models with this setting from the previous month."""
     if run.order is not None:
         orders.note(sector, *run.order)
-    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
+    trainings = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
     settings = training, predicting, models, library.names
-    months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
+    months = CheckpointMonths(trainings, *settings, trials.note_training, features, labels)
     decisions = {month_of(day): day for day in run.decisions}
 
     def step(month: str, before: pl.DataFrame) -> pl.DataFrame:
         if (as_of := decisions.get(month)) is None:
             return pl.DataFrame(schema=CHECKPOINTS.schema)
-        return months.trained(as_of, before) if told.trains(as_of) else months.updated(as_of, before)
+        return months.trained(as_of, before) if trainings.trains(as_of) else months.updated(as_of, before)
 
     return run.walked(lightgbm_checkpoint.select(list(CHECKPOINTS.schema)), step)
 
@@ -128,9 +128,9 @@ def predictions(
     prices: pl.LazyFrame | None = None,
     **checkpoints: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together.
+    """Forecast each month with the newest earlier checkpoint of every model, and with the ensemble.
 
-    Whichever datasets the checkpoints are in; of `prices` where a model reads bars.
+    `checkpoints` are the datasets of checkpoints; `prices` is needed if a model reads bars.
     """
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
     broken: dict[tuple[str, ...], str] = {}
@@ -147,7 +147,7 @@ def predictions(
     def usable(
         name: str, checkpoints: pl.DataFrame, month: str, sector: str
     ) -> tuple[dict[int, LoadedModel], date | None, str]:
-        """The newest checkpoint that can be read, its session, and its files in words with what could not be."""
+        """The newest readable checkpoint, its session, and a text on its files and the unreadable ones."""
         day, said = month_start(month), list[str]()
         said_of, dataset = f"{sector}, model {name}", models.learners[name].checkpoints
         if newest_checkpoint(checkpoints, day, training, month_start(start), said_of, dataset) is None:
@@ -208,7 +208,7 @@ def feature_drift(
     prices: pl.LazyFrame | None = None,
     **checkpoints: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Hold what each model reads of a month's rows against the training rows of the checkpoint that forecast it."""
+    """Compare the model inputs of a month with the training rows of the checkpoint that forecast it."""
     schema = DATASETS["feature_drift"].schema
 
     def of_sector(

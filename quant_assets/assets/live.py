@@ -1,4 +1,4 @@
-"""What is said each session from the go-live day on, and the report of the day."""
+"""The ledger of decisions by session from the go-live day on, and the report of the day."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -25,37 +25,37 @@ from quant_assets.settings.weights import WeightSettings
 
 DECISIONS, DAILY_ORDERS, DAILY_REPORT = (dataset.name for dataset in LIVE)
 
-#: The check that says what was late.
+#: The check for late entries.
 IN_TIME = "said_in_time"
 
-#: What an entry is made from: of these the day's rows are hashed too.
+#: Inputs of an entry, whose rows of the day are hashed.
 READ = ("universe", "prices", "features", "indicators", "predictions")
-#: Upstream of them: only which code and settings made the month is recorded.
+#: Upstream of them: only the code and settings of the month are recorded.
 BEHIND = ("ohlcv", "delistings", "price_peaks", "fundamentals")
 
-#: Calendar days that reach back to the session before, wherever they lie: in September 2001 it was seven days earlier.
+#: Calendar days that always contain the previous session: in September 2001 it was seven days earlier.
 _TO_SESSION_BEFORE = 7
 
 
 def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets by day; none where no go-live day is set."""
+    """Assets by day; none without a go-live day."""
     if profile.settings.live.go_live is None:
         return []
     reads = dict.fromkeys((*READ, *BEHIND), read(of_its_month()))
     said_of: Callable[..., pl.DataFrame] = decisions
     if needs_history(profile.settings.weights):
         reads["weights"], said_of = read(of_its_month()), decisions_with_stored_weights
-    told = {DECISIONS: read(days_before(_TO_SESSION_BEFORE), absent="any")}
+    entries = {DECISIONS: read(days_before(_TO_SESSION_BEFORE), absent="any")}
     if profile.settings.live.orders:
-        told[DAILY_ORDERS] = read(days_before(0), absent="any")
+        entries[DAILY_ORDERS] = read(days_before(0), absent="any")
     return [
         *declared(profile, "live", Asset(DECISIONS, said_of, reads)),
-        *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, told, kinds=["html"])),
+        *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, entries, kinds=["html"])),
     ]
 
 
 def live_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
-    """Checks of the assets by day; none where no go-live day is set."""
+    """Checks of the assets by day; none without a go-live day."""
     if profile.settings.live.go_live is None:
         return []
 
@@ -91,7 +91,7 @@ def decisions(
     price_peaks: pl.LazyFrame,
     fundamentals: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """What is said at the close of each session of the run."""
+    """Decisions at the close of the run's sessions."""
     given = {
         "universe": universe,
         "prices": prices,
@@ -117,7 +117,7 @@ def decisions_with_stored_weights(
     fundamentals: pl.LazyFrame,
     weights: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """The same where weights follow from the sessions before: those that the month's partition has of the session."""
+    """As `decisions`, if weights depend on earlier sessions: takes the stored weights of the session."""
     given = {
         "universe": universe,
         "prices": prices,
@@ -153,7 +153,7 @@ def _said(
 
 
 def of_day(sector: str, day: date, frames: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
-    """The rows of a sector and session of each dataset, with the columns of its file."""
+    """The rows of a sector and session by dataset, with the columns of the files."""
     own = (pl.col("sector") == sector) & (pl.col("month") == month_of(day)) & (pl.col("date") == day)
     found = pl.collect_all([each.filter(own).drop("sector", "month") for each in frames.values()])
     return dict(zip(frames, found, strict=True))
@@ -172,7 +172,7 @@ def daily_report(
     decisions: pl.DataFrame,
     daily_orders: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """The page of each session over the sectors that said something, and its figures as rows."""
+    """The page of each session over the sectors with entries, and its figures as rows."""
     parts = [run.dataset(DAILY_REPORT).empty()]
     for day in session_days(run):
         report = gather(day, decisions, horizon, expected, daily_orders)
@@ -186,16 +186,16 @@ def daily_report(
 
 
 def session_days(run: Run) -> list[date]:
-    """The days of the run, each of which must be a session that has closed.
+    """The days of the run, which must be closed sessions.
 
     Raises:
-        LedgerError: one is none; names it.
+        LedgerError: a day is not a closed session; names it.
 
     """
-    asked = [date.fromisoformat(day) for day in run.months]
+    days = [date.fromisoformat(day) for day in run.months]
     every = set(sessions(run.first_day, run.last_day).tolist())
-    strange = [day for day in asked if day not in every]
-    early = [day for day in asked if day > run.last_session]
+    strange = [day for day in days if day not in every]
+    early = [day for day in days if day > run.last_session]
     if strange or early:
         shown = ", ".join(f"{day:%A} {day}" for day in (strange or early)[:3])
         more = f" and {len(strange or early) - 3} more" if len(strange or early) > 3 else ""
@@ -206,9 +206,9 @@ def session_days(run: Run) -> list[date]:
         )
         raise LedgerError(
             f"{shown}{more} {'is' if len(strange or early) == 1 else 'are'} {why}: nothing is said of such a day, and "
-            f"nothing of the {len(asked)} days was written; choose sessions alone, or quant daily --as-of DAY"
+            f"nothing of the {len(days)} days was written; choose sessions alone, or quant daily --as-of DAY"
         )
-    return asked
+    return days
 
 
 def _told(rows: pl.DataFrame, late: int) -> dict[str, int]:

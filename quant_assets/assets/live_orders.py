@@ -1,4 +1,4 @@
-"""The orders of each session: what leads from what is held to the weights that the ledger says."""
+"""The orders of each session, from the holdings to the weights in the ledger."""
 
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,7 @@ from quant_assets.settings.weights import WeightSettings
 
 
 def live_order_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """The asset, where a go-live day is set and `live.orders`."""
+    """The asset, if a go-live day and `live.orders` are set."""
     settings = profile.settings
     if settings.live.go_live is None or not settings.live.orders:
         return []
@@ -49,13 +49,13 @@ def daily_orders(
 ) -> pl.DataFrame:
     """Orders of each session of the run, from the file's holdings or the backtest's.
 
-    Where nothing was said of the sector at a session, or its weights are another session's (`weights.method` follows
-    from the sessions before, and the month was decided at another one), there are no orders.
+    There are no orders if the sector has no entry at a session, or if its weights are of another session
+    (`weights.method` depends on earlier sessions, and the month was decided at another one).
 
     Raises:
-        LedgerError: a day is no session that has closed; or it is not the last one, and holdings come from a file,
-            which tells what is held now; or other orders stand.
-        DatasetError: as `portfolio.orders.decided_orders` says.
+        LedgerError: a day is not a closed session; or it is not the last one, and holdings come from a file, which has
+            the present holdings; or other orders are recorded.
+        DatasetError: as of `portfolio.orders.decided_orders`.
         SourceError: the file cannot be read; names it and the line.
 
     """
@@ -89,12 +89,12 @@ def daily_orders(
             parts.append(rows)
             of[f"daily/{sector}/{day}"] = rows
             run.tell(sector, DAY.of(day), {**asked(rows), "late_sessions": late})
-    found = pl.concat(parts)
-    # Before anything is exported: files must not tell other orders than those that stand.
-    unsaid(run.store, run.dataset(DAILY_ORDERS), found, run.partitions.keys)
+    orders_of_run = pl.concat(parts)
+    # Before the export: files must not differ from recorded orders.
+    unsaid(run.store, run.dataset(DAILY_ORDERS), orders_of_run, run.partitions.keys)
     for sector, of in by_folder.items():
         run.tell_orders(sector, of)
-    return found
+    return orders_of_run
 
 
 def _of_day(
@@ -109,7 +109,7 @@ def _of_day(
     costs: BacktestSettings,
     weighing: WeightSettings,
 ) -> pl.DataFrame | None:
-    """Orders of a sector and session; None where no weights were decided at it."""
+    """Orders of a sector and session; None if no weights were decided at it."""
     own = pl.col("sector") == sector
     quoted = sessions(month_start(shift_month(month_of(day), -months_covering(quoted_sessions(costs)))), day)
     told, held, result = pl.collect_all(

@@ -40,12 +40,12 @@ _BAR_OUTPUTS = (
     "delistings",
 )
 
-#: Tickers times sessions of the history whose bars are in memory at a time.
+#: Tickers times sessions of a block of bars in memory.
 BLOCK_CELLS = 2_500_000
-#: Share of a sector's bars from which on it is said in the run's log that they were refused.
+#: Share of refused bars of a sector from which on the run's log has a warning.
 _MANY_REFUSED = 0.1
 
-#: First month of the profile: what is carried from a company's first bar begins there.
+#: First month of the profile, where series that are carried from a company's first bar begin.
 Start = Annotated[str, Setting("partitions.start")]
 
 
@@ -78,7 +78,7 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
 def _without_sector(
     run: Run, members: pl.DataFrame, snapshots: pl.DataFrame
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """How many members of the index no snapshot has, in each month."""
+    """Number of index members without a sector, by month."""
     days = run.sessions()
     for month in run.months:
         of_month = days[days.astype("datetime64[M]") == np.datetime64(month)]
@@ -93,7 +93,7 @@ def _without_sector(
 def bars(
     run: Run, source: Source, rules: BarSettings, delisting: DelistingSettings, start: Start
 ) -> dict[str, pl.DataFrame]:
-    """Judge, mend and join the bars of all providers, and what follows from them alone."""
+    """Check, repair and join the bars of all providers, and compute the datasets that depend only on them."""
     # Factors, peaks, last bars and last prices are carried from the first bar: one reading of the history feeds all.
     first, through, asked = month_start(start), run.through, run.sessions()
     days, decisions = sessions(first, through), run.decisions
@@ -115,8 +115,7 @@ def bars(
             own = sorted(set(tickers).intersection(block))
             panel = sector_bars(companies, snapshots, sector, days)
             history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(own))
-            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not
-            # know it either.
+            # No delisting of a ticker that moved in after its end: the run of the month itself would not know it.
             heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
             heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
             rows_of = {
@@ -126,8 +125,7 @@ def bars(
             }
             # A bar that a ticker brought along with a move was compared in its old sector.
             agreement = place(compared, snapshots, sector, days, "date")
-            # Only what the run asks for leaves this function, and what the reasons for absent bars are judged by: whole
-            # histories together would not fit into memory.
+            # Return only rows of the run, and the inputs of `absences`: whole histories would not fit into memory.
             return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()} | {
                 "_compared": agreement.filter(pl.col("panel_from") == pl.col("date")),
                 "_series": history.select("ticker", "date"),
@@ -163,13 +161,13 @@ def bars(
 
 
 def agreed(sector: str, compared: pl.DataFrame) -> Iterator[tuple[str, str, dict[str, dg.MetadataValue]]]:
-    """How far the providers agree in each month in which there is something to compare."""
+    """Agreement of the providers, by month with compared bars."""
     for (month, *_), part in compared.group_by(MONTH.label("date")):
         yield sector, str(month), reconciled(part)
 
 
 def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
-    """How far the providers agree: bars compared and disagreements in all, and by ticker, the worst forty."""
+    """Agreement of the providers: compared bars and disagreements, in total and for the worst forty tickers."""
     tickers = by_ticker(compared)
     rows = [
         f"| {row['ticker']} | {row['provider']} | {row['other_provider']} | {row['compared']} | {row['disagreements']} "
@@ -189,18 +187,18 @@ def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
 
 
 def refused(run: Run, sector: str, quarantine: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
-    """How many bars of each month were refused, by reason."""
+    """Number of refused bars by month and reason."""
     counted = quarantine.group_by(month=MONTH.label("date"), reason="reason").len()
-    told = []
+    counts = []
     for month in run.months:
-        found = counted.filter(pl.col("month") == month).sort("reason")
-        reasons = {f"refused_{reason}": count for reason, count in found.select("reason", "len").iter_rows()}
-        told.append((sector, month, {"bars_refused": sum(reasons.values()), **reasons}))
-    return told
+        rows = counted.filter(pl.col("month") == month).sort("reason")
+        reasons = {f"refused_{reason}": count for reason, count in rows.select("reason", "len").iter_rows()}
+        counts.append((sector, month, {"bars_refused": sum(reasons.values()), **reasons}))
+    return counts
 
 
 def warn_of_refused(run: Run, sector: str, quarantine: pl.DataFrame, ohlcv: pl.DataFrame) -> None:
-    """Warn in the log where many of the run's bars were refused: whole files may have a fault in common."""
+    """Warn in the log if many bars were refused: whole files may share a fault."""
     if len(quarantine) > _MANY_REFUSED * (len(quarantine) + len(ohlcv)):
         reasons = quarantine["reason"].value_counts(sort=True).iter_rows()
         run.tell_log(
@@ -211,17 +209,17 @@ def warn_of_refused(run: Run, sector: str, quarantine: pl.DataFrame, ohlcv: pl.D
 
 
 def marked(run: Run, sector: str, ohlcv: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
-    """How many bars of each month are used without an open, and on how many nothing explains the move."""
+    """Number of used bars without an open, and of bars with an unexplained move, by month."""
     counted = ohlcv.group_by(month=MONTH.label("date")).agg(
         bars_without_open=pl.col("open").null_count(), bars_unexplained=pl.col("unexplained").sum()
     )
-    found = {month: (without, unexplained) for month, without, unexplained in counted.iter_rows()}
+    counts = {month: (without, unexplained) for month, without, unexplained in counted.iter_rows()}
     names = ("bars_without_open", "bars_unexplained")
-    return [(sector, month, dict(zip(names, found.get(month, (0, 0)), strict=True))) for month in run.months]
+    return [(sector, month, dict(zip(names, counts.get(month, (0, 0)), strict=True))) for month in run.months]
 
 
 def universe_coverage(run: Run, source: Source, start: Start) -> pl.DataFrame:
-    """How far bars cover the universe, by provider."""
+    """Coverage of the universe by bars, by provider."""
     members, snapshots = source.membership(run.through), source.sector_snapshots(run.through)
     days = sessions(month_start(start), run.through)
     counted = membership.coverage_sessions(days, run.decisions)
@@ -232,16 +230,16 @@ def universe_coverage(run: Run, source: Source, start: Start) -> pl.DataFrame:
 
 
 def covered(rows: pl.DataFrame) -> dict[str, float | str | None]:
-    """Of the last session, bars of any provider."""
+    """Coverage at the last session by bars of any provider."""
     last = rows.filter((pl.col("date") == pl.col("as_of")) & (pl.col("provider") == "any"))
-    found: dict[str, float | str | None] = {}
+    figures: dict[str, float | str | None] = {}
     for scope, members, with_sector, with_bar in last.select("scope", "members", "with_sector", "with_bar").iter_rows():
-        found |= {
+        figures |= {
             f"{scope}_members": members,
             f"{scope}_members_with_sector": with_sector,
             f"{scope}_coverage": with_bar / members if members else None,
         }
-    return found
+    return figures
 
 
 def prices(sector: str, ohlcv: pl.DataFrame) -> pl.DataFrame:
@@ -275,7 +273,7 @@ def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
 
 def crypto(run: Run, source: Source) -> pl.DataFrame:
     """Crypto-currencies at the sessions' closes."""
-    found = at_sessions(source.crypto(run.through), run.sessions())
+    closes = at_sessions(source.crypto(run.through), run.sessions())
     run.tell_run(said_absent(source, Crypto))
     run.tell_files(source, "crypto")
-    return found.rename({"value": "close"})
+    return closes.rename({"value": "close"})

@@ -34,7 +34,7 @@ _TOLD = ("total_return", "sharpe", "deflated_sharpe", "max_drawdown", "rank_ic")
 def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the operations group."""
     settings = profile.settings
-    # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
+    # The plots show the existing track: earlier months are not computed for a picture.
     months = settings.report.history_months - 1 + settings.training.max_checkpoint_age_months
     reads = dict.fromkeys((*_HISTORY, *profile.models.checkpoints), read(lookback(months), absent="before"))
     reads |= dict.fromkeys(("absences", "universe_coverage", "track_record"), read())
@@ -82,7 +82,7 @@ def ops_report(
         .select("date", "model", "model_version", "horizon")
         .unique(),
     )
-    # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
+    # A report counts the trials up to its own as_of; the log entries are recorded with its inputs.
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])
     parts, pictured = [pl.DataFrame(schema=DATASETS["ops_report"].schema)], newest_keys(run.partitions, PICTURED_MONTHS)
     for as_of in run.decisions:

@@ -1,4 +1,4 @@
-"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio by month."""
+"""Decisions and their results: regime, sector weights and backtest, and the total portfolio by month."""
 
 from datetime import date
 from typing import Annotated
@@ -47,7 +47,7 @@ EntryLag = Annotated[int, Setting("labels.entry_lag")]
 def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
-    optimiser(settings.weights)  # one that does not exist is refused before anything runs
+    optimiser(settings.weights)  # refuses an unknown one before anything runs
     regime_months = _regime_months(settings.regime)
     holding_months = lookback_months(settings.labels.entry_lag, settings.backtest)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
@@ -72,14 +72,14 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
 
 def _total(settings: PortfolioSettings, reads: dict[str, dg.AssetIn]) -> Asset:
-    """Asset `portfolio_weights`: the market's regime, and so years of every sector's prices, only where it is asked."""
+    """Asset `portfolio_weights`; reads the market's regime (years of all prices) only if needed."""
     if settings.exposure.regime == "market":
         return Asset("portfolio_weights", portfolio_weights_by_market, {**reads, "market_regime": read()})
     return Asset("portfolio_weights", portfolio_weights, reads)
 
 
 def _weights_asset(settings: WeightSettings) -> Asset:
-    """Asset `weights`, which reads the sessions before and its own month before where the settings need them."""
+    """Asset `weights`, which reads earlier sessions and its own previous month if the settings need them."""
     own = dict.fromkeys(("candidates", "predictions", "indicators"), read())
     before = lookback_of_weights(settings)
     if not before:
@@ -94,7 +94,7 @@ def _weights_asset(settings: WeightSettings) -> Asset:
 
 
 def _regime_months(settings: RegimeSettings) -> int:
-    """Months before its own that a regime reads: by the rules, or by the fit that serves it, made months before."""
+    """Months of history that a regime reads: for the rules, or for the fit in use, made months before."""
     of_rules, of_fit = months_covering(lookback_sessions(settings) + 1), fit_sessions(settings)
     return max(of_rules, settings.markov.cadence_months - 1 + months_covering(of_fit) if of_fit else 0)
 
@@ -117,7 +117,7 @@ def weights(
     predictions: pl.DataFrame,
     indicators: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Weights of each decision, from its own session."""
+    """Weights of each decision, from its own session only."""
     return _told(run, sector, sector_weights(candidates, predictions, indicators, run.decisions, settings))
 
 
@@ -131,7 +131,7 @@ def weights_of_history(
     prices: pl.DataFrame,
     universe: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Weights of each decision, from the sessions before it too."""
+    """Weights of each decision, also from earlier sessions."""
     before = History(prices, universe, indicators, run.sessions("prices"))
     tell_marked(run, sector, prices, universe)
     return _told(run, sector, sector_weights(candidates, predictions, indicators, run.decisions, settings, before))
@@ -149,7 +149,7 @@ def weights_from_holdings(
     universe: pl.DataFrame,
     weights: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Weights of each decision, from the sessions before it and from what was held."""
+    """Weights of each decision, from earlier sessions and the previous holdings."""
     before = History(prices, universe, indicators, run.sessions("prices"))
     tell_marked(run, sector, prices, universe)
     decisions = {month_of(as_of): as_of for as_of in run.decisions}
@@ -178,7 +178,7 @@ def backtest(
     universe: pl.LazyFrame,
     benchmark: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """What the weights would have earned, session by session."""
+    """Returns of the weights, session by session."""
     days, held = run.sessions("prices"), decisions_held(run, "weights", start)
 
     def of_sector(
@@ -219,7 +219,7 @@ def _continued(run: Run, backtest: pl.DataFrame, track_record: pl.DataFrame) -> 
 
 
 def market_regime(run: Run, settings: RegimeSettings, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
-    """The regime of the sectors that are there, together."""
+    """The regime of all stored sectors together."""
     bars = prices.select("ticker", "date", "close", "in_sector", "panel_from", "unexplained").collect()
     members = universe.select("sector", "ticker", "date").collect()
     result = judge_market(bars, members, run.sessions("prices"), run.decisions, settings)
@@ -230,7 +230,7 @@ def market_regime(run: Run, settings: RegimeSettings, prices: pl.LazyFrame, univ
 def portfolio_weights(
     run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
 ) -> pl.DataFrame:
-    """The total portfolio of the sectors whose weights are there."""
+    """The total portfolio of the sectors with stored weights."""
     result = total_portfolio(weights, regime_state, run.decisions, settings)
     run.tell_rows(result, "as_of", _held_in_sectors)
     return result
@@ -243,7 +243,7 @@ def portfolio_weights_by_market(
     regime_state: pl.DataFrame,
     market_regime: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The same where the market's regime decides how much is invested."""
+    """As `portfolio_weights`, if the market's regime sets the exposure."""
     result = total_portfolio(weights, regime_state, run.decisions, settings, market_regime)
     run.tell_rows(result, "as_of", _held_in_sectors)
     return result
@@ -260,7 +260,7 @@ def portfolio_backtest(
     delistings: pl.LazyFrame,
     benchmark: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """What the total portfolio would have earned, session by session."""
+    """Returns of the total portfolio, session by session."""
     found = portfolio_simulated(run, settings, entry_lag, start, portfolio_weights, prices, delistings)
     result = with_index(found.frame, benchmark)
     trials.note_backtest(PORTFOLIO, result, run.decisions)
@@ -300,13 +300,13 @@ def portfolio_bars(
     prices: pl.LazyFrame,
     delistings: pl.LazyFrame,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prices and delistings of the names that the total portfolio holds, or held so lately that some may be left.
+    """Prices and delistings of the names that the total portfolio holds, or may still hold from earlier decisions.
 
-    Of all sectors and months that are read: estimates go back before a sector's first decision, what could not be sold
-    is held after its last one, and a range must not know more bars of a month than the month alone.
+    They cover all sectors and months that are read: estimates reach back before a sector's first decision, unsold
+    names are held after its last one, and a range must not use more bars of a month than the month alone.
 
     Raises:
-        MissingPartitionError: a sector has no prices in a month in which it may be held; that is an error, not cash.
+        MissingPartitionError: a sector has no prices in a month in which it may be held.
 
     """
     keys: set[str] = set()

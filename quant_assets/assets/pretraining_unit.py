@@ -1,4 +1,4 @@
-"""A pre-training as a unit of work, as `training_unit` is one of a checkpoint: bars go in, an encoder comes out."""
+"""A pre-training as a unit of work, like `training_unit`: from bars to an encoder."""
 
 import json
 import os
@@ -26,11 +26,11 @@ _DATES = ("first_date", "last_date")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a pre-training left.
+    """Result of a pre-training.
 
     Attributes:
-        content: of the encoder's file; None where there was too little history.
-        manifest: what it is, as JSON; None likewise.
+        content: of the encoder's file; None if the history was too short.
+        manifest: as JSON; None if the history was too short.
         facts: columns of dataset `transformer_pretrained`.
 
     """
@@ -46,9 +46,9 @@ class Pretrained:
 
     @property
     def version(self) -> str | None:
-        """First characters of it."""
-        found = self.sha256
-        return found[:VERSION_LENGTH] if found else None
+        """First characters of the hash."""
+        digest = self.sha256
+        return digest[:VERSION_LENGTH] if digest else None
 
     @property
     def file_name(self) -> str:
@@ -87,8 +87,8 @@ def pretrain(
         learner: of kind `transformer`.
         seed: of the settings.
         folder: takes the files; it is empty.
-        kept: of what a killed training is resumed from.
-        tell: is given a line now and then.
+        kept: folder of the states to resume a killed training from.
+        tell: receives lines of progress.
 
     """
     devices = launcher.processes if learner.on_device else 0
@@ -120,7 +120,7 @@ def pretrain(
 
 
 def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, Any], seed: int, kept: str) -> None:
-    """The unit's function; where several processes train, what the first one leaves counts."""
+    """The unit's function; with several processes, the first one's result counts."""
     from quant_assets.learning.deep.place import place
 
     refuse_without_torch(f"model {model['name']}")
@@ -129,13 +129,13 @@ def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, A
     learner = catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"]))
     here = place()
     with training_at(Path(kept), here.tell if here.folder is not None else shown):
-        found = pretrained(
+        result = pretrained(
             pl.read_ipc(inputs / _BARS), date.fromisoformat(as_of), learner.parameters, seed, model["name"]
         )
     if os.environ.get("RANK", "0") != "0":
         return
-    if found.content is not None and found.manifest is not None:
-        (outputs / _FILE).write_bytes(found.content)
-        (outputs / _MANIFEST).write_text(found.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    plain = {name: each.isoformat() if isinstance(each, date) else each for name, each in found.facts.items()}
+    if result.content is not None and result.manifest is not None:
+        (outputs / _FILE).write_bytes(result.content)
+        (outputs / _MANIFEST).write_text(result.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    plain = {name: each.isoformat() if isinstance(each, date) else each for name, each in result.facts.items()}
     (outputs / _FACTS).write_text(json.dumps(plain), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Risk of what is held: value at risk with back-tests, where it comes from, and what past episodes would cost."""
+"""Risk of the holdings: value at risk with back-tests, its sources, and losses in past episodes."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -34,13 +34,13 @@ from quant_assets.settings.sectors import SECTORS
 
 Provider = Annotated[str, Setting("source")]
 
-#: Months back to the oldest episode: all that a profile has.
+#: Months back to the oldest episode: more than a profile has.
 _EVER = 12 * 100
 
 #: Columns of indicators that describe a name; other characteristics are features.
 _CHARACTERISTICS = ("momentum", "ma_slope", "garch_volatility", "dollar_volume")
 
-#: Columns of prices that holdings' returns follow from.
+#: Columns of prices for the returns of holdings.
 _BARS = ("ticker", "date", "close", "panel_from", "listed", "unexplained")
 
 
@@ -112,7 +112,7 @@ def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 def episode_returns(
     run: Run, sector: str, settings: RiskSettings, prices: pl.DataFrame, universe: pl.DataFrame
 ) -> pl.DataFrame:
-    """What the sector's names returned in the episodes that ended in each month."""
+    """Returns of the sector's names in the episodes that ended in each month."""
     return stress.episode_returns(
         prices, universe, run.sessions("prices"), settings.episodes, run.first_day, run.last_day
     )
@@ -121,7 +121,7 @@ def episode_returns(
 def var_forecasts(
     run: Run, sector: str, settings: RiskSettings, weights: pl.DataFrame, prices: pl.DataFrame
 ) -> pl.DataFrame:
-    """Value at risk of each session of what the decision of the month before holds, and what came."""
+    """Value at risk at each session of the previous month's weights, and the realised return."""
     result = forecasts.var_forecasts(weights, prices, run.sessions("prices"), _held_in(run), settings)
     run.tell_rows(result.with_columns(sector=pl.lit(sector)), "date", _exceptions)
     return result
@@ -138,7 +138,7 @@ def risk_breakdown(
     episode_returns: pl.DataFrame,
     features: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """Where the risk of each decision comes from, and what would cost what."""
+    """Sources of the risk of each decision, and losses in scenarios."""
     market = equal_weight_returns(prices, universe, run.sessions("prices"))
     result = breakdown.risk_breakdown(
         weights, prices, market, indicators, episode_returns, run.sessions("prices"), run.decisions, settings, features
@@ -168,7 +168,7 @@ def risk(
 def portfolio_var_forecasts(
     run: Run, settings: RiskSettings, portfolio_weights: pl.DataFrame, prices: pl.LazyFrame
 ) -> pl.DataFrame:
-    """Value at risk of each session of the total portfolio, and what came."""
+    """Value at risk of the total portfolio at each session, and the realised return."""
     bars = prices.select("sector", *_BARS).collect()
     result = forecasts.var_forecasts(portfolio_weights, bars, run.sessions("prices"), _held_in(run), settings)
     run.tell_rows(result, "date", _exceptions)
@@ -185,7 +185,7 @@ def portfolio_risk_breakdown(
     risk_breakdown: pl.DataFrame,
     features: pl.LazyFrame | None,
 ) -> pl.DataFrame:
-    """Where the risk of the total portfolio comes from, and what would cost what."""
+    """Sources of the risk of the total portfolio, and losses in scenarios."""
     bars = prices.select("sector", "in_sector", *_BARS).collect()
     members = universe.select("ticker", "date").collect()
     market = equal_weight_returns(bars.filter("in_sector"), members, run.sessions("prices"))
@@ -247,14 +247,14 @@ def _at_decisions(
     title: str,
     weights: pl.DataFrame,
     prices: pl.DataFrame,
-    told: pl.DataFrame,
+    past: pl.DataFrame,
     parts: pl.DataFrame,
 ) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for as_of, held in held_at(weights, prices, run.sessions("prices"), run.decisions, settings):
         month = month_of(as_of)
         first = month_start(shift_month(month, 1 - settings.history_months))
-        so_far = told.filter(pl.col("date").is_between(first, as_of))
+        so_far = past.filter(pl.col("date").is_between(first, as_of))
         found = forecasts.at_decision(held, settings, key(sector, month))
         found = forecasts.with_backtests(found, so_far)
         dataset = "portfolio_risk" if sector is None else f"risk/{sector}"
@@ -277,12 +277,12 @@ def _exceptions(rows: pl.DataFrame) -> dict[str, float | str | None]:
 
 
 def _figures(rows: pl.DataFrame) -> dict[str, float | str | None]:
-    """Of one session at the highest level."""
+    """Figures at the highest level and shortest horizon."""
     shown = rows.filter((pl.col("level") == rows["level"].max()) & (pl.col("horizon") == rows["horizon"].min()))
-    found: dict[str, float | str | None] = {}
+    figures: dict[str, float | str | None] = {}
     for row in shown.sort("method").iter_rows(named=True):
-        found |= {f"{name}_{row['method']}": row[name] for name in ("value_at_risk", "traffic_light")}
-    return dict(readable(found))
+        figures |= {f"{name}_{row['method']}": row[name] for name in ("value_at_risk", "traffic_light")}
+    return dict(readable(figures))
 
 
 def _whole(rows: pl.DataFrame) -> dict[str, float | str | None]:

@@ -48,11 +48,11 @@ def scores(
         run.last_day,
     )
     result = score(known, settings, sector)
-    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _told)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _counts)
     return result
 
 
-def _told(rows: pl.DataFrame) -> dict[str, float | str | None]:
+def _counts(rows: pl.DataFrame) -> dict[str, float | str | None]:
     counts = {f"{name}s": int((rows["recommendation"] == name).sum()) for name in ("buy", "hold", "sell")}
     return {
         "members": len(rows),

@@ -1,4 +1,4 @@
-"""What news say of each sector's members, from what its provider had by each close and the scorer of the settings."""
+"""Sentiment of each sector's members, from the provider's news by each close and the scorer of the settings."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,30 +27,30 @@ from quant_assets.sources.registry import said_absent
 
 def sentiment_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """The asset of news."""
-    # A scorer is found by its name, which no reading of the code can follow.
+    # A scorer is loaded by name, which static analysis cannot follow.
     code = b"".join(path.read_bytes() for path in sorted(Path(scorers.__file__).parent.glob("*.py")))
     kind = profile.settings.sentiment.scorer
     follows = {"scorers": sha256(code)} if kind is not None else {}
-    # Of the others the settings, or the files that they name, say which weights they are of.
+    # The settings or files of other scorers identify their weights.
     if kind is not None and (package := scorers.installed(kind)) is not None:
         follows["scorer"] = package
     return declared(profile, "market", Asset("sentiment", sentiment, {"universe": read()}, follows=follows))
 
 
 def scorer_of(settings: SentimentSettings) -> Scorer | None:
-    """The scorer of a profile, its files verified; None where it has none."""
+    """The scorer of a profile, its files verified; None without one."""
     if settings.scorer is None:
         return None
     return open_scorer(Origin(settings.scorer, settings.path, settings.sha256, settings.trained_through))
 
 
 def sentiment(run: Run, source: Source, settings: SentimentSettings, universe: pl.DataFrame) -> pl.DataFrame:
-    """Mean and spread of what news say, of each member and session with news."""
+    """Mean and spread of sentiment, by member and session with news."""
     before = last_session_to(run.first_day - timedelta(days=1))
     tickers = universe["ticker"].unique().sort().to_list()
     news = source.news(tickers, before - timedelta(days=settings.story_days + 1), run.through)
     scorer = scorer_of(settings) if len(news) else None
-    made = daily(
+    measured = daily(
         news,
         Names(settings.names, tickers),
         sessions(before, run.through),
@@ -60,9 +60,9 @@ def sentiment(run: Run, source: Source, settings: SentimentSettings, universe: p
         scorer.trained_through if scorer else None,
     )
     run.tell_run(said_absent(source, News) | _without_scorer(settings))
-    run.tell_each(_counted(run, made.items))
+    run.tell_each(_counted(run, measured.items))
     members = universe.select("sector", "ticker", "date")
-    rows = made.rows.join(members, on=["ticker", "date"], how="inner").with_columns(
+    rows = measured.rows.join(members, on=["ticker", "date"], how="inner").with_columns(
         scorer=pl.lit(f"{scorer.name}-{scorer.sha256[:VERSION_LENGTH]}" if scorer else None, pl.String),
         trained_through=pl.lit(scorer.trained_through if scorer else None, pl.Date),
     )
@@ -75,13 +75,13 @@ def _without_scorer(settings: SentimentSettings) -> dict[str, str]:
 
 
 def _counted(run: Run, items: pl.DataFrame) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """What became of the stories of each month, whoever they are about; the same beside each of its sectors."""
+    """Counts of stories by month, of all sectors; repeated for every sector."""
     counted = items.group_by(month=MONTH.label("date")).agg(
         stories_of_all_sectors=pl.len(),
         stories_with_an_ambiguous_name=pl.col("ambiguous").sum(),
         stories_the_scorer_may_know=pl.col("early").sum(),
     )
-    found = {str(row.pop("month")): row for row in counted.to_dicts()}
+    counts = {str(row.pop("month")): row for row in counted.to_dicts()}
     nothing = dict.fromkeys(counted.columns[1:], 0)
     for month in run.months:
-        yield from ((sector, month, found.get(month, nothing)) for sector in run.sectors)
+        yield from ((sector, month, counts.get(month, nothing)) for sector in run.sectors)

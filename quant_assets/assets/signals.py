@@ -22,7 +22,7 @@ from quant_assets.signals.selection import Selection, selection
 
 
 def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the signals group, and what compares and counts over every sector whose features are there."""
+    """Assets of the signals group, and the market features and breadth over all stored sectors."""
     settings, library = profile.settings, profile.features
     indicator_months = months_covering(lookback_sessions(settings.indicators))
     feature_months = months_covering(library.price_lookback(settings.fundamentals))
@@ -123,7 +123,7 @@ def features_with_news(
     universe: pl.DataFrame,
     sentiment: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Model inputs of each member and session, of what news say too."""
+    """Model inputs of each member and session, including sentiment."""
     library.audit_own()
     tell_marked(run, sector, prices, universe)
     days, first, last = run.sessions("prices"), run.first_day, run.last_day
@@ -142,10 +142,10 @@ def labels(
     delistings: pl.DataFrame,
     universe: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Forward returns, each with the session at which it was known."""
+    """Forward returns with the session at which they were known."""
     days = run.sessions("prices")
     made = compute_labels(prices, delistings, universe, settings, days, run.last_session, run.first_day, run.last_day)
-    # Of the run: a month has more labels in a later one.
+    # A count of the run: a later run has more labels of the month.
     run.tell_rows(
         made.with_columns(sector=pl.lit(sector)),
         "date",
@@ -155,12 +155,12 @@ def labels(
 
 
 def market_features(library: FeatureLibrary, features: pl.LazyFrame) -> pl.DataFrame:
-    """Features against those of the whole market."""
+    """Features relative to the whole market."""
     names = dict.fromkeys(each.inputs[0] for each in library.market)
     return compute_market_features(features.select("sector", "ticker", "date", *names).collect(), library.market)
 
 
 def market_breadth(library: FeatureLibrary, features: pl.LazyFrame) -> pl.DataFrame:
-    """How many members rise, trend or stand at an extreme."""
+    """Number of members that rise, trend or are at an extreme."""
     names = dict.fromkeys(each.inputs[0] for each in library.breadth)
     return compute_market_breadth(features.select("date", *names).collect(), library.breadth)

@@ -1,4 +1,4 @@
-"""SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset each, dependencies read from the SQL itself.
+"""SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset per file, dependencies parsed from the SQL.
 
 A model may take parameters: `$decision_sessions`, a list of the run's decision sessions, and settings as
 `$group__name`, for example `$candidates__long_fraction`. The tests in its header are in `declared_tests`, the lineage
@@ -124,14 +124,14 @@ def _functions(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _names(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Names that stand alone: columns, and the clocks that SQL calls without brackets."""
+    """Names without brackets: columns, and SQL's clock functions."""
     columns = (node["column_names"] for node in nodes if node.get("class") == "COLUMN_REF")
     return (str(each[0]).lower() for each in columns if len(each) == 1)
 
 
 @cache
 def _not_of_rows() -> frozenset[str]:
-    """Functions of DuckDB whose value does not follow from their arguments."""
+    """Functions of DuckDB whose value does not depend on their arguments only."""
     with duckdb.connect(":memory:") as connection:
         rows = connection.execute("SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
         return frozenset(str(name).lower() for (name,) in rows.fetchall())
@@ -161,7 +161,7 @@ def load_models(datasets: Mapping[str, Dataset], *folders: Path) -> list[SqlMode
 
 
 def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefinition]:
-    """One asset for each model, each partition from the same partition of what it reads."""
+    """One asset per model; a partition reads the same partition of its inputs."""
     return declared(profile, "sql", *(_asset(profile, model) for model in models))
 
 
@@ -189,7 +189,7 @@ def sql_model(
 def _shown(
     run: Run, model: SqlModel, datasets: Mapping[str, Dataset]
 ) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
-    """The SQL and where its columns come from, beside each of the newest partitions."""
+    """The SQL and its column lineage, as metadata of the newest partitions."""
     shown: dict[str, Any] = {"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")}
     lineage = column_lineage(model.name, model.sql, datasets)
     if lineage is None:

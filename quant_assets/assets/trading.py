@@ -1,4 +1,4 @@
-"""What becomes of decided weights: trades, positions, costs, attribution, the benchmark beside them, and sleeves."""
+"""Trading of decided weights: trades, positions, costs, attribution, benchmark, and sleeves."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -26,7 +26,7 @@ BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
 
 
 def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets that follow from weights."""
+    """Assets downstream of weights."""
     settings = profile.settings
     months = lookback_months(settings.labels.entry_lag, settings.backtest)
     held = read(lookback(months))
@@ -61,7 +61,7 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
 
 def benchmark(run: Run, source: Source, ticker: Annotated[str, Setting("backtest.benchmark")]) -> pl.DataFrame:
-    """The index or fund that results are held against."""
+    """The index or fund that results are compared with."""
     if not ticker:
         return run.dataset("benchmark").empty()
     run.tell_run(said_absent(source, Indices))
@@ -82,7 +82,7 @@ def book(
     indicators: pl.LazyFrame,
     benchmark: pl.DataFrame | None,
 ) -> dict[str, pl.DataFrame]:
-    """What the backtest traded, held and paid, and where its months came from."""
+    """Trades, positions and costs of the backtest, and the attribution of its months."""
     days, held = run.sessions("prices"), decisions_held(run, "weights", start)
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in BOOK}
 
@@ -133,7 +133,7 @@ def orders(
     backtest: pl.DataFrame,
     prices: pl.DataFrame,
 ) -> pl.DataFrame:
-    """What leads from the backtest's holdings to each decision's weights."""
+    """Orders from the backtest's holdings to each decision's weights."""
     days, parts = run.sessions("prices"), list[pl.DataFrame]()
     for as_of in run.decisions:
         found = decided_orders(weights, positions, backtest, prices, days, as_of, settings.capital, settings, costs)
@@ -161,7 +161,7 @@ def portfolio_attribution(
     delistings: pl.LazyFrame,
     backtest: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Where the total portfolio's months came from, by sector."""
+    """Attribution of the total portfolio's months, by sector."""
     found = portfolio_simulated(run, settings, entry_lag, start, portfolio_weights, prices, delistings)
     return by_sector(found.outcome.gains, portfolio_weights, backtest, run.decisions)
 

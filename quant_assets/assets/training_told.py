@@ -1,4 +1,4 @@
-"""What is shown of the trainings of a month: metrics, reliability, importances and contributions."""
+"""Metadata of the trainings of a month: metrics, reliability, importances and contributions."""
 
 import base64
 import json
@@ -28,14 +28,14 @@ def told_of(trained: Sequence[TrainedModel]) -> dict[str, dg.MetadataValue[Any]]
 
     """
     manifests = [json.loads(each.manifest) if each.manifest else {} for each in trained]
-    found: dict[str, dg.MetadataValue[Any]] = {"metrics": dg.MetadataValue.md(_metrics(trained, manifests))}
+    metadata: dict[str, dg.MetadataValue[Any]] = {"metrics": dg.MetadataValue.md(_metrics(trained, manifests))}
     panels: dict[str, dict[int, Any]] = {}
     for item, manifest in zip(trained, manifests, strict=True):
         if manifest:
             panels.setdefault(item.model, {})[item.horizon] = manifest["reliability"]["calibrated"]["bins"]
     if panels:
-        found["reliability"] = dg.MetadataValue.md(_picture("reliability", reliability_svg(panels)))
-        found["importances"] = dg.MetadataValue.md(_importances(trained, manifests))
+        metadata["reliability"] = dg.MetadataValue.md(_picture("reliability", reliability_svg(panels)))
+        metadata["importances"] = dg.MetadataValue.md(_importances(trained, manifests))
     drawn: dict[str, dict[int, pl.DataFrame]] = {}
     for item in trained:
         if item.contributions is not None:
@@ -43,8 +43,8 @@ def told_of(trained: Sequence[TrainedModel]) -> dict[str, dg.MetadataValue[Any]]
     if drawn:
         others = ", ".join(name for name in panels if name not in drawn)
         said = f"\n\nThe kinds of {others} state no contributions: see importances." if others else ""
-        found["contributions"] = dg.MetadataValue.md(_picture("SHAP summary", shap_svg(drawn)) + said)
-    return found
+        metadata["contributions"] = dg.MetadataValue.md(_picture("SHAP summary", shap_svg(drawn)) + said)
+    return metadata
 
 
 def _picture(name: str, svg: str) -> str:
@@ -54,7 +54,7 @@ def _picture(name: str, svg: str) -> str:
 def importances_csv(manifest: bytes) -> bytes | None:
     """The features of a model with their mean importance over folds and final fit, descending by the first measure.
 
-    None where the kind has none.
+    None if the kind has none.
     """
     measures = json.loads(manifest)["mean_importance"]
     if not measures:
@@ -66,7 +66,7 @@ def importances_csv(manifest: bytes) -> bytes | None:
 
 
 def said_of_updates(judged: Sequence[Mapping[str, Any]]) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata that holds updated models against what they are to be judged by, on the same rows, new to all of them.
+    """Metadata that compares updated models with their references, on the same rows, new to all of them.
 
     Args:
         judged: of each model and horizon, what `update_checkpoint` (`before`, `training`) or `against_updates`

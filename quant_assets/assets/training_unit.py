@@ -1,4 +1,4 @@
-"""The training of a checkpoint as a unit of work: frames go in as Arrow files, models and their facts come out."""
+"""The training of a checkpoint as a unit of work: from Arrow files to models and their facts."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 _FEATURES, _LABELS, _PRICES = "features.arrow", "labels.arrow", "prices.arrow"
 _FACTS, _MANIFEST = "facts.json", "manifest.json"
-#: Frames of a result, each a file where there is one.
+#: Optional frames of a result, one file each.
 _FRAMES = ("out_of_fold", "contributions")
 _DATES = ("as_of", "first_date", "last_known_at")
 
@@ -51,9 +51,9 @@ def train(
     kept: Path | None = None,
     tell: Tell = _LOG.info,
 ) -> list[TrainedModel]:
-    """What `train_checkpoint` gives for the same arguments, byte by byte, wherever `launcher` runs it.
+    """Run `train_checkpoint` where `launcher` runs it, with the same result byte by byte.
 
-    The audit looks at the fits of its own process, so what it observes is trained there.
+    The audit observes the fits of its own process, so observed trainings run there.
 
     Args:
         launcher: where it runs.
@@ -69,23 +69,23 @@ def train(
         names: as there.
         folder: as there; it is empty.
         prices: as there.
-        kept: folder of what a training that is killed is resumed from, if its kind can be; of this training alone.
-        tell: is given a line on how it goes now and then; from another process they come as its output.
+        kept: folder of the states to resume a killed training from, if its kind can; of this training only.
+        tell: receives lines of progress; from another process they come as its output.
 
     Raises:
-        SettingsError: the launcher has several processes, and the kind is not made for them.
+        SettingsError: the launcher has several processes, and the kind does not support them.
         QuantError: the training failed, or its process died.
 
     """
     devices = launcher.processes if learner.on_device else 0
     launcher = launcher.on(0 if is_observed() else devices)
     if launcher.here or is_observed():
-        given = settings, prediction_settings, learner, horizons, scope, names, folder
+        options = settings, prediction_settings, learner, horizons, scope, names, folder
         with training_at(None if is_observed() else kept, tell):
-            found = train_checkpoint(features, labels, as_of, *given, prices=prices)
+            trained = train_checkpoint(features, labels, as_of, *options, prices=prices)
         if kept is not None and not is_observed():
             forget(kept)
-        return found
+        return trained
     if launcher.processes > 1 and not learner.distributed:
         raise SettingsError(
             f"launch.processes is {launcher.processes}, and model {learner.name} of kind {kind} trains in one process: "
@@ -137,7 +137,7 @@ def train_unit(
 ) -> None:
     """The unit's function: `train_checkpoint` over the files of `inputs`, a folder in `outputs` for each horizon.
 
-    Where several processes train, what the first one leaves there counts.
+    With several processes, the first one's result counts.
     """
     if (rank := os.environ.get("RANK", "0")) != "0":
         outputs = outputs / f"rank{rank}"
@@ -163,7 +163,7 @@ def train_unit(
 
 
 def shown(line: str) -> None:
-    """Tell the step by way of this process's output."""
+    """Report to the step through this process's output."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What every asset of checkpoints does around its trainings: which months are due, files, rows, what is told."""
+"""Common work of the assets of checkpoints: due months, files, rows and metadata of their trainings."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -17,14 +17,14 @@ from quant_assets.partitions import month_of
 class Trainings:
     """The trainings of one sector in a run.
 
-    Of what an asset function is handed it takes the parts that it uses, so that these are what is recorded.
+    It takes only the needed parts of an asset function's arguments, so that provenance records only these.
 
     Args:
         run: the asset's.
         sector: slug.
         dataset: that the rows go into.
         cadence_months: between trainings.
-        ordered: months beside the cadence, each with its reason.
+        ordered: months outside the cadence, with their reasons.
 
     """
 
@@ -39,44 +39,44 @@ class Trainings:
 
     def due(self) -> list[date]:
         """Sessions of the trainings among the run's decisions."""
-        found = [day for day in self.run.decisions if self.trains(day)]
-        if not found:
+        due_days = [day for day in self.run.decisions if self.trains(day)]
+        if not due_days:
             self.run.tell_log(f"no training month among {', '.join(self.run.months)}: cadence_months={self._cadence}")
-        return found
+        return due_days
 
-    def keep(self, as_of: date, made: Sequence[TrainedModel]) -> Sequence[TrainedModel]:
-        """Write the files of a model; the rows that name them come when all of them are there."""
+    def keep(self, as_of: date, trained: Sequence[TrainedModel]) -> Sequence[TrainedModel]:
+        """Write the files of a model; rows that name them follow once all exist."""
         files = dict[str, bytes | Path]()
-        for item in made:
+        for item in trained:
             if item.files and item.manifest and item.manifest_name:
                 files |= item.files.paths
                 files[item.manifest_name] = item.manifest
                 if not item.updated and item.importances_name and (weights := importances_csv(item.manifest)):
                     files[item.importances_name] = weights
-        # Side by side: a training of few rows would wait for the disk as long as it computes.
+        # In parallel: a small training would wait for the disk as long as it computes.
         self.run.store.write_artifacts({f"{self._folder(as_of)}/{name}": content for name, content in files.items()})
-        self._made.setdefault(as_of, []).extend(made)
-        return made
+        self._made.setdefault(as_of, []).extend(trained)
+        return trained
 
     def rows(self, as_of: date, updates: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """Rows of the models that were kept, which are shown beside their partition.
+        """Rows of the kept models, with metadata of their partition.
 
         Args:
             as_of: session of the month.
-            updates: what is told of updates besides.
+            updates: additional metadata of updates.
 
         """
-        made, month = self._made.get(as_of, []), month_of(as_of)
-        rows, told = checkpoint_rows(made, self._folder(as_of)), dict(updates or {})
+        trained, month = self._made.get(as_of, []), month_of(as_of)
+        rows, metadata = checkpoint_rows(trained, self._folder(as_of)), dict(updates or {})
         if self.trains(as_of):
             ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
-            told = told_of(made) | {"trained_on_rows": rows["rows"].max()} | told
+            metadata = told_of(trained) | {"trained_on_rows": rows["rows"].max()} | metadata
             if month in self._ordered:
-                told |= {"ordered_because": self._ordered[month]}
-            told |= readable(ranked)
-            self.run.tell_trainings(self.sector, made)
-        if told:
-            self.run.tell(self.sector, month, told)
+                metadata |= {"ordered_because": self._ordered[month]}
+            metadata |= readable(ranked)
+            self.run.tell_trainings(self.sector, trained)
+        if metadata:
+            self.run.tell(self.sector, month, metadata)
         return rows
 
     def _folder(self, as_of: date) -> str:

@@ -29,7 +29,7 @@ from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
-#: Months after its own in which an encoder may be begun from: twice the longest cadence.
+#: Months after its own in which an encoder may be used: twice the longest cadence.
 ENCODER_MONTHS = 24
 
 
@@ -42,7 +42,7 @@ def transformer_trainings(profile: Profile) -> list[dg.AssetsDefinition]:
     return declared(
         profile,
         "learning",
-        # Sectors and months that are not stored are not run for its sake: the market is what is there.
+        # Missing sectors and months are not computed for it: the market is the stored data.
         Asset(
             TRANSFORMER_PRETRAINED.name,
             transformer_pretrained,
@@ -72,50 +72,50 @@ def _pretraining(learner: Learner[Any]) -> Any:
 def transformer_pretrained(
     run: Run, seed: Annotated[int, Setting("training.seed")], models: Models, prices: pl.LazyFrame
 ) -> pl.DataFrame:
-    """Pre-train an encoder of each model in the months of its cadence, on the bars of every sector that is stored."""
+    """Pre-train an encoder of each model in the months of its cadence, on the bars of all stored sectors."""
     parts = [pl.DataFrame(schema=TRANSFORMER_PRETRAINED.schema)]
     for as_of in run.decisions:
         for name in models.of(TRANSFORMER_CHECKPOINTS.name):
             learner = models.learners[name]
-            told = _pretraining(learner)
-            if not told.cadence_months or not is_training_month(as_of, told.cadence_months):
+            pretraining = _pretraining(learner)
+            if not pretraining.cadence_months or not is_training_month(as_of, pretraining.cadence_months):
                 continue
             if learner.parameters.encoder is not None:
                 run.tell_log(f"model {name} begins from an encoder of its own: none is pre-trained")
                 continue
             month = month_of(as_of)
-            back = told.window_months + months_covering(learner.bar_sessions)
+            back = pretraining.window_months + months_covering(learner.bar_sessions)
             bars = prices.filter(in_months(shift_month(month, -back), month)).drop("month").collect()
             kept, states = f"{TRANSFORMER_PRETRAINED.name}/{month}", run.states("pretrained", "market", as_of, name)
             with tempfile.TemporaryDirectory() as folder:
-                found = pretrain(
+                pretrained = pretrain(
                     run.launcher, models.kinds[name], bars, as_of, learner, seed, Path(folder), states, run.tell_log
                 )
-            if found.content is not None and found.manifest is not None:
-                run.store.write_artifact(f"{kept}/{found.file_name}", found.content)
-                run.store.write_artifact(f"{kept}/{found.manifest_name}", found.manifest)
+            if pretrained.content is not None and pretrained.manifest is not None:
+                run.store.write_artifact(f"{kept}/{pretrained.file_name}", pretrained.content)
+                run.store.write_artifact(f"{kept}/{pretrained.manifest_name}", pretrained.manifest)
             figures = {
                 f"{name}_{each}": value.isoformat() if isinstance(value, date) else value
-                for each, value in found.facts.items()
+                for each, value in pretrained.facts.items()
             }
             run.tell(None, month, readable(figures))
-            parts.append(_row(as_of, name, kept, found))
+            parts.append(_row(as_of, name, kept, pretrained))
     return pl.concat(parts)
 
 
-def _row(as_of: date, name: str, kept: str, found: Pretrained) -> pl.DataFrame:
-    there = found.content is not None
+def _row(as_of: date, name: str, kept: str, pretrained: Pretrained) -> pl.DataFrame:
+    trained = pretrained.content is not None
     row: dict[str, Any] = {
         "as_of": as_of,
         "model": name,
-        "status": "trained" if there else "too_little_history",
+        "status": "trained" if trained else "too_little_history",
         "stage": "encoder",
-        "model_version": found.version,
-        "model_file": f"{kept}/{found.file_name}" if there else None,
-        "model_sha256": found.sha256,
-        "manifest_file": f"{kept}/{found.manifest_name}" if there else None,
-        "manifest_sha256": found.manifest_sha256,
-        **found.facts,
+        "model_version": pretrained.version,
+        "model_file": f"{kept}/{pretrained.file_name}" if trained else None,
+        "model_sha256": pretrained.sha256,
+        "manifest_file": f"{kept}/{pretrained.manifest_name}" if trained else None,
+        "manifest_sha256": pretrained.manifest_sha256,
+        **pretrained.facts,
     }
     return pl.DataFrame([row], schema=TRANSFORMER_PRETRAINED.schema, orient="row")
 
@@ -137,9 +137,9 @@ def transformer_checkpoint(
     if run.order is not None:
         orders.note(sector, *run.order, TRANSFORMER_CHECKPOINTS.name)
     beside = orders.months(sector, TRANSFORMER_CHECKPOINTS.name)
-    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training.cadence_months, beside)
+    trainings = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training.cadence_months, beside)
     parts, encoders = [pl.DataFrame(schema=TRANSFORMER_CHECKPOINTS.schema)], transformer_pretrained.collect()
-    for as_of in told.due():
+    for as_of in trainings.due():
         month = month_of(as_of)
         begin = shift_month(month, -training.window_months)
         sampled = pl.col("date").is_in(pl.Series(sampled_sessions(as_of, training), dtype=pl.Date).implode())
@@ -167,13 +167,13 @@ def transformer_checkpoint(
                     kept=run.states(TRANSFORMER_CHECKPOINTS.name, sector, as_of, name),
                     tell=run.tell_log,
                 )
-                trials.note_training(sector, told.keep(as_of, found))
-        parts.append(told.rows(as_of))
+                trials.note_training(sector, trainings.keep(as_of, found))
+        parts.append(trainings.rows(as_of))
     return pl.concat(parts)
 
 
 def _begun(run: Run, learner: Any, encoders: pl.DataFrame, as_of: date, folder: Path) -> Learner[Any]:
-    """The learner with the newest stored encoder of its model up to a session; itself where it has one of its own."""
+    """The learner with the newest stored encoder of its model up to a session; unchanged if it has its own."""
     (folder / "trained").mkdir()
     if learner.parameters.encoder is not None:
         return learner  # type: ignore[no-any-return]

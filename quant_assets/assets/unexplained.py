@@ -1,4 +1,4 @@
-"""What is said beside partitions of the steps that nothing explains: the rule for them is `market.containment`."""
+"""Metadata of partitions about unexplained price steps; the rule is in `market.containment`."""
 
 import polars as pl
 
@@ -8,9 +8,9 @@ from quant_assets.market.containment import marked_members
 
 
 def tell_marked(run: Run, sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> None:
-    """Name the members with an unexplained step, which does not count as it is in means over the sector, by month."""
+    """Record the members with an unexplained step, by month; means over the sector treat these steps specially."""
     inside = pl.col("date").is_between(run.first_day, run.last_day)
-    found = marked_members(prices, universe).filter(inside).with_columns(month=MONTH.label("date"))
-    for (month,), rows in found.group_by("month"):
+    steps = marked_members(prices, universe).filter(inside).with_columns(month=MONTH.label("date"))
+    for (month,), rows in steps.group_by("month"):
         named = ", ".join(f"{ticker} {date}" for ticker, date in rows.select("ticker", "date").iter_rows())
         run.tell(sector, str(month), {"unexplained_steps": len(rows), "unexplained_steps_list": named})

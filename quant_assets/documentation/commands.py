@@ -1,4 +1,4 @@
-"""The reference of commands: what each takes, with help and examples, as the `quant` command declares it."""
+"""The reference of commands: arguments, options, help and examples, as declared by the `quant` command."""
 
 import re
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _KINDS = {str: "text", int: "number", float: "number", bool: "", Path: "path"}
 
 def commands_page() -> str:
     """The page of all commands, in the order of the help."""
-    found = list(_commands(typer.main.get_command(app), "quant"))
+    commands = list(_commands(typer.main.get_command(app), "quant"))
     contents = table(
         ("command", "what it does"),
-        ((f"[{code(name)}](#{_anchor(name)})", text(_paragraphs(command.help)[0])) for name, command in found),
+        ((f"[{code(name)}](#{_anchor(name)})", text(_paragraphs(command.help)[0])) for name, command in commands),
     )
-    return page("Commands", _INTRODUCTION, contents, *(_section(name, command) for name, command in found))
+    return page("Commands", _INTRODUCTION, contents, *(_section(name, command) for name, command in commands))
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Every command that can be called, by its full name."""
+    """All commands by full name."""
     for part, each in command.commands.items():
         if each.hidden:
             continue
@@ -74,10 +74,15 @@ def _row(param: Any, hint: Any) -> tuple[str, str, str, str]:
     argument = not param.opts[0].startswith("-")
     names = [param.name.upper()] if argument else [*param.opts, *param.secondary_opts]
     default = _default(param)
-    # Where the code has no default, the help says what happens.
-    told = re.search(r"\s*\[default: ([^\]]*)\]", param.help or "")
+    # Without a default in the code, the help has it.
+    default_in_help = re.search(r"\s*\[default: ([^\]]*)\]", param.help or "")
     meaning = re.sub(r"\s*\[default: [^\]]*\]", "", param.help or "")
-    return (", ".join(map(code, names)), _kind(hint), default or (text(told[1]) if told else ""), text(meaning))
+    return (
+        ", ".join(map(code, names)),
+        _kind(hint),
+        default or (text(default_in_help[1]) if default_in_help else ""),
+        text(meaning),
+    )
 
 
 def _default(param: Any) -> str:
@@ -94,5 +99,5 @@ def _kind(hint: Any) -> str:
         return ", ".join(map(code, get_args(hint)))
     if get_origin(hint) is list:
         return f"{_kind(get_args(hint)[0])}, repeated"
-    inner = [_kind(each) for each in get_args(hint) if each is not type(None)]
+    inner = [_kind(argument) for argument in get_args(hint) if argument is not type(None)]
     return inner[0] if inner else _KINDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,4 +1,4 @@
-"""The reference of datasets: partitions, columns, what is read and what is checked, from the registry and the graph."""
+"""The reference of datasets: partitions, columns, inputs and checks, from the registry and the graph."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def datasets_page() -> str:
 
 
 def _of_graph(profile: Profile) -> tuple[dict[str, str], dict[str, list[str]], dict[str, list[tuple[str, bool, str]]]]:
-    """Of each dataset its group, the datasets that it reads, and its own checks (name, whether it blocks, meaning)."""
+    """By dataset: group, inputs, and own checks (name, whether it blocks, meaning)."""
     built = build_defs(profile.settings, on_demand=audit_assets, checks=audit_checks)
     groups: dict[str, str] = {}
     reads: dict[str, list[str]] = defaultdict(list)
@@ -99,7 +99,7 @@ def _dtype(column: Column) -> str:
 
 
 def _values(column: Column) -> str:
-    """Legal values besides the type's own."""
+    """Constraints on values, in addition to the type."""
     bounds = [
         f"{sign} {limit:g}"
         for sign, limit in (("≥", column.ge), (">", column.gt), ("≤", column.le))

@@ -1,14 +1,11 @@
-"""How the reference pages are written: tables and text in Markdown that GitHub and MkDocs show alike."""
+"""Tables and text in Markdown that GitHub and MkDocs render alike."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 
 def text(value: str) -> str:
-    """Running text as one paragraph: what is not code is shown as it is written.
-
-    Outside of code, signs that Markdown or HTML would take for their own are escaped.
-    """
+    """Text as one paragraph; special characters of Markdown and HTML outside code are escaped."""
     parts = re.split(r"(`[^`]*`)", " ".join(value.split()))
     return "".join(
         part if part.startswith("`") else re.sub(r"([*\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts
@@ -27,6 +24,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def page(title: str, *parts: str) -> str:
-    """A page of a title and its parts, with a note that it is not edited by hand."""
+    """A page of a title and parts, with a note that it is generated."""
     note = "<!-- Written by `make docs` from the code: edit the code, not this page. -->"
     return "\n\n".join([f"# {title}", note, *(part.strip() for part in parts if part.strip())]) + "\n"

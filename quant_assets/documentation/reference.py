@@ -7,15 +7,15 @@ from quant_assets.documentation.commands import commands_page
 from quant_assets.documentation.datasets import datasets_page
 from quant_assets.documentation.settings import settings_page
 
-#: Each page by its file's name, and what gives its text.
+#: Functions that generate the pages, by file name.
 PAGES = {"commands.md": commands_page, "settings.md": settings_page, "datasets.md": datasets_page}
 
 
 def write(folder: Path) -> None:
     """Write every page into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, made in PAGES.items():
-        (folder / name).write_text(made(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

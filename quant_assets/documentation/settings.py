@@ -34,7 +34,7 @@ _WORDS = {
     SecretStr: "text, secret",
     Any: "any value",
 }
-#: Of those settings that have another variable than their name makes.
+#: Settings whose variable does not follow from their name.
 _VARIABLES = {"profile": "QUANT_PROFILE", "data_dir": "QUANT_DATA_DIR"}
 #: Attributes of a constraint, and how they are written before its value.
 _BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "multiple_of": "a multiple of"}
@@ -45,10 +45,10 @@ class Setting:
     """One value that can be set.
 
     Attributes:
-        path: dotted name, `<name>` for a key that is free and `[]` for each entry of a list.
-        kind: what a value is, in Markdown.
+        path: dotted name, with `<name>` for a free key and `[]` for the entries of a list.
+        kind: type of the value, in Markdown.
         default: in Markdown.
-        meaning: what is written of it in its model.
+        meaning: from the docstring of its model.
 
     """
 
@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it; of what is in a list there is none, but the list's."""
+        """The environment variable that sets it; empty inside a list, which is set as a whole."""
         if "[]" in self.path:
             return ""
         return _VARIABLES.get(self.path, f"QUANT__{self.path.upper().replace('.', '__')}")
@@ -71,9 +71,9 @@ class Group:
 
     Attributes:
         path: dotted name; empty for those at the top.
-        introduction: what is written of the model.
+        introduction: docstring of the model.
         settings: its own values.
-        same_as: path of a group of the same model, of which the page has the table already.
+        same_as: path of an earlier group of the same model on the page.
 
     """
 
@@ -85,11 +85,11 @@ class Group:
 
 def settings_page() -> str:
     """The page of all settings, group by group."""
-    found = list(groups())
+    sections = list(groups())
     contents = ", ".join(
-        f"[{each.path}](#{_anchor(each.path)})" for each in found if each.path and "." not in each.path
+        f"[{each.path}](#{_anchor(each.path)})" for each in sections if each.path and "." not in each.path
     )
-    return page("Settings", _INTRODUCTION, f"Groups: {contents}", *map(_section, found))
+    return page("Settings", _INTRODUCTION, f"Groups: {contents}", *map(_section, sections))
 
 
 def groups() -> Iterator[Group]:
@@ -106,35 +106,35 @@ def _walk(model: type[BaseModel], path: str, base: Any, seen: dict[Any, str]) ->
     seen[model] = path
     own, inner = [], []
     for name, field in model.model_fields.items():
-        given = base.get(name) if isinstance(base, Mapping) else None
+        value = base.get(name) if isinstance(base, Mapping) else None
         here = f"{path}.{name}" if path else name
         below, mark = _model_in(field.annotation)
         if below is not None:
-            inner.append((below, here + mark, None if mark else given))
+            inner.append((below, here + mark, None if mark else value))
         else:
-            own.append(Setting(here, _kind(field), _default(field, given), meanings.get(name, "")))
+            own.append(Setting(here, _kind(field), _default(field, value), meanings.get(name, "")))
     yield Group(path, prose, tuple(own))
-    for below, here, given in inner:
-        yield from _walk(below, here, given, seen)
+    for below, here, value in inner:
+        yield from _walk(below, here, value, seen)
 
 
 def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """The model that an annotation is of or holds, and how its place is written behind the name."""
+    """The model in an annotation, and the suffix of the path (`[]`, `.<name>`)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
     mark = {dict: ".<name>", tuple: "[]"}.get(get_origin(annotation) or annotation, "")
-    for each in get_args(annotation):
-        found, more = _model_in(each)
-        if found is not None:
-            return found, mark + more
+    for argument in get_args(annotation):
+        model, more = _model_in(argument)
+        if model is not None:
+            return model, mark + more
     return None, ""
 
 
 def _described(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
-    """A model's docstring without its attributes, and the meaning of each, those of its base classes included."""
+    """A model's docstring without its attributes, and their meanings, including those of base classes."""
     meanings: dict[str, str] = {}
-    for each in reversed(model.__mro__):
-        _, _, listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+    for base in reversed(model.__mro__):
+        _, _, listed = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
         for names, meaning in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", listed, flags=re.MULTILINE):
             meanings |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
     return inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")[0].strip(), meanings
@@ -142,10 +142,10 @@ def _described(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
 
 def _kind(field: FieldInfo) -> str:
     bounds = [
-        f"{sign} {getattr(each, name)}"
-        for each in field.metadata
+        f"{sign} {getattr(constraint, name)}"
+        for constraint in field.metadata
         for name, sign in _BOUNDS.items()
-        if getattr(each, name, None) is not None
+        if getattr(constraint, name, None) is not None
     ]
     return " ".join((_word(field.annotation), ", ".join(bounds))).strip().replace("<", "&lt;")
 
@@ -165,9 +165,9 @@ def _word(annotation: Any) -> str:
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def _default(field: FieldInfo, given: Any) -> str:
-    if given is not None:
-        return _written(given)
+def _default(field: FieldInfo, value: Any) -> str:
+    if value is not None:
+        return _written(value)
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)

@@ -1,4 +1,4 @@
-"""What MkDocs does to a page before it renders it (`hooks` of mkdocs.yml): links to code.
+"""MkDocs hook (`hooks` of mkdocs.yml) that rewrites links to code.
 
 The pages link to files of the project, as GitHub shows them. The site has only what is in `docs`.
 """
@@ -11,9 +11,9 @@ _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)\s#]+)(?:#[^)\s]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
-    """The page, with links that leave `docs` changed.
+    """Rewrite the links of a page that leave `docs`.
 
-    They lead to the repository where mkdocs.yml names it (`repo_url`), and are shown as the file's path elsewhere.
+    They lead to the repository if mkdocs.yml names it (`repo_url`); otherwise they become the file's path.
 
     Raises:
         FileNotFoundError: a link leads to a file that does not exist; names page and link.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from quant_assets.backtest.capacity import Capacity
 
 
-def capacity_png(found: Mapping[str, Sequence[Capacity]]) -> bytes:
+def capacity_png(results: Mapping[str, Sequence[Capacity]]) -> bytes:
     """Sharpe ratio and a year's cost over capital, a line for each sector; the same bytes for the same figures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ def capacity_png(found: Mapping[str, Sequence[Capacity]]) -> bytes:
     figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    for name, rows in found.items():
+    for name, rows in results.items():
         known = [row for row in rows if row.sharpe is not None]
         left.plot([row.capital for row in known], [row.sharpe for row in known], marker="o", label=name)
         right.plot([row.capital for row in rows], [100.0 * row.cost for row in rows], marker="o", label=name)

@@ -22,7 +22,7 @@ _SHORTS = 10
 
 @dataclass(frozen=True)
 class SectorDay:
-    """What a sector said at a session.
+    """The entry of a sector at a session.
 
     Attributes:
         sector: slug.
@@ -93,11 +93,11 @@ def gather(
     found = {str(name): rows for (name,), rows in decisions.partition_by("sector", as_dict=True).items()}
     spoken = [name for name in SECTORS if name in found and (found[name]["date"] == day).any()]
     missing = [SECTORS[name].name for name in (expected or tuple(SECTORS)) if name not in spoken]
-    told = [_sector(name, day, found[name], horizon) for name in spoken]
+    sectors = [_sector(name, day, found[name], horizon) for name in spoken]
     if orders is not None:
         asked = orders.filter(pl.col("date") == day, pl.col("action") != "hold").sort("ticker")
-        told = [replace(each, orders=asked.filter(pl.col("sector") == each.sector).to_dicts()) for each in told]
-    return DailyReport(day, horizon, told, missing)
+        sectors = [replace(each, orders=asked.filter(pl.col("sector") == each.sector).to_dicts()) for each in sectors]
+    return DailyReport(day, horizon, sectors, missing)
 
 
 def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorDay:
@@ -177,15 +177,15 @@ def figures(report: DailyReport) -> pl.DataFrame:
 
     """
     rows = [
-        (report.day, each.sector, metric, None if value is None else float(value), unit)
-        for each in report.sectors
+        (report.day, sector.sector, metric, None if value is None else float(value), unit)
+        for sector in report.sectors
         for metric, value, unit in (
-            ("forecasts", each.forecasts, "names"),
-            ("picks", len(each.picks), "names"),
-            ("invested", sum(pick["weight"] for pick in each.picks), "1"),
-            ("left", len(each.left), "names"),
-            ("turnover", each.turnover, "1"),
-            ("late", each.late, "sessions"),
+            ("forecasts", sector.forecasts, "names"),
+            ("picks", len(sector.picks), "names"),
+            ("invested", sum(pick["weight"] for pick in sector.picks), "1"),
+            ("left", len(sector.left), "names"),
+            ("turnover", sector.turnover, "1"),
+            ("late", sector.late, "sessions"),
         )
     ]
     schema = {"date": pl.Date, "sector": pl.String, "metric": pl.String, "value": pl.Float64, "unit": pl.String}

@@ -93,7 +93,7 @@ def figures(report: ReportData) -> pl.DataFrame:
 
 
 def _effective(weights: list[float]) -> float | None:
-    """As many equal weights of the same gross exposure would be spread alike."""
+    """Effective number of names: equal weights of the same gross exposure and concentration."""
     if not weights:
         return None
     gross = math.fsum(map(abs, weights))
@@ -139,7 +139,7 @@ def render(report: ReportData, market: str | None = None) -> bytes:
 
 
 def _window(since: date | None, months: int) -> str | None:
-    """What a figure covers, in words; None where there is nothing."""
+    """The period of a figure, in words; None without data."""
     return None if since is None else f"since {since}, {counted(months, 'month')}"
 
 
@@ -174,7 +174,7 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
 
 
 def track_length(sessions: float | None) -> str:
-    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where missing."""
+    """Sessions that a track record would need, in words if it is too long; a dash if missing."""
     if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
         return f"more than {_LONGEST_YEARS} years"
     return counted(sessions, "session")

@@ -1,4 +1,4 @@
-"""What every page has in common.
+"""Common parts of all pages.
 
 A page is one self-contained HTML file, by templates that escape and refuse what is not there.
 """
@@ -31,18 +31,18 @@ def in_words(day: date) -> str:
 
 def environment(package: str) -> jinja2.Environment:
     """The templates of a package, and `page.html`, which they extend."""
-    loaders = [jinja2.PackageLoader(each) for each in dict.fromkeys((package, "quant_assets.reporting"))]
-    made = jinja2.Environment(
+    loaders = [jinja2.PackageLoader(name) for name in dict.fromkeys((package, "quant_assets.reporting"))]
+    templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["in_words"] = in_words
-    made.filters["counted"] = counted
-    made.globals["share"] = share
-    return made
+    templates.filters["in_words"] = in_words
+    templates.filters["counted"] = counted
+    templates.globals["share"] = share
+    return templates
 
 
 def counted(count: float | None, one: str, many: str | None = None) -> str:
@@ -53,7 +53,7 @@ def counted(count: float | None, one: str, many: str | None = None) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a whole in percent: 0 % and 100 % only where it is nothing or all of it; a dash where there is none."""
+    """A share in percent: 0 % and 100 % only if exact; a dash without a whole."""
     if not whole:
         return "–"
     if part in (0, whole):

@@ -1,6 +1,6 @@
 """Pictures of a report: one static SVG for the page and a small PNG for the web UI.
 
-Loaded by those who draw only, with matplotlib. Figures are built through matplotlib's object interface inside an
+Imported only for drawing (it loads matplotlib). Figures are built through matplotlib's object interface inside an
 `rc_context` of its defaults, so that neither pyplot's global state nor a user's matplotlibrc changes a byte. Text stays
 text (no font is embedded), and colours are stand-ins that become CSS variables, so that the page's light and dark
 themes apply to the picture as well.
@@ -57,7 +57,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titley": 1.0,  # as placed; else the ticks of every axis are measured to see whether any is above
+    "axes.titley": 1.0,  # avoids measuring the ticks of every axis
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "xtick.color": GRID,
@@ -231,7 +231,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
     weights = 100 * shown["weight"].to_numpy()
     axes.barh(rows, weights, height=0.62, color=ACCENT, alpha=0.85)
     for row, weight, score in zip(rows, weights, shown["score"].to_list(), strict=True):
-        # A name that the limit of turnover keeps has none.
+        # A name that the turnover limit keeps has no score.
         text = "" if score is None else f"  ({100 * score:+.1f}%)" if forecast else f"  ({score:+.2f})"
         axes.annotate(
             f"{weight:.1f}%{text}".replace("-", "−"),
@@ -268,7 +268,7 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
     ):
         level = track[name].to_list()
         before = [level[start] if start >= 0 else 1.0 for start in starts]
-        # Of nothing, after everything was lost, there is no return.
+        # No return after a total loss.
         change = [100 * (level[end] / base - 1.0) if base else 0.0 for end, base in zip(ends, before, strict=True)]
         axes.bar(rows + shift, change, width=0.38, color=color, label=label)
     axes.axhline(0, color=MUTED, linewidth=0.6)
@@ -295,8 +295,8 @@ def month_ticks(axes: Axes, span: tuple[int, int]) -> None:
     labels = [
         f"{MONTHS[month % 12][:3]} {1970 + month // 12}" if step < 12 else f"{1970 + month // 12}" for month in months
     ]
-    kept = [(start, label) for start, label in zip(starts, labels, strict=True) if start >= span[0]]
-    axes.set_xticks([start for start, _ in kept], [label for _, label in kept])
+    shown = [(start, label) for start, label in zip(starts, labels, strict=True) if start >= span[0]]
+    axes.set_xticks([start for start, _ in shown], [label for _, label in shown])
     axes.set_xlim(span[0], max(span[1], span[0] + 1))
 
 

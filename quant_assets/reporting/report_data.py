@@ -1,4 +1,4 @@
-"""What a report of one sector and month shows, cut from datasets at what was known at its as_of.
+"""Content of a report of one sector and month, cut from datasets at its as_of.
 
 Layout is elsewhere.
 """
@@ -26,7 +26,7 @@ MIN_LABELLED_SHARE = 0.5
 class ReportFrames:
     """Datasets of one sector, each from `history_months` - 1 months before the report's month (or since they exist) on.
 
-    Rows after a report's as_of may be there (a range run holds them); they are not used.
+    Rows after a report's as_of may exist (in a range run); they are not used.
 
     Attributes:
         candidates: dataset candidates.
@@ -73,7 +73,7 @@ class ReportData:
             prediction_std, prob_up` (null without a model), and `before`, the weight by the decision of the month
             before (null where that did not hold it).
         before: session of that decision; None where it held nothing.
-        left: `ticker, before` of what it held and this one does not, largest first.
+        left: `ticker, before` of sold names, largest first.
         shorts: short candidates, lowest score first; they are not held.
         track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth`
             (value of 1 invested before the first row), `index_growth` (likewise, null before the index begins) and
@@ -96,9 +96,8 @@ class ReportData:
         members: members of the sector at as_of, None without candidates.
         eligible: members that passed the filters, None without candidates.
         to_date: the sector's whole track record (row of track_record at as_of), or None before the first execution.
-        evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of
-            `rank_ic` likewise.
-        index: symbol of the index or fund of `track`; empty where none is named.
+        evidence: statistics of the Sharpe ratio of `track` (`backtest.trials.evidence`), and bounds of `rank_ic`.
+        index: symbol of the index or fund of `track`; empty without one.
 
     """
 
@@ -143,7 +142,7 @@ class ReportData:
             (pl.col("date").dt.truncate("1mo") != pl.col("date").dt.truncate("1mo").shift(-1)).fill_null(True)
         )
         before = [1.0, *ends["growth"]]
-        # Of nothing, after everything was lost, there is no return.
+        # No return after a total loss.
         return [
             (day, level / base - 1.0 if base else 0.0)
             for (day, level), base in zip(ends.iter_rows(), before, strict=False)
@@ -193,7 +192,7 @@ def gather(
         horizon: horizon of the predictions that names are ranked by.
         trials: of the sector, measured from the first month of the history on; those later than as_of do not count.
         statistics: settings of the figures beside the Sharpe ratio; the defaults where None.
-        index: symbol of the index or fund that the backtest is held against (`backtest.benchmark`).
+        index: symbol of the index or fund that the backtest is compared with (`backtest.benchmark`).
 
     """
     statistics = statistics or StatisticsSettings()

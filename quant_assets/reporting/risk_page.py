@@ -1,4 +1,4 @@
-"""The page of value at risk: figures by method, what was forecast and came, and where the risk comes from."""
+"""The page of value at risk: figures by method, forecasts and outcomes, and the sources of risk."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -13,7 +13,7 @@ from quant_assets.reporting.pages import environment
 
 #: Size of the picture in pixels, and its margins.
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 260, 52, 10, 24, 26
-#: Methods whose forecasts are drawn, with colours that are distinct for those who see no red or green.
+#: Methods to draw, with colours for the colour-blind.
 _DRAWN = {"filtered_historical": "#0072b2", "historical": "#009e73", "normal": "#e69f00"}
 _RETURN, _EXCEPTION = "#8a94a3", "#d55e00"
 #: Names with the largest contributions are shown.
@@ -102,7 +102,7 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
         level: confidence level.
 
     Returns:
-        An `<svg>` element whose bytes follow from the figures alone. Below its title stand the exceptions by method.
+        An `<svg>` element, deterministic in the figures, with the exceptions by method below its title.
 
     """
     at = forecasts.filter(pl.col("level") == level).sort("date", "method")

@@ -1,6 +1,6 @@
 """Picture of a run's candidates for the web UI: scores, coverage and turnover.
 
-Loaded by those who draw only, with matplotlib.
+Imported only for drawing, because it imports matplotlib.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from quant_assets.signals.selection import Selection
 _LONG, _SHORT = "#0f8a5f", "#c4432b"
 #: One for each of eleven sectors.
 _SECTORS = (*mpl.colormaps["tab20"].colors[::2], "#101828")  # type: ignore[attr-defined]
-#: So many that the two sides keep their colours.
+#: Number that keeps the colours of the two sides.
 _COLOURS = 128
 _PARTS = {
     "composite_score": "composite",
@@ -61,7 +61,7 @@ def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, p
         bottom = 0.13 if len(selections) > 1 else 0.06
         grid = figure.add_gridspec(2, 2, left=0.09, right=0.985, top=0.945, bottom=bottom, hspace=0.33, wspace=0.14)
         _last_scores(figure.add_subplot(grid[0, 0]), selections)
-        panels = [figure.add_subplot(grid[place]) for place in ((0, 1), (1, 0), (1, 1))]
+        panels = [figure.add_subplot(grid[position]) for position in ((0, 1), (1, 0), (1, 1))]
         _by_decision(panels, selections, turnovers)
         if len(selections) > 1:
             handles, labels = panels[1].get_legend_handles_labels()

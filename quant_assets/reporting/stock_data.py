@@ -1,4 +1,4 @@
-"""Everything that one stock's page shows, gathered from datasets as they were known at a decision. Draws nothing."""
+"""Content of one stock's page, from datasets as known at a decision. Draws nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def gather(
     )
     score = peers.row(by_predicate=pl.col("ticker") == ticker, named=True)
     drawn = prices.filter(pl.col("ticker") == ticker, pl.col("date") <= as_of).sort("date").select("date", "close")
-    # Adjusted prices are those of the first bar; a reader knows today's.
+    # Rescaled from the level of the first bar to that of as_of.
     level = score["close_unadjusted"] / drawn["close"][-1] if len(drawn) and score["close_unadjusted"] else 1.0
     close = pl.col("close") * level
     drawn = drawn.with_columns(close=close, **{f"sma_{n}": close.rolling_mean(n) for n in AVERAGES})

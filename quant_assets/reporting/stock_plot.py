@@ -1,6 +1,6 @@
 """Pictures of one stock's page as one static SVG: price, factors, forecasts, the grid of values, and statements.
 
-Loaded by those who draw only, with matplotlib.
+Imported only for drawing, because it imports matplotlib.
 """
 
 import matplotlib as mpl

@@ -243,7 +243,7 @@ def _chance(tested: int) -> dict[str, Any]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    """What the table shows of a factor, in the order of its columns; the page's script fills them in the same way."""
+    """Cells of a factor in the order of the columns; the page's script fills them in the same way."""
     ic, std, top, bottom = (row[name] for name in ("ic", "ic_std", f"quantile_{QUANTILES}", "quantile_1"))
     return [
         number(ic, 3, sign=True),
@@ -259,7 +259,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ...]], list[str]]]:
     """Rows (`kind`, `factor`, figures) by factor without these two.
 
-    Those all of whose figures an earlier one has are its other names.
+    Factors with the same figures as an earlier one count as its other names.
     """
     groups: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     for kind, factor, *figures in rows.iter_rows():
@@ -272,7 +272,7 @@ def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ..
 
 
 def _json(data: object) -> str:
-    """JSON that may stand in a script element: no text in it can end the element."""
+    """JSON that is safe in a script element: no text in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

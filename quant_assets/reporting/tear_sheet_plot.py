@@ -1,4 +1,4 @@
-"""Picture of the strongest factors for the web UI. Loaded by those who draw only, with matplotlib."""
+"""Picture of the strongest factors for the web UI. Imported only for drawing, because it imports matplotlib."""
 
 import matplotlib as mpl
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is collected before sessions are carried out; a session whose prices are not there is not said."""
+"""Collection before sessions are processed; a session without most of its prices is not recorded."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,34 +9,34 @@ from quant_assets.profile import Profile
 
 
 def collect_first(profile: Profile, tell: Callable[[str], None]) -> Mapping[str, Summary]:
-    """Ask every provider that the settings ask for anything; what one of them refuses does not stop the others.
+    """Collect from all providers of the settings; the refusal of one does not stop the others.
 
-    Whoever reads the data afterwards makes the profile anew: it knows the files as they were.
+    Callers must create the profile again to read the new data: it caches the files.
 
     Args:
-        profile: whose settings say what is wanted.
-        tell: told what came of each.
+        profile: its settings name the data.
+        tell: receives lines on the results.
 
     Returns:
-        What each provider brought that could be asked.
+        Summaries by provider, without those that failed.
 
     """
-    collection, found = profile.collection, dict[str, Summary]()
-    for name, each in collection.registered.items():
-        if not each.wanted(profile.settings.collecting):
+    collection, summaries = profile.collection, dict[str, Summary]()
+    for name, provider in collection.registered.items():
+        if not provider.wanted(profile.settings.collecting):
             continue
         try:
-            found[name] = collection.collect(name)
-        except (SettingsError, SourceError) as error:  # a key that is missing, another collection under way
+            summaries[name] = collection.collect(name)
+        except (SettingsError, SourceError) as error:  # a missing key, another collection in progress
             tell(f"{name}: {error}")
             continue
-        for line in said(found[name]):
+        for line in said(summaries[name]):
             tell(line)
-    return found
+    return summaries
 
 
 def refuse_lacking(profile: Profile) -> None:
-    """Refuse to say a session most of whose prices were not collected: what is said stays said.
+    """Refuse to record a session if most of its prices were not collected: ledger entries are final.
 
     Raises:
         SourceError: fewer tickers than `collecting.least_coverage` have a bar of the last session.
@@ -45,9 +45,9 @@ def refuse_lacking(profile: Profile) -> None:
     collecting = profile.settings.collecting
     if not collecting.as_files:
         return
-    found = coverage(profile.collection, profile.last_session())
-    if found.share < collecting.least_coverage:
+    measured = coverage(profile.collection, profile.last_session())
+    if measured.share < collecting.least_coverage:
         raise SourceError(
-            f"{found}; nothing is said of it before collecting.least_coverage ({collecting.least_coverage:g}) of them "
+            f"{measured}; it is not recorded before collecting.least_coverage ({collecting.least_coverage:g}) "
             f"have: quant collect --profile {profile.settings.profile}, then quant daily; before_open tries again"
         )

@@ -1,6 +1,6 @@
-"""Runs of an instance that write, at this moment, the partitions that a command is about to write: it is refused then.
+"""Refusal of a command whose partitions another run of the instance is writing.
 
-The other way round needs nothing: what a command executes carries the tags that the instance's queue goes by.
+The reverse needs no check: the runs of a command carry the tags that limit the instance's queue.
 """
 
 from collections.abc import Iterable
@@ -14,38 +14,38 @@ from quant_assets.running.work import ORIGIN, Work, work_of
 
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
-#: What else a person can do than to wait.
-_QUEUE = "add --submit: the queue takes these after it"
+#: Remedy other than waiting.
+_QUEUE = "add --submit: the queue starts these runs after it"
 
-#: Assets that a message names.
+#: Most assets to name in a message.
 _NAMED = 3
 
-#: Origin of the runs that a command executes.
+#: Origin of the runs of a command.
 COMMAND = "quant run"
 
 
 class InFlightError(QuantError):
-    """Another run writes the same partitions; names the run, what it is and where."""
+    """Another run writes the same partitions; names the run, its origin and partitions."""
 
 
 def command_tags(phase: Phase) -> dict[str, str]:
-    """Tags of a run that a command executes: its partitions, also in words, origin, and what the queue goes by."""
+    """Tags of a run of a command: its partitions, also in words, its origin, and those that limit the queue."""
     told = told_tags(phase.assets, phase.sectors, phase.first, phase.last)
     return {**phase.range_tags, **told, **place_tags(phase.assets, phase.sectors), ORIGIN: COMMAND}
 
 
 def refuse_in_flight(instance: dg.DagsterInstance, phases: Iterable[Phase], remedy: str = _QUEUE) -> None:
-    """Refuse phases of which any writes what a run that is being executed writes too.
+    """Refuse phases that write partitions which an executing run writes too.
 
-    A run that still waits in the queue is no such run: it waits for this one.
+    Runs that wait in the queue are no conflict: they wait for this one.
 
     Args:
-        instance: whose records are read.
-        phases: what is to be begun.
-        remedy: what else can be done than to wait, for the message.
+        instance: its records are read.
+        phases: to begin.
+        remedy: other than waiting, for the message.
 
     Raises:
-        InFlightError: one does.
+        InFlightError: a phase conflicts with a run.
 
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=_AT_WORK))
@@ -57,7 +57,7 @@ def refuse_in_flight(instance: dg.DagsterInstance, phases: Iterable[Phase], reme
                 names = ", ".join(shared[:_NAMED]) + (f" and {len(shared) - _NAMED} more" if shared[_NAMED:] else "")
                 raise InFlightError(
                     f"run {work.run_id}{_origin(work)} is writing {names} ({work.where}) at this moment; wait for its "
-                    f"end, end it in the web UI, or {remedy}"
+                    f"end, cancel it in the web UI, or {remedy}"
                 )
 
 
@@ -69,7 +69,7 @@ def _shared(work: Work, phase: Phase) -> list[str]:
 
 
 def _origin(work: Work) -> str:
-    """What started a run, as its tags have it."""
+    """What started a run, by its tags."""
     kinds = {ORIGIN: "", "dagster/schedule_name": "schedule ", "dagster/sensor_name": "sensor "}
-    found = [f"{kind}{work.tags[tag]}" for tag, kind in kinds.items() if tag in work.tags]
-    return f" ({found[0]})" if found else " (of a backfill)" if "dagster/backfill" in work.tags else ""
+    origins = [f"{kind}{work.tags[tag]}" for tag, kind in kinds.items() if tag in work.tags]
+    return f" ({origins[0]})" if origins else " (of a backfill)" if "dagster/backfill" in work.tags else ""

@@ -1,6 +1,6 @@
-"""Carrying out sessions: the months that are unfinished, then what is said of each session, in order.
+"""Processing of sessions: first the unfinished months, then the ledger entries session by session.
 
-The schedule, and `quant daily` by hand, do the same. What is due is read off the store; no tick or run is asked.
+The schedule and `quant daily` do the same. The due work follows from the store, not from ticks or runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from quant_assets.running.staging import Staged
 from quant_assets.running.work import ORIGIN
 from quant_assets.settings.sectors import SECTORS
 
-#: What is left to the retraining, which trains a month once its last session has closed.
+#: Left to the retraining, which trains a month once its last session has closed.
 TRAINED = frozenset(each.name for each in schemas.TRAINED)
 
 
@@ -34,7 +34,7 @@ class Unfinished:
     Attributes:
         names: of assets, upstream first.
         first, last: months.
-        plan: the runs that bring them about.
+        plan: runs that compute them.
 
     """
 
@@ -45,12 +45,12 @@ class Unfinished:
 
 
 class Daily:
-    """Sessions of a profile, carried out by this process.
+    """Processes sessions of a profile in this process.
 
     Args:
         profile: with a go-live day.
         defs: its definitions.
-        workers: sectors computed at the same time.
+        workers: sectors computed in parallel.
 
     """
 
@@ -63,13 +63,13 @@ class Daily:
         return Planner(self._defs, self._profile)
 
     def unfinished(self, days: Sequence[date]) -> Iterator[Unfinished]:
-        """The months that are to be computed before something is said of days, one after the other, the newest first.
+        """Months to compute before the entries of days, the newest first.
 
-        The running month's, as far as it does not take account of the last session; those of the days; and earlier ones
-        that go on changing (labels mature) or were waiting for a training. Nothing is trained but what forecasts of
-        these months need and nobody has trained: a month that is over and has no checkpoints.
+        These are the running month if it lacks the last session; the months of the days; and earlier months that still
+        change (labels mature) or waited for a training. Trains only what forecasts of these months need: completed
+        months without checkpoints.
 
-        Look at the next one when the one before has been computed.
+        Compute an item before you take the next one.
         """
         newest = self._profile.last_month()
         yield from self._of(newest, newest)
@@ -77,24 +77,24 @@ class Daily:
         yield from self._of(max(oldest, self._profile.months.start), shift_month(newest, -1))
 
     def _of(self, first: str, last: str) -> Iterator[Unfinished]:
-        """Of neighbouring months with the same names one."""
-        alike: list[tuple[tuple[str, ...], list[str]]] = []
+        """Neighbouring months with the same assets as one item."""
+        groups: list[tuple[tuple[str, ...], list[str]]] = []
         for month in month_range(first, last):
             names = self._lacking(month)
-            if alike and alike[-1][0] == names:
-                alike[-1][1].append(month)
+            if groups and groups[-1][0] == names:
+                groups[-1][1].append(month)
             else:
-                alike.append((names, [month]))
-        for names, months in alike:
+                groups.append((names, [month]))
+        for names, months in groups:
             if names:
                 plan = self._planner.plan(names, self.sessions.sectors, months[0], months[-1])
                 yield Unfinished(names, months[0], months[-1], plan)
 
     def _lacking(self, month: str) -> tuple[str, ...]:
-        """Assets whose partitions of a month are not as they would be written now; trained ones are left out.
+        """Assets whose partitions of a month are missing or out of date, without trained ones.
 
-        So is what reads the month's own training, as long as that is not there. Of months before the go-live day only
-        those count that are stored.
+        Assets that read the month's own training are left out until it exists. Before the go-live day only stored
+        months count.
         """
         live = month >= month_of(self.sessions.go_live)
         sectors = self.sessions.sectors
@@ -104,7 +104,7 @@ class Daily:
         return tuple(name for name in names if self._planner.unfinished(name, sectors, month, absent=live))
 
     def said(self, days: Sequence[date]) -> Iterator[tuple[date, list[list[Phase]], list[list[Phase]]]]:
-        """Of each day of which something is missing, in order: the chains that say it, and that of the day's page."""
+        """Days with missing entries, in order: the chains that write the entries, and that of the day's page."""
         missing = self.sessions.missing()
         page = self._profile.every_dataset[DAILY_REPORT]
         for day in sorted(set(days)):
@@ -118,16 +118,16 @@ class Daily:
                 yield day, chains, [[Phase((DAILY_REPORT,), label, label)]]
 
     def _names(self, day: date) -> tuple[tuple[str, ...], list[str]]:
-        """What is said of each sector at a session, and the sectors whose orders are missing.
+        """Assets of a session's entries, and the sectors whose orders are missing.
 
-        From a file of holdings orders are said of the last session alone.
+        Orders from a holdings file are recorded only for the last session.
         """
         live = self._profile.settings.live
         if not live.orders or (live.holdings and day != self._profile.last_session()):
             return (DECISIONS,), []
         dataset, label = self._profile.every_dataset[DAILY_ORDERS], DAY.of(day)
         gone = set(self._profile.store.missing(dataset, [key(sector, label) for sector in self.sessions.sectors]))
-        return (DECISIONS, DAILY_ORDERS), [each for each in self.sessions.sectors if key(each, label) in gone]
+        return (DECISIONS, DAILY_ORDERS), [sector for sector in self.sessions.sectors if key(sector, label) in gone]
 
     def carry_out(
         self,
@@ -136,18 +136,18 @@ class Daily:
         progress: Progress = lambda *_: None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Compute what is unfinished and say what was not said yet, session by session.
+        """Compute unfinished months and write missing entries, session by session.
 
-        One sector's failure is not another's: everything that can be done is done, then the failures are raised.
+        A failure does not stop other sectors; all failures are raised at the end.
 
         Args:
-            days: sessions that have closed; where there are none only months are finished.
-            origin: why the runs exist, for their tags.
-            progress: told of each dataset written.
-            tell: told in words what begins.
+            days: closed sessions; without any, only months are computed.
+            origin: of the runs, for their tags.
+            progress: called for every dataset written.
+            tell: receives a line on every step.
 
         Raises:
-            RunFailedError: something failed; a line for each.
+            RunFailedError: runs failed; one line per failure.
 
         """
         failed: list[str] = []
@@ -160,9 +160,9 @@ class Daily:
             except RunFailedError as error:
                 failed.append(str(error))
 
-        for each in self.unfinished(days):
-            tell(f"{_months(each.first, each.last)}: {_listed(each.names)}")
-            prepared = Staged.of(each.plan, self._profile, self._defs, self._workers, tags=tags)
+        for item in self.unfinished(days):
+            tell(f"{_months(item.first, item.last)}: {_listed(item.names)}")
+            prepared = Staged.of(item.plan, self._profile, self._defs, self._workers, tags=tags)
             done(partial(prepared.execute, progress))
         for day, chains, page in self.said(days):
             tell(f"{day}: {', '.join(sector for (phase,) in chains for sector in phase.sectors) or 'the page alone'}")
@@ -174,14 +174,14 @@ class Daily:
 
 
 def neighbours(sectors: Sequence[str]) -> list[tuple[str, ...]]:
-    """The sectors in GICS order, those that follow each other together: one range of partitions holds them."""
-    order, found = list(SECTORS), list[tuple[str, ...]]()
+    """Sectors in GICS order, consecutive ones grouped: one range of partitions can hold them."""
+    order, groups = list(SECTORS), list[tuple[str, ...]]()
     for sector in sorted(sectors, key=order.index):
-        if found and order.index(found[-1][-1]) + 1 == order.index(sector):
-            found[-1] = (*found[-1], sector)
+        if groups and order.index(groups[-1][-1]) + 1 == order.index(sector):
+            groups[-1] = (*groups[-1], sector)
         else:
-            found.append((sector,))
-    return found
+            groups.append((sector,))
+    return groups
 
 
 def _months(first: str, last: str) -> str:

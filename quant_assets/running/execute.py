@@ -1,4 +1,4 @@
-"""Executing a plan: a process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
+"""Execution of a plan: one process per sector, runs recorded in the profile's Dagster instance, with progress."""
 
 import logging
 import multiprocessing
@@ -38,17 +38,16 @@ from quant_assets.settings.loading import Settings, load_settings
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
 
-#: Of a chain: why it ended early, or None, and what it has written.
+#: Of a chain: why it ended early, or None, and its counts.
 Outcome = tuple[str | None, Tally]
 
 
-#: The message of an OSError in a step: what the machine refuses, such as a full disk, and the file. That a file is not
-#: there (2) is no such thing.
+#: The message of an OSError in a step, such as a full disk, with its file. A missing file (2) is excluded.
 _REFUSED = re.compile(r"\w+: \[Errno (?!2\])\d+\] (?P<what>[^:]+)(?:: '(?P<file>[^']*)'.*)?")
 
 
 class RunFailedError(QuantError):
-    """Runs failed; one line for each chain, with its first failing step."""
+    """Runs failed; one line per chain, with its first failing step."""
 
 
 def execute(
@@ -64,19 +63,18 @@ def execute(
     """Execute chains of phases, each chain in order, chains in parallel.
 
     Args:
-        plan: one chain per sector, or per block of sectors; those that take longest come first.
+        plan: one chain per sector, or per block of sectors; the longest first.
         profile: name of the profile.
-        workers: processes at a time; with 1 everything runs in this process.
-        progress: called in this process for each dataset written.
-        apart: whether a process of its own is worth its start also for one worker: this process can tell when that one
-            is killed.
-        tags: of the runs, besides those of their ranges: why they exist.
-        tally: counts what is written, also where a run failed.
+        workers: parallel processes; with 1 everything runs in this process.
+        progress: called in this process for every dataset written.
+        apart: whether a single worker also gets a separate process, so that this process notices if it is killed.
+        tags: of the runs, in addition to those of their ranges.
+        tally: counts the written data, also of failed runs.
 
     Raises:
         RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
             stays.
-        InFlightError: another run of the instance writes some of the same partitions now; nothing was begun.
+        InFlightError: another run of the instance is writing some of the partitions; nothing was started.
 
     """
     chains = [list(chain) for chain in plan if chain]
@@ -84,25 +82,25 @@ def execute(
         return
     initialise_instance()
     with dg.DagsterInstance.get() as instance:
-        end_abandoned(instance)  # they would keep their slots of pools
+        end_abandoned(instance)  # they would keep their pool slots
         refuse_in_flight(instance, (phase for chain in chains for phase in chain))
     parallel = apart or (workers > 1 and len(chains) > 1)
-    failed = (
+    outcomes = (
         _execute_in_parallel(chains, profile, workers, progress, tags or {})
         if parallel
-        else [_outcome(each, profile, progress, tags=tags) for each in chains]
+        else [_outcome(chain, profile, progress, tags=tags) for chain in chains]
     )
-    for _, written in failed:
+    for _, written in outcomes:
         if tally is not None:
             tally.add(written)
-    reasons = [reason for reason, _ in failed if reason]
+    reasons = [reason for reason, _ in outcomes if reason]
     if reasons:
         raise RunFailedError("\n".join(reasons))
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """Processes that were started together, and what they tell by."""
+    """Processes that were started together, and their channel."""
 
     workers: int
     told: Channel
@@ -115,16 +113,16 @@ class _Pool:
         return cls(workers, told, worker_pool(workers, context, told))
 
 
-#: Most processes that stay for the next stage: each holds half a GiB, which a stage that is large itself may need.
+#: Most processes to keep for the next stage: a process holds half a GiB, which a large stage may need.
 _FEW = 2
-#: Whether they stay, and those that did.
+#: Whether to keep them, and the kept pools.
 _STAYING: list[bool] = []
 _STAYED: list[_Pool] = []
 
 
 @contextmanager
 def lasting_workers() -> Iterator[None]:
-    """Let the next call of `execute` have the processes of the one before: to start one takes five seconds."""
+    """Let the next call of `execute` reuse the processes: starting one takes five seconds."""
     _STAYING.append(True)
     try:
         yield
@@ -151,22 +149,22 @@ def _execute_in_parallel(
                 watched.look()
                 _drain(told, progress, watched)
             _drain(told, progress, watched)
-            found = [future.result() for future in futures]
+            outcomes = [future.result() for future in futures]
         except BrokenProcessPool:
             _drain(told, progress, watched)
             killed = watched.killed()
             raise RunFailedError(
-                f"a worker process was killed, perhaps for want of memory; {killed}{'; ' if killed else ''}what was "
-                "written stays: run again with fewer --workers"
+                f"a worker process was killed, perhaps for lack of memory; {killed}{'; ' if killed else ''}written "
+                "partitions stay: run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
-            told.interrupt()  # cancelling is not enough: the pool hands out one chain more than it has workers
+            told.interrupt()  # cancelling is not enough: the pool prefetches one chain
             pool.processes.shutdown(cancel_futures=True)
             raise
         if _STAYING and pool.workers <= _FEW:
             ending.pop_all()
             _STAYED.append(pool)
-        return found
+        return outcomes
 
 
 def _submitted(
@@ -174,7 +172,7 @@ def _submitted(
 ) -> list[Future[Outcome]]:
     try:
         return [pool.submit(_outcome_in_worker, chain, profile, tags) for chain in chains]
-    except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
+    except OSError as error:  # a worker was killed while the pool still started others
         raise BrokenProcessPool(str(error)) from error
 
 
@@ -204,7 +202,7 @@ def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, 
 
 @dataclass
 class _Assets:
-    """The job of a process, made once: what its source has read serves every chain."""
+    """The job of a process, built once: all chains share the data that its source has read."""
 
     settings: Settings
     job: dg.JobDefinition
@@ -220,10 +218,10 @@ class _Assets:
 
 
 def _nobody(_: str) -> None:
-    """Nobody is told what begins."""
+    """Ignore what begins."""
 
 
-#: The newest one of this process.
+#: The newest `_Assets` of this process.
 _MADE: list[_Assets] = []
 
 
@@ -235,7 +233,7 @@ def _outcome(
     tags: Mapping[str, str] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Execute a chain up to its first failing run; the reason of that, or None, and what was written."""
+    """Execute a chain up to its first failing run; returns the reason, or None, and the counts."""
     prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     settings = load_settings(profile)
@@ -246,8 +244,7 @@ def _outcome(
     _MADE[0].progress, _MADE[0].began = progress, began
     with dg.DagsterInstance.get() as instance:
         keep_connections(instance)
-        # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
-        # needs it.
+        # One effective time, so that Dagster builds the list of partition keys once and not per event.
         with partition_loading_context(effective_dt=datetime.now(UTC)):
             written = Tally()
             reason = execute_chain(
@@ -274,19 +271,19 @@ def execute_chain(
     interrupted: Callable[[], bool] = lambda: False,
     beside_others: bool = False,
 ) -> str | None:
-    """Execute a chain in this process up to its first failing run; the reason of that, or None.
+    """Execute a chain in this process up to its first failing run; returns the reason, or None.
 
     Args:
         chain: phases, upstream first.
         job: of all assets.
         instance: where the runs are recorded.
         checks: whether the asset checks run too.
-        tags: of the runs, besides those of their ranges.
-        seen: told the events of each run that succeeds.
-        ended: told those of each run, also of one that fails.
-        interrupted: whether the user has interrupted it between two runs.
-        beside_others: whether others use the instance: a phase does not begin where a run of theirs, begun meanwhile,
-            writes the same partitions.
+        tags: of the runs, in addition to those of their ranges.
+        seen: receives the events of successful runs.
+        ended: receives the events of all runs.
+        interrupted: whether the user has interrupted the chain; checked between runs.
+        beside_others: whether others use the instance: a phase does not begin while another run writes the same
+            partitions.
 
     """
     for number, phase in enumerate(chain):
@@ -316,7 +313,7 @@ def execute_chain(
         reason = failure(run, result.all_events, result.run_id, phase)
         if len(phase.sectors) < 2:
             return reason
-        # One sector's failure is not another's: each goes on alone from here.
+        # A failure does not stop other sectors: from here on they run separately.
         reasons = [
             execute_chain(
                 rest,
@@ -329,20 +326,20 @@ def execute_chain(
                 interrupted=interrupted,
                 beside_others=beside_others,
             )
-            for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
+            for rest in zip(*(later.alone() for later in chain[number:]), strict=True)
         ]
-        return "\n".join(each for each in reasons if each) or None
+        return "\n".join(later for later in reasons if later) or None
     return None
 
 
 def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: str, phase: Phase) -> str:
-    """One line of a run that failed: what its first failing step said, or the check that blocked, and where.
+    """One line on a failed run: its first failing step or blocking check, with the partitions.
 
     Args:
         job: of the run, or of all assets.
         events: of the run, in order.
         run_id: of the run.
-        phase: what it was to materialise.
+        phase: to materialise.
 
     """
     months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
@@ -354,7 +351,7 @@ def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: st
         if checked is not None and not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
             return (
                 f"{checked.asset_key.path[-1]} ({where}): check '{checked.check_name}' failed, so nothing downstream "
-                f"was computed; mend the cause and run again: {checked.description}"
+                f"was computed; fix the cause and run again: {checked.description}"
             )
         if event.is_step_failure:
             messages = _messages(event)
@@ -364,15 +361,15 @@ def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: st
             refused = _REFUSED.fullmatch(theirs[0])
             if refused is not None and not ours:
                 at = f"{refused['file']}: " if refused["file"] else ""
-                return f"{assets} ({where}): {at}{refused['what']}; mend that and run again"
+                return f"{assets} ({where}): {at}{refused['what']}; fix that and run again"
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
         if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
-            ended = " ".join(event.message.split())  # of a run whose process died, which no step could say
+            ended = " ".join(event.message.split())  # the run's process died without a failing step
     return f"{', '.join(phase.assets)} ({where}): {f'{ended} ({unexpected})' if ended else unexpected}"
 
 
 def _messages(event: dg.DagsterEvent) -> list[str]:
-    """What the errors of a step's failure said, from the last raised to the first cause."""
+    """Messages of a failed step's errors, from the last raised to the first cause."""
     chain = [event.step_failure_data.error]
     while chain[-1] is not None:
         chain.append(chain[-1].cause)

@@ -1,4 +1,4 @@
-"""The Dagster instance of a storage: its folder, where its records are kept, and their first initialisation."""
+"""The Dagster instance of a storage: its folder, the place of its records, and their initialisation."""
 
 import fcntl
 import hashlib
@@ -39,7 +39,7 @@ storage:
 class EmbeddedPostgresStorage(DagsterPostgresStorage):
     """Dagster's storage in the instance's embedded server.
 
-    Any process that opens the instance starts the server where it does not run.
+    A process that opens the instance starts the server if it does not run.
     """
 
     @classmethod
@@ -49,30 +49,28 @@ class EmbeddedPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Start the server where it does not run, and connect.
+        """Start the server if it does not run, and connect.
 
         Raises:
-            ServerError: it does not start.
+            ServerError: the server does not start.
 
         """
         home = Path(config_value["home"])
-        backfill_by_sector()  # a web server opens its storage, and never asks for the queue
+        backfill_by_sector()  # here, because a web server opens the storage but not the queue
         try:
             return cls(serve(home), inst_data=inst_data)
         except ServerError as error:
-            raise ServerError(
-                f"{error}; mend that, or move {home} away: the next run makes a new one with what can be had"
-            ) from None
+            raise ServerError(f"{error}; fix that, or move {home} away: the next run creates a new instance") from None
 
 
 def home_of(settings: Settings) -> Path:
     """Folder of the Dagster instance of a storage, which need not exist.
 
-    It is `DAGSTER_HOME`, else `dagster/<profile>` beside the profile's folder in the storage (`storage/dagster/demo`
-    where nothing else is set), else, for a storage at a URL, one in `storage/dagster` whose name has the URL's hash.
+    It is `DAGSTER_HOME`, else `dagster/<profile>` beside the profile's folder in the storage (by default
+    `storage/dagster/demo`), else, for a storage at a URL, a folder in `storage/dagster` with the URL's hash.
 
     Raises:
-        SettingsError: it is bound to another storage, or Dagster could not read it there; names it.
+        SettingsError: it is bound to another storage, or Dagster cannot read such a path; names it.
 
     """
     name, url = settings.profile, settings.storage_url
@@ -80,26 +78,25 @@ def home_of(settings: Settings) -> Path:
         own = BASE / "storage" / "dagster" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     else:
         own = BASE / settings.storage / "dagster" / name
-    given = os.environ.get("DAGSTER_HOME")
-    home = (at_home(given, "DAGSTER_HOME") if given else own).resolve()
+    chosen = os.environ.get("DAGSTER_HOME")
+    home = (at_home(chosen, "DAGSTER_HOME") if chosen else own).resolve()
     if set(str(home)) & set("*?["):
         raise SettingsError(
             f"{home} cannot be the folder of a Dagster instance: Dagster takes *, ? and [ in it for a pattern and does "
-            "not find its dagster.yaml there; set DAGSTER_HOME to another folder"
+            "not find dagster.yaml there; set DAGSTER_HOME to another folder"
         )
     check_serves(home, url)
     return home
 
 
 def dagster_home(profile: str | None = None) -> Path:
-    """Make the folder of a profile's Dagster instance from `conf/dagster.yaml` and bind it to the profile's storage.
+    """Create the folder of a profile's Dagster instance from `conf/dagster.yaml` and bind it to the profile's storage.
 
-    An existing dagster.yaml is never changed. What a user of earlier versions must know is said on standard error:
-    that an instance from before is bound to the storage in use, or that another one than before is used. So is that a
-    new one should name PostgreSQL and that does not start: SQLite is used then.
+    An existing dagster.yaml is never changed. Notes on standard error: an instance of an earlier version is now bound
+    to the storage; another instance than before is used; PostgreSQL does not start, so that SQLite is used.
 
     Args:
-        profile: its name; that of `QUANT_PROFILE` where None.
+        profile: its name; None for that of `QUANT_PROFILE`.
 
     Raises:
         SettingsError: the instance is bound to another storage; names both.
@@ -119,7 +116,7 @@ def dagster_home(profile: str | None = None) -> Path:
                 file.write(by_url)
             elif settings.dagster.storage == "postgres" and _starts(home):
                 file.write(_EMBEDDED)
-        bind(home, url)  # before others can see the configuration: they would take it for one from before
+        bind(home, url)  # before others see the configuration: they would take it for one of an earlier version
         unfinished.replace(config)
     elif bind(home, url):
         _note(f"the Dagster instance {home} is bound to {url} from now on; quant status compares the two")
@@ -134,7 +131,7 @@ def dagster_home(profile: str | None = None) -> Path:
 
 @contextmanager
 def existing_instance(settings: Settings) -> Iterator[dg.DagsterInstance | None]:
-    """The instance of a profile's storage; None where there is none yet. Nothing is made.
+    """The instance of a profile's storage; None if there is none. Creates nothing.
 
     Raises:
         SettingsError: it is bound to another storage; names both.
@@ -160,16 +157,16 @@ def _starts(home: Path) -> bool:
     try:
         serve(home)
     except ServerError as error:
-        _note(f"{error}; Dagster's records are kept in SQLite, which takes longer where months are many")
+        _note(f"{error}; Dagster's records are kept in SQLite, which is slower with many months")
         return False
     return True
 
 
 def records(home: Path) -> Records | None:
-    """Where an instance keeps its records.
+    """Place of the records of an instance.
 
-    `postgres` (the embedded one), `sqlite`, `url` (a PostgreSQL by `dagster.url`), or None for a place that its
-    dagster.yaml names.
+    `postgres` (the embedded one), `sqlite`, `url` (the PostgreSQL of `dagster.url`), or None for another storage in
+    its dagster.yaml.
     """
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if "storage" not in config:
@@ -181,22 +178,22 @@ def records(home: Path) -> Records | None:
 
 
 def kept_elsewhere(home: Path, settings: Settings) -> str | None:
-    """A sentence where an instance keeps its records elsewhere than the settings have a new one keep them."""
-    found, wanted = records(home), "url" if settings.dagster.url is not None else settings.dagster.storage
-    if found is None or found == wanted:
+    """A sentence if the records of an instance are elsewhere than the settings say; else None."""
+    place, wanted = records(home), "url" if settings.dagster.url is not None else settings.dagster.storage
+    if place is None or place == wanted:
         return None
     names = {"url": "the PostgreSQL of dagster.url", "postgres": "its own PostgreSQL", "sqlite": "SQLite files"}
     return (
-        f"Dagster's records stay in {names[found]}, as {home} has them, not in {names[wanted]} (dagster.storage, "
-        "dagster.url); move that folder to change"
+        f"Dagster's records stay in {names[place]}, by {home}/dagster.yaml, not in {names[wanted]} (dagster.storage, "
+        "dagster.url); move that folder away to change it"
     )
 
 
 def initialise_instance() -> None:
-    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail.
+    """Create the instance's tables, one process at a time: two at once fail on an empty SQLite home.
 
     Raises:
-        SettingsError: its PostgreSQL by URL is not named by the environment, or keeps the records of another storage.
+        SettingsError: the URL of its PostgreSQL is not set, or the database has the records of another storage.
         QuantError: its PostgreSQL does not start, does not answer, or refuses.
 
     """

@@ -1,4 +1,4 @@
-"""Where the runs of a plan are executed: in processes of this command, or by the instance's queue and launcher."""
+"""Executors of a plan: processes of this command, or the queue and launcher of the instance."""
 
 import hashlib
 import time
@@ -21,10 +21,10 @@ from quant_assets.running.queue import SectorQueue
 from quant_assets.running.tally import Tally
 from quant_assets.running.work import CODE_LOCATION
 
-#: Run tag by which an unfinished run of the same phase is known again.
+#: Run tag that identifies unfinished runs of the same phase.
 PHASE_TAG = "quant/phase"
 
-#: Seconds between two looks at the runs, and at the daemon. It writes a heartbeat every 30 seconds.
+#: Seconds between two checks of the runs, and of the daemon, which writes a heartbeat every 30 seconds.
 _PERIOD = 1.0
 _DAEMON_PERIOD = 30.0
 _DAEMON_TOLERANCE = 120.0
@@ -39,18 +39,18 @@ _COUNTED = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET
 
 
 class Executor(Protocol):
-    """Executes chains of phases, each chain in order, chains beside each other."""
+    """Executes chains of phases: a chain in order, several chains in parallel."""
 
-    #: What the user must know who has interrupted it.
+    #: Message after an interruption by the user.
     after_interruption: str
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
         """Execute a plan to its end.
 
         Args:
-            plan: chains of phases; those that take longest come first.
-            progress: called in this process for each dataset written.
-            tally: counts what is written, also where a run failed.
+            plan: chains of phases; the longest first.
+            progress: called in this process for every dataset written.
+            tally: counts the written data, also of failed runs.
 
         Raises:
             RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
@@ -66,9 +66,9 @@ class Here:
 
     Attributes:
         profile: its name.
-        workers: processes at a time; with 1 everything runs in this process.
-        apart: whether one worker has a process of its own too, as of `execute`.
-        tags: of the runs, besides those of their ranges.
+        workers: parallel processes; with 1 everything runs in this process.
+        apart: as of `execute`.
+        tags: of the runs, in addition to those of their ranges.
 
     """
 
@@ -76,21 +76,21 @@ class Here:
     workers: int
     apart: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    after_interruption = "interrupted; what was written stays, and the same command goes on from there"
+    after_interruption = "interrupted; written partitions stay, and the same command continues from there"
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
-        """Execute a plan to its end, as `Executor` has it."""
+        """Execute a plan to its end; see `Executor`."""
         execute(plan, self.profile, self.workers, progress, apart=self.apart, tags=self.tags, tally=tally)
 
 
 class Submitted:
-    """The queue of the instance, whose daemon has the runs executed: as many at a time as its limits allow.
+    """The queue of the instance, whose daemon starts the runs within its limits.
 
-    A phase is submitted when the one before it in its chain has succeeded. Where an unfinished run of the same phase is
-    in the queue already, from a command that was interrupted, it is followed and no second one is made.
+    A phase is submitted after the previous one of its chain has succeeded. If the queue has an unfinished run of the
+    same phase, from an interrupted command, that run is followed instead of a new one.
 
     Args:
-        defs: what the code location has.
+        defs: of the code location.
 
     Raises:
         SettingsError: the instance has no queue, or no daemon serves it.
@@ -115,7 +115,7 @@ class Submitted:
                 raise SettingsError(f"{_no_daemon(instance)}, or run without --submit")
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
-        """Submit and follow a plan to its end, as `Executor` has it."""
+        """Submit and follow a plan to its end; see `Executor`."""
         prepare_bulk_runs()
         reasons, counted = list[str](), set[str]()
         with dg.DagsterInstance.get() as instance:
@@ -148,10 +148,10 @@ class Submitted:
         name = hashlib.sha256(repr(phase).encode()).hexdigest()[:16]
         unfinished = instance.get_runs(dg.RunsFilter(tags={PHASE_TAG: name}, statuses=_UNFINISHED), limit=1)
         if unfinished:
-            if unfinished[0].status == dg.DagsterRunStatus.NOT_STARTED:  # its command was killed in between
+            if unfinished[0].status == dg.DagsterRunStatus.NOT_STARTED:  # its command was killed before the submission
                 enqueue(instance, unfinished[0].run_id)
             return _Followed(chain, unfinished[0].run_id)
-        if not isinstance(instance.run_coordinator, SectorQueue):  # of a home from before: it does not wait
+        if not isinstance(instance.run_coordinator, SectorQueue):  # a home of an earlier version: it does not wait
             refuse_in_flight(instance, [phase], "take the queue that waits for it (quant instance update)")
         tags = {**phase.range_tags, PHASE_TAG: name}
         return _Followed(chain, submit_assets(instance, self._job, phase.assets, CODE_LOCATION, tags))
@@ -164,10 +164,10 @@ class Submitted:
         progress: Progress,
         reasons: list[str],
     ) -> "Iterator[_Followed]":
-        """What is to be followed in place of a run after a look at it; `reasons` gets why a chain ended early."""
+        """Runs to follow after a check of a run; `reasons` collects why chains ended early."""
         phase, *rest = followed.chain
         if run is not None:
-            followed = _told(instance, followed, progress)
+            followed = _reported(instance, followed, progress)
         if run is not None and not run.is_finished:
             yield followed
         elif run is not None and run.is_success:
@@ -184,7 +184,7 @@ class Submitted:
                 where = ", ".join([*phase.sectors, f"{phase.first} to {phase.last}"])
                 reason = f"{', '.join(phase.assets)} ({where}): run {followed.run_id} was {what} in the web UI"
             if run is not None and run.status == dg.DagsterRunStatus.FAILURE and len(phase.sectors) > 1:
-                # One sector's failure is not another's: each goes on alone from here.
+                # A failure does not stop other sectors: from here on they run separately.
                 for alone in zip(*(each.alone() for each in followed.chain), strict=True):
                     yield self._begun(instance, alone)
             else:
@@ -198,7 +198,7 @@ class _Followed:
     Attributes:
         chain: its phase and those after it.
         run_id: of the run.
-        cursor: of its events that have been told.
+        cursor: of its reported events.
 
     """
 
@@ -212,16 +212,16 @@ def _events(instance: dg.DagsterInstance, run_id: str, kinds: set[dg.DagsterEven
     return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
 
 
-def _told(instance: dg.DagsterInstance, followed: _Followed, progress: Progress) -> _Followed:
-    """Tell which partitions have been written since the last look."""
+def _reported(instance: dg.DagsterInstance, followed: _Followed, progress: Progress) -> _Followed:
+    """Report the partitions written since the last check."""
     written: Counter[str] = Counter()
     more = True
     while more:
-        found = instance.get_records_for_run(
+        records = instance.get_records_for_run(
             followed.run_id, followed.cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-        written.update(record.asset_key.path[-1] for record in found.records if record.asset_key is not None)
-        followed, more = replace(followed, cursor=found.cursor), found.has_more
+        written.update(record.asset_key.path[-1] for record in records.records if record.asset_key is not None)
+        followed, more = replace(followed, cursor=records.cursor), records.has_more
     for dataset, partitions in written.items():
         progress(dataset, partitions)
     return followed

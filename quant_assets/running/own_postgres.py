@@ -1,4 +1,4 @@
-"""The records of a Dagster instance in a PostgreSQL that somebody else runs: its URL, how it is reached and refused.
+"""The records of a Dagster instance in the user's own PostgreSQL: its URL, connection and errors.
 
 `dagster.yaml` names the environment variable that holds the URL, never a password.
 """
@@ -23,7 +23,7 @@ VARIABLE = "QUANT__DAGSTER__URL"
 #: Seconds to wait for the server's answer.
 _WAIT = 10
 
-#: Under this name the database says which storage it keeps the records of.
+#: Name under which the database has the URL of its storage.
 _STORAGE = "quant/storage-url"
 
 
@@ -55,7 +55,7 @@ def section(settings: DagsterSettings) -> str:
     """The section `storage` of a new dagster.yaml.
 
     Raises:
-        SettingsError: a URL that is set elsewhere than in the environment holds a password.
+        SettingsError: a URL with a password is set in a file.
 
     """
     url = "" if settings.url is None else settings.url.get_secret_value()
@@ -72,10 +72,10 @@ def section(settings: DagsterSettings) -> str:
 
 
 def check_named(home: Path) -> None:
-    """Refuse an instance in a PostgreSQL by URL whose dagster.yaml names an environment variable that is not set.
+    """Refuse an instance whose dagster.yaml names an unset environment variable for the URL.
 
     Raises:
-        SettingsError: it is not set; names it.
+        SettingsError: the variable is not set; names it.
 
     """
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
@@ -83,35 +83,35 @@ def check_named(home: Path) -> None:
     if isinstance(url, Mapping) and not os.environ.get(str(url.get("env"))):
         raise SettingsError(
             f"the Dagster instance {home} keeps its records in the PostgreSQL that {url.get('env')} names, which is "
-            "not set; set it, or move that folder away: the next run makes a new one"
+            "not set; set it, or move that folder away: the next run creates a new one"
         )
 
 
 def claim(instance: dg.DagsterInstance, storage_url: str) -> None:
-    """Let the database serve one storage: with the records of two it would list partitions that neither has whole.
+    """Bind the database to one storage: with the records of two, its list of partitions would fit neither.
 
     Args:
         instance: in a PostgreSQL by URL.
-        storage_url: what its home is bound to.
+        storage_url: of the storage that its home is bound to.
 
     Raises:
-        SettingsError: the database keeps the records of another one; names both.
+        SettingsError: the database keeps the records of another storage; names both.
 
     """
     cursors = instance.daemon_cursor_storage
-    kept = cursors.get_cursor_values({_STORAGE}).get(_STORAGE)
-    if kept is None:
+    bound = cursors.get_cursor_values({_STORAGE}).get(_STORAGE)
+    if bound is None:
         cursors.set_cursor_values({_STORAGE: storage_url})
-    elif kept != storage_url:
+    elif bound != storage_url:
         raise SettingsError(
-            f"the database of {VARIABLE} keeps the records of {kept}, not of {storage_url}; give each storage a "
-            f"database of its own; where it is the same storage at a new place, take the row '{_STORAGE}' out of the "
-            "database's table kvs"
+            f"the database of {VARIABLE} keeps the records of {bound}, not of {storage_url}; give each storage a "
+            f"database of its own; if the storage has moved, delete the row '{_STORAGE}' from the table kvs of the "
+            "database"
         )
 
 
 def _answering(given: str) -> str:
-    """SQLAlchemy's URL of a database that answers. A bare `postgresql://` would be that of another driver to it."""
+    """SQLAlchemy's URL, with the driver, of a database that answers."""
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.exc import ArgumentError, DBAPIError
     from sqlalchemy.pool import NullPool
@@ -122,7 +122,7 @@ def _answering(given: str) -> str:
         url = None
     if url is None or not given.startswith("postgres"):
         raise SettingsError(
-            f"the Dagster instance's records: {VARIABLE} is no URL of a PostgreSQL database; write "
+            f"the Dagster instance's records: {VARIABLE} is not the URL of a PostgreSQL database; write "
             "postgresql://user@host:5432/database"
         ) from None
     asked = url if "connect_timeout" in url.query else url.update_query_dict({"connect_timeout": str(_WAIT)})
@@ -131,6 +131,6 @@ def _answering(given: str) -> str:
     except DBAPIError as error:
         raise UnreachableError(
             f"the PostgreSQL of Dagster's records, {shown_url(given)}, cannot be used: {refusal(error.orig)}; "
-            f"mend that or {VARIABLE}"
+            f"fix that or {VARIABLE}"
         ) from None
     return url.render_as_string(hide_password=False)

@@ -1,4 +1,4 @@
-"""The pages of a storage over HTTP, for the links in Dagster's web UI: read-only, loopback, pages alone."""
+"""HTTP server of a storage's pages, for the links in Dagster's web UI: read-only, loopback, pages only."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.page_links import HOST, is_page, place
 from quant_assets.profile import Profile
 
-#: Names of this machine's loopback: another name in a request is a foreign site that was made to lead here.
+#: Names of the loopback address; another Host header means DNS rebinding by a foreign site.
 _HOSTS = {HOST, "localhost"}
 _INDEX = "index.html"
-#: What a browser may do with a page: it is shown alone, in no other site's frame, and has the rights of no site, so
-#: that its scripts (its own policy names them) reach nothing.
+#: Headers of a page: no framing by other sites, and a sandbox without the rights of a site, so that its scripts (named
+#: by its own policy) reach nothing.
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "sandbox allow-scripts allow-popups; frame-ancestors 'none'",
@@ -28,16 +28,16 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-#: Seconds between two looks at the parent process.
+#: Seconds between two checks of the parent process.
 _PERIOD = 1.0
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves `/<place>/<name of a page>`, and `/` as the list of pages where `quant report` has written one.
+    """Serves `/<place>/<name of a page>`, and the list of pages of `quant report` as `/`.
 
     Args:
-        profile: whose storage is read.
-        port: of the loopback address; 0 takes a free one.
+        profile: its storage is read.
+        port: on the loopback address; 0 for a free one.
 
     Raises:
         SettingsError: the port is taken.
@@ -59,7 +59,7 @@ class PageServer(ThreadingHTTPServer):
             ) from None
 
     def page(self, path: str) -> bytes | None:
-        """Content of a page by the path of its address; None where there is none."""
+        """Content of a page by the path of its address; None if there is no such page."""
         first, _, name = path.lstrip("/").partition("/")
         if first == "" and name == "":
             first = place(self.profile.settings)
@@ -67,7 +67,7 @@ class PageServer(ThreadingHTTPServer):
         if first != place(self.profile.settings) or not is_page(name):
             return None
         store = self.profile.store
-        if store.local:  # a link in the folder may lead anywhere
+        if store.local:  # a symbolic link may lead anywhere
             root = (Path(store.url) / "artifacts").resolve()
             if not (root / name).resolve().is_relative_to(root):
                 return None
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, content, body)
 
     def _foreign(self) -> bool:
-        """Whether another site's page asks, and not a person who follows a link."""
+        """Whether the request comes from another site's page and not from a followed link."""
         document = self.headers.get("Sec-Fetch-Dest", "document") == "document"
         return "Origin" in self.headers or (self.headers.get("Sec-Fetch-Site") == "cross-site" and not document)
 
@@ -118,16 +118,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: a line for each page would stand between those of the web UI."""
+        """Log nothing: the lines would mix with those of the web UI."""
 
 
 def serve(profile: Profile, port: int | None = None, *, with_parent: bool = False) -> None:
-    """Serve a profile's pages until the process is told to end.
+    """Serve a profile's pages until the process is stopped.
 
     Args:
-        profile: whose storage is read.
-        port: of the loopback address; that of the settings where None.
-        with_parent: whether to end with the process that started this one.
+        profile: its storage is read.
+        port: on the loopback address; None for that of the settings.
+        with_parent: whether to end with the parent process.
 
     """
     with PageServer(profile, profile.settings.dagster.pages_port if port is None else port) as server:

@@ -1,22 +1,21 @@
-"""The limits of Dagster's pools that a machine calls for; the initialisation of an instance sets them."""
+"""Default limits of Dagster's pools by machine, set when an instance is prepared."""
 
 from quant_assets.catalogue import kind_of
 from quant_assets.runtime.devices import POOL, device_ids
 from quant_assets.settings.loading import Settings, load_settings
 
-#: More steps than run at once on one machine: no limit.
+#: No limit: more steps than run at once on one machine.
 UNLIMITED = 100
 
 
 def pool_limits(settings: Settings | None = None) -> dict[str, int]:
-    """Most steps at a time of each pool.
+    """Most parallel steps by pool.
 
-    Of the trainings as many as there are devices, so that no more wait for one than can have it; which device each
-    gets, and how many, is the lease's affair. Where there is no device, or no model of the profile is trained on one,
-    trainings are work of the CPU like any other, which the queue and `quant run --workers` limit.
+    The limit of trainings is the number of devices; leases assign the devices. Without a device, or without a model
+    that uses one, trainings are CPU work, which the queue and `quant run --workers` limit.
 
     Args:
-        settings: of the profile; those of `QUANT_PROFILE` where None.
+        settings: of the profile; None for those of `QUANT_PROFILE`.
 
     Raises:
         SettingsError: the environment names devices wrongly, or a kind of model does not exist.

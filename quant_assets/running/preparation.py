@@ -1,6 +1,6 @@
-"""What an instance needs before runs, the web server and the daemon use it, in one step that may be repeated.
+"""Preparation of an instance before runs, the web server and the daemon use it, in one repeatable step.
 
-Its folder, tables of this version of Dagster, limits of pools, and what its dagster.yaml lacks of the template's.
+It covers the folder, the tables of this version of Dagster, limits of pools, and updates of dagster.yaml.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from quant_assets.running.pools import UNLIMITED, pool_limits
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import dagster_template
 
-#: In the folder of an instance: hash of the template whose news were told last, and its dagster.yaml before an update.
+#: Files in an instance's folder: hash of the last announced template, and dagster.yaml before an update.
 _TOLD, _BEFORE = "template-told", "dagster.yaml.before"
 
-#: Dagster's most.
+#: Dagster's maximum.
 _MOST_SLOTS = 1000
 
 
@@ -34,8 +34,8 @@ class Prepared:
 
     Attributes:
         home: its folder, which `DAGSTER_HOME` names from now on.
-        new: whether it was made now.
-        said: a sentence for each thing that was done to it, or is to be known.
+        new: whether it was created now.
+        said: sentences on the changes, and notes.
 
     """
 
@@ -45,12 +45,11 @@ class Prepared:
 
 
 def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
-    """Make the instance of a profile ready: folder, tables, limits of pools. Whoever comes second finds nothing to do.
+    """Prepare the instance of a profile: folder, tables, limits of pools. A second call changes nothing.
 
     Args:
-        profile: its name; that of `QUANT_PROFILE` where None.
-        pools: most steps at a time of pools; of others without a limit as many as the machine calls
-            for.
+        profile: its name; None for that of `QUANT_PROFILE`.
+        pools: most parallel steps by pool; other pools without a limit get the default of the machine.
 
     Raises:
         SettingsError: the instance is bound to another storage, or a limit is not valid.
@@ -64,13 +63,13 @@ def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
     initialise_instance()
     with dg.DagsterInstance.get() as instance:
         if upgrade_tables(instance):
-            said.append("the tables of its records are brought to this version of Dagster")
+            said.append("the tables of its records are upgraded to this version of Dagster")
         said += set_pools(instance, _by_machine(instance, pool_limits(settings)) | dict(pools))
     return Prepared(home, new, tuple(said))
 
 
 def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[str]:
-    """Limit the steps of pools; a sentence for each limit that was another one before.
+    """Limit the steps of pools; returns a sentence per changed limit.
 
     Raises:
         SettingsError: a limit is not from 1 to 1,000.
@@ -88,15 +87,15 @@ def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[st
 
 
 def _by_machine(instance: dg.DagsterInstance, limits: Mapping[str, int]) -> dict[str, int]:
-    """Limits that the machine calls for, of pools without one: a limit that somebody gave stays."""
+    """Default limits of the machine for pools without one: existing limits stay."""
     before = limited_pools(instance)
     return {pool: limit for pool, limit in limits.items() if pool not in before and limit < UNLIMITED}
 
 
 def news(home: Path, profile: str) -> str | None:
-    """A sentence on what the template has by now and the dagster.yaml of an instance has not; told once.
+    """A sentence on sections of the template that an instance's dagster.yaml lacks; returned once.
 
-    The file itself is never changed unasked: it may be the user's own.
+    The file itself is not changed: the user may have edited it.
     """
     told = home / _TOLD
     if told.exists() and told.read_text(encoding="utf-8") == _template_hash():
@@ -112,10 +111,10 @@ def news(home: Path, profile: str) -> str | None:
 
 
 def update(profile: str | None) -> str:
-    """Give an instance the template's dagster.yaml; its section `storage` stays, and the old file beside it.
+    """Replace an instance's dagster.yaml by the template; its section `storage` and a copy of the old file stay.
 
     Returns:
-        A sentence on what was done.
+        A sentence on the result.
 
     Raises:
         SettingsError: there is no instance yet, or it is bound to another storage.
@@ -125,20 +124,20 @@ def update(profile: str | None) -> str:
     home = home_of(settings)
     config = home / "dagster.yaml"
     if not config.exists():
-        raise SettingsError(f"there is no Dagster instance in {home} yet; quant instance init makes it")
+        raise SettingsError(f"there is no Dagster instance in {home} yet; quant instance init creates it")
     template, own = dagster_template().read_text(encoding="utf-8"), _read(config)
     kept = {"storage": own["storage"]} if "storage" in own else {}
     storage = f"\n{yaml.safe_dump(kept, sort_keys=False)}" if kept else ""
     (home / _TOLD).write_text(_template_hash(), encoding="utf-8")
     if own == _read(dagster_template()) | kept:
-        return f"{config} has all of {dagster_template()} already"
+        return f"{config} is up to date with {dagster_template()}"
     shutil.copyfile(config, home / _BEFORE)
     unfinished = config.with_suffix(f".{os.getpid()}")
     unfinished.write_text(template + storage, encoding="utf-8")
     unfinished.replace(config)
     return (
-        f"{config} is that of {dagster_template()} now, with its own section storage; what it was is in "
-        f"{home / _BEFORE}. Start the web UI and the daemon anew"
+        f"{config} is now that of {dagster_template()}, with its own section storage; the old file is "
+        f"{home / _BEFORE}. Restart the web UI and the daemon"
     )
 
 
@@ -147,12 +146,12 @@ def _template_hash() -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return found
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return content
 
 
 def _lacking(template: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Sections that are not there or are others."""
+    """Missing or different sections."""
     return [
         name if name not in own else f"{name} (another one)"
         for name, section in template.items()
@@ -161,16 +160,16 @@ def _lacking(template: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 
 def pools_of(given: Iterable[str]) -> dict[str, int]:
-    """Limits of pools as a command takes them, `gpu=8`.
+    """Parse limits of pools such as `gpu=8`.
 
     Raises:
-        SettingsError: one is not written like that.
+        SettingsError: one has another form.
 
     """
-    found = {}
-    for each in given:
-        pool, between, limit = each.partition("=")
+    limits = {}
+    for text in given:
+        pool, between, limit = text.partition("=")
         if not (pool and between and limit.isascii() and limit.isdecimal()):
-            raise SettingsError(f"--pool {each} is no limit of a pool; write --pool gpu=8")
-        found[pool] = int(limit)
-    return found
+            raise SettingsError(f"--pool {text} is not the limit of a pool; write --pool gpu=8")
+        limits[pool] = int(limit)
+    return limits

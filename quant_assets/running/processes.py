@@ -1,6 +1,6 @@
-"""Worker processes: how they start and end, what they share of the machine, and how they tell what they do.
+"""Worker processes: their start and end, their share of the cores, and their progress reports.
 
-They import this before anything large, so it imports nothing large itself.
+Workers import this module first, so it imports nothing large.
 """
 
 import atexit
@@ -16,20 +16,20 @@ from typing import Any
 
 from quant_assets.runtime.parent import end_with_parent
 
-#: What a worker tells: ("written", dataset, partitions) or ("began", what, its process identifier).
+#: Message of a worker: ("written", dataset, partitions) or ("began", what, process identifier).
 Told = tuple[str, str, int]
 
-#: Seconds that the process which started the workers waits for what they tell.
+#: Seconds that the parent process waits for messages.
 _WAIT = 0.2
 
 
 class Channel:
-    """From the workers to the process that started them, and one word back: that it was interrupted.
+    """Messages from the workers to their parent process, and one signal back: the interruption.
 
-    A pipe, and no queue of `multiprocessing`: a thread of the worker would send what it tells, later than its result.
+    A pipe, because a `multiprocessing` queue sends from a thread, possibly after the worker's result.
 
     Args:
-        context: by which the workers are started; the channel reaches them at their start only.
+        context: that starts the workers; they receive the channel at their start.
 
     """
 
@@ -38,29 +38,29 @@ class Channel:
         self._lock, self._interrupted = context.Lock(), context.Event()
 
     def tell(self, kind: str, what: str, number: int) -> None:
-        """Tell the process that started this one."""
+        """Send a message to the parent process."""
         with self._lock:
             self._writer.send((kind, what, number))
 
     def told(self) -> Iterator[Told]:
-        """What was told since the last time; ends when nothing has come for a moment."""
+        """New messages; ends after a moment without one."""
         while self._reader.poll(_WAIT):
             yield self._reader.recv()
 
     def interrupt(self) -> None:
-        """Let no worker begin anything more."""
+        """Make the workers begin no more work."""
         self._interrupted.set()
 
     @property
     def interrupted(self) -> bool:
-        """Whether no worker should begin anything more."""
+        """Whether the workers should begin no more work."""
         return bool(_INTERRUPTED) or self._interrupted.is_set()
 
 
-#: Of this worker, where it was started with one.
+#: The channel of this worker, if it has one.
 _CHANNEL: list[Channel] = []
 
-#: Filled where this worker got the Ctrl-C of its terminal.
+#: Filled when this worker gets Ctrl-C from the terminal.
 _INTERRUPTED: list[bool] = []
 
 
@@ -70,19 +70,19 @@ def channel() -> Channel:
 
 
 def collect_rarely() -> None:
-    """Let the interpreter look for cycles less often.
+    """Make the garbage collector run less often.
 
-    The objects of Dagster and its libraries are many and stay. To look through them every 700 new ones takes a quarter
-    of the time of their import and a twentieth of that of a short run.
+    Dagster and its libraries have many long-lived objects. A collection every 700 new ones takes a quarter of their
+    import time and a twentieth of a short run.
     """
     gc.set_threshold(50_000)
 
 
 def keep_what_is_there() -> None:
-    """Let the interpreter look for no cycles among the objects that there are: those of a job that serves every run.
+    """Exclude the present objects, those of a job that serves every run, from garbage collection.
 
-    Each of its full looks else goes through all of them, a tenth of a second. What was kept before and is not used any
-    more is freed.
+    Otherwise a full collection goes through all of them, which takes a tenth of a second. Earlier excluded objects that
+    are not used any more are freed.
     """
     gc.unfreeze()
     gc.collect()
@@ -90,10 +90,10 @@ def keep_what_is_there() -> None:
 
 
 class _WorkerPool(ProcessPoolExecutor):
-    """Its processes ignore Ctrl-C until `_begin` says otherwise: one that is still importing would print where."""
+    """Its processes ignore Ctrl-C until `_begin`, so that they print no traceback during imports."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Hand a call to a process; the first ones start the processes, which inherit what is ignored."""
+        """Submit a call; the first calls start the processes, which inherit the ignored signal."""
         if threading.current_thread() is not threading.main_thread():
             return super().submit(function, *arguments, **named)
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,13 +104,13 @@ class _WorkerPool(ProcessPoolExecutor):
 
 
 def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None) -> ProcessPoolExecutor:
-    """Processes that end soon after this one, and say nothing at Ctrl-C, which a terminal sends to all of them.
+    """Processes that end soon after this one, and print nothing at Ctrl-C, which a terminal sends to all of them.
 
     Args:
-        workers: how many at most.
-        context: by which they are started.
-        told: their `channel`. At Ctrl-C those that have one finish or give up what they are at, by `interrupted`; those
-            that have none end at once.
+        workers: most processes.
+        context: that starts them.
+        told: their `channel`. At Ctrl-C workers with a channel finish or stop their work by `interrupted`; workers
+            without one end at once.
 
     """
     return _WorkerPool(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(), told))
@@ -118,10 +118,10 @@ def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Let the threads of workers that start meanwhile together be as many as there are cores.
+    """Divide the cores among the threads of workers that start within the context.
 
-    Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it
-    began. What the user has set is kept.
+    Only within it: numba refuses to compile in a process whose number of threads has changed. Variables that the user
+    has set are kept.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ours = [name for name in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name not in os.environ]
@@ -134,10 +134,9 @@ def shared_cores(workers: int) -> Iterator[None]:
 
 
 def _begin(parent: int, told: Channel | None) -> None:
-    """Prepare this worker, and end it soon after its parent: one that was killed must not leave workers that write on.
+    """Prepare this worker, and end it soon after its parent: a killed parent must not leave workers that write on.
 
-    It ends without looking for cycles among Dagster's objects, which takes the interpreter five seconds after a run of
-    minutes.
+    It ends without a last garbage collection, which takes five seconds after a run of minutes.
     """
     collect_rarely()
     _CHANNEL[:] = [] if told is None else [told]

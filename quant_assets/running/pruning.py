@@ -1,6 +1,6 @@
-"""Removal of old partitions from a storage, with the files that they name, and from what the instance lists.
+"""Removal of old partitions and their files from a storage, and from the list of the instance.
 
-What was said (the ledger and its pages) and registered models are never removed.
+The ledger with its pages and registered models are never removed.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -25,7 +25,7 @@ class Old:
     """Partitions of a dataset before a month.
 
     Attributes:
-        dataset: theirs.
+        dataset: of the partitions.
         keys: in order of sector and month.
         artifacts: files below `artifacts/` that belong to them: pages, models.
         size: bytes of partitions and files.
@@ -42,9 +42,9 @@ def old(profile: Profile, names: Collection[str], sectors: Collection[str], befo
     """The stored partitions before a month, dataset by dataset.
 
     Args:
-        profile: whose storage is looked at.
+        profile: its storage is read.
         names: datasets; those of `KEPT` are left out.
-        sectors: slugs; what spans sectors is among it whatever they are.
+        sectors: slugs; partitions that span sectors are always included.
         before: month.
 
     """
@@ -59,34 +59,34 @@ def old(profile: Profile, names: Collection[str], sectors: Collection[str], befo
         )
         if keys:
             folders = {_folder(name, key) for key in keys}
-            artifacts = [each for each in store.artifacts(name) if each.rpartition("/")[0] in folders]
+            artifacts = [file for file in store.artifacts(name) if file.rpartition("/")[0] in folders]
             yield Old(dataset, keys, artifacts, store.size(dataset, keys, artifacts))
 
 
-def remove(profile: Profile, instance: dg.DagsterInstance | None, found: Sequence[Old]) -> None:
-    """Remove partitions: their rows, then the files that they name, then what the instance lists.
+def remove(profile: Profile, instance: dg.DagsterInstance | None, outdated: Sequence[Old]) -> None:
+    """Remove partitions: rows, then files, then the entries of the instance.
 
     Raises:
-        InFlightError: a run is writing some of them; nothing was removed then.
+        InFlightError: a run is writing some of them; nothing was removed.
 
     """
     if instance is not None:
-        refuse_in_flight(instance, (phase for each in found for phase in _phases(each)), "prune later")
-    for each in found:
-        profile.store.remove(each.dataset, each.keys)
-        for name in each.artifacts:
+        refuse_in_flight(instance, (phase for group in outdated for phase in _phases(group)), "prune later")
+    for group in outdated:
+        profile.store.remove(group.dataset, group.keys)
+        for name in group.artifacts:
             profile.store.remove_file(f"artifacts/{name}")
         if instance is not None:
-            forget_partitions(instance, dg.AssetKey(each.dataset.name), each.keys)
+            forget_partitions(instance, dg.AssetKey(group.dataset.name), group.keys)
 
 
-def _phases(each: Old) -> Iterator[Phase]:
+def _phases(group: Old) -> Iterator[Phase]:
     places: dict[str | None, list[str]] = {}
-    for key in each.keys:
+    for key in group.keys:
         sector, period = parse_key(key)
         places.setdefault(sector, []).append(period)
     for sector, periods in places.items():
-        yield Phase((each.dataset.name,), min(periods), max(periods), (sector,) if sector else ())
+        yield Phase((group.dataset.name,), min(periods), max(periods), (sector,) if sector else ())
 
 
 def _folder(name: str, partition_key: str) -> str:

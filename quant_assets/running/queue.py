@@ -1,7 +1,7 @@
 """The queue of an instance's runs (conf/dagster.yaml): Dagster's own, with a limit for each sector.
 
-Dagster's limits go by tags, and what a range of partitions spans is no tag of its own: here each run that is submitted,
-wherever it comes from, gets one for each sector that it writes.
+Dagster's limits use tags, and a range of partitions has no tag by sector: every submitted run, whatever its origin,
+gets one tag per sector that it writes.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,22 +15,22 @@ from quant_assets.running.work import work_of
 from quant_assets.schemas import TRAINED
 from quant_assets.settings.sectors import SECTORS
 
-#: Run tags: what a run writes of a sector, or of what spans sectors. Trainings are apart from all else: they take long,
-#: and write no partition that the others write.
+#: Run tags: sectors that a run writes, or `across_sectors`. Trainings have their own: they take long, and write other
+#: partitions.
 _WRITES, _TRAINS = "quant/writes/", "quant/trains/"
 _PLACES = (*SECTORS, "across_sectors")
 _TRAINED = {each.name for each in TRAINED}
-#: Run tags for people: what a run writes, where and when.
+#: Run tags for people: assets, sectors and months.
 _TARGET, _SECTORS, _MONTHS = "quant/target", "quant/sectors", "quant/months"
-#: Assets that the tag names; the rest are counted.
+#: Most assets to name in the tag; the rest are counted.
 _NAMED = 3
 
 
 def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict[str, str]:
-    """Tags of a run by what it writes, which the limits of the queue go by.
+    """Tags of a run for the limits of the queue.
 
     Args:
-        assets: names; None where its job has them all.
+        assets: names; None for all assets.
         sectors: slugs; empty where it spans sectors.
 
     """
@@ -41,10 +41,10 @@ def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict
 
 
 def told_tags(assets: Collection[str] | None, sectors: Collection[str], first: str, last: str) -> dict[str, str]:
-    """Tags of a run that tell people what it writes: assets, sectors and months (or days).
+    """Tags of a run for people: assets, sectors and months (or days).
 
     Args:
-        assets: names; None where its job has them all.
+        assets: names; None for all assets.
         sectors: slugs; empty where it spans sectors.
         first: period.
         last: the same.
@@ -61,10 +61,10 @@ def told_tags(assets: Collection[str] | None, sectors: Collection[str], first: s
 
 
 class SectorQueue(dg.QueuedRunCoordinator):
-    """Dagster's queue, from which at most `runs_per_sector` runs of a sector are taken at a time.
+    """Dagster's queue, which starts at most `runs_per_sector` parallel runs of a sector.
 
-    A run of several sectors waits until all of them are free. What `quant run` executes by itself counts as well. A run
-    without partitions has no limit but those of Dagster's.
+    A run of several sectors waits until all of them are free. Runs that `quant run` executes count as well. A run
+    without partitions has only Dagster's limits.
     """
 
     @classmethod
@@ -77,14 +77,14 @@ class SectorQueue(dg.QueuedRunCoordinator):
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
         """Dagster's own, with a limit for the tag of each sector; backfills of this process are by sector too."""
         backfill_by_sector()
-        given = dict(config_value)
-        limit = given.pop("runs_per_sector", None)
+        config = dict(config_value)
+        limit = config.pop("runs_per_sector", None)
         tags = [] if limit is None else [f"{kind}{place}" for kind in (_WRITES, _TRAINS) for place in _PLACES]
-        limits = [*(given.get("tag_concurrency_limits") or []), *({"key": tag, "limit": limit} for tag in tags)]
-        return super().from_config_value(inst_data, {**given, "tag_concurrency_limits": limits})
+        limits = [*(config.get("tag_concurrency_limits") or []), *({"key": tag, "limit": limit} for tag in tags)]
+        return super().from_config_value(inst_data, {**config, "tag_concurrency_limits": limits})
 
     def submit_run(self, context: Any) -> dg.DagsterRun:
-        """Put a run into the queue, with the tags of what it writes."""
+        """Put a run into the queue, with the tags of its assets and sectors."""
         work = work_of(context.dagster_run)
         if work is not None:
             told = told_tags(sorted(work.assets or ()), work.sectors, work.first, work.last)

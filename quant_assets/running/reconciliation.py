@@ -1,7 +1,7 @@
-"""What the Dagster instance lists as materialised against what is stored, and mending either side.
+"""Comparison of the partitions that the Dagster instance lists with the stored ones, and repair of the instance.
 
-They come apart where a storage is copied, moved or cleared by hand, or where an instance had records of two storages.
-Partitions are never written or deleted here: of the two the storage is right.
+They differ after a storage was copied, moved or cleared manually, or if an instance had records of two storages.
+Partitions are never written or deleted here: the storage is right.
 """
 
 import time
@@ -22,12 +22,12 @@ from quant_assets.io.store import DatasetStore, sorted_keys
 from quant_assets.partitions import parse_key
 from quant_assets.schemas import Dataset
 
-_READERS = 8  # files whose footers are read side by side
+_READERS = 8  # parallel reads of file footers
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the two differ on an asset; partition keys in order of sector and month."""
+    """Differences of an asset; partition keys in order of sector and month."""
 
     dataset: Dataset
     #: Stored, and not known to the instance.
@@ -42,13 +42,13 @@ def differences(
     datasets: Mapping[str, Dataset],
     sectors: Collection[str],
 ) -> Iterator[Difference]:
-    """The assets on which instance and storage differ, in the order of the flow.
+    """The assets on which instance and storage differ, in the order of the graph.
 
     Args:
-        instance: None where there is none yet, which lists nothing.
+        instance: None without an instance, which lists nothing.
         stored: keys of the stored partitions, by dataset.
-        datasets: what is compared.
-        sectors: those that are compared, beside what spans sectors.
+        datasets: to compare.
+        sectors: to compare, in addition to partitions that span sectors.
 
     """
     for name, dataset in datasets.items():
@@ -61,19 +61,19 @@ def differences(
             yield Difference(dataset, unlisted, missing)
 
 
-def report(instance: dg.DagsterInstance, store: DatasetStore, found: Sequence[Difference]) -> None:
-    """Tell the instance of the stored partitions that it does not know, with the hash that their files record.
+def report(instance: dg.DagsterInstance, store: DatasetStore, differing: Sequence[Difference]) -> None:
+    """Report stored partitions that the instance does not know, with the hashes recorded in their files.
 
-    All at one time, so that Dagster takes none of them for newer than another.
+    All have one timestamp, so that Dagster takes none of them for newer than another.
 
     Raises:
         DatasetError: a file cannot be read; names it.
 
     """
     now = time.time()
-    for each in found:
+    for difference in differing:
 
-        def materialisation(key: str, dataset: Dataset = each.dataset) -> dg.AssetMaterialization:
+        def materialisation(key: str, dataset: Dataset = difference.dataset) -> dg.AssetMaterialization:
             sector, month = parse_key(key)
             dimensions = {} if sector is None else {"month": month, "sector": sector}
             tags = {f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{name}": value for name, value in dimensions.items()}
@@ -84,11 +84,11 @@ def report(instance: dg.DagsterInstance, store: DatasetStore, found: Sequence[Di
             return dg.AssetMaterialization(dataset.name, "found in the storage", metadata, partition=key, tags=tags)
 
         with ThreadPoolExecutor(_READERS) as pool:
-            report_materialisations(instance, list(pool.map(materialisation, each.unlisted)), now)
+            report_materialisations(instance, list(pool.map(materialisation, difference.unlisted)), now)
 
 
-def forget(instance: dg.DagsterInstance, found: Sequence[Difference]) -> None:
+def forget(instance: dg.DagsterInstance, differing: Sequence[Difference]) -> None:
     """Make the instance list what the storage lacks as not materialised; runs and their logs stay."""
-    for each in found:
-        if each.missing:
-            forget_partitions(instance, dg.AssetKey(each.dataset.name), each.missing)
+    for difference in differing:
+        if difference.missing:
+            forget_partitions(instance, dg.AssetKey(difference.dataset.name), difference.missing)

@@ -1,8 +1,8 @@
-"""The launcher of the instance's runs (conf/dagster.yaml): Dagster's own, and it notices when a process is gone.
+"""The launcher of the instance's runs (conf/dagster.yaml): Dagster's own, with a check for dead processes.
 
-Dagster's launcher starts a run in a process of a code server and never asks for it again. That server tells when the
-process dies, but nobody tells when the server dies, or the container with all of it: the run stays "started" and keeps
-its slots for ever.
+Dagster's launcher starts a run in a process of a code server and does not check it again. The server reports the death
+of the process, but nothing reports the death of the server or its container: the run stays "started" and keeps its
+slots forever.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from quant_assets.dagster_internals import (
 )
 from quant_assets.running.abandoned import is_abandoned
 
-#: Looks in a row at which a code server does not answer until it counts as gone: a busy one misses one or two.
+#: Consecutive checks without an answer until a code server counts as gone: a busy one misses one or two.
 _MISSES = 3
 
 
 class CheckedRunLauncher(DefaultRunLauncher):
-    """Dagster's launcher with a health check, which the daemon's run monitoring makes for each run on its way."""
+    """Dagster's launcher with a health check, which the daemon's run monitoring calls for unfinished runs."""
 
     _missed: Counter[str] = Counter()  # noqa: RUF012 (of this process, whose only launcher this is)
 
@@ -33,11 +33,10 @@ class CheckedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the process of a run that has started is there.
+        """Whether the process of a started run is alive.
 
-        A run of `quant run` has no code server: it is there as long as the process that it names. Whatever is neither
-        running nor a success makes the daemon fail the run, so that a run of which nothing can be known counts as
-        running.
+        A run of `quant run` has no code server: the process that it names counts. A result other than running or
+        success makes the daemon fail the run, so a run with an unknown state counts as running.
         """
         if not has_code_server(run):
             if is_abandoned(self._instance, run):

@@ -1,4 +1,4 @@
-"""The sessions since a profile's go-live day, and of which something is still to be said; reads the ledger alone."""
+"""The sessions since a profile's go-live day, and those with missing ledger entries; reads only the ledger."""
 
 from datetime import date
 
@@ -10,18 +10,18 @@ from quant_assets.partitions import key
 from quant_assets.profile import Profile
 from quant_assets.settings.origin import profile_file
 
-#: Tags of a run: the session that it is about, and all those of the request that it belongs to.
+#: Tags of a run: its session, and all sessions of its request.
 SESSION, SESSIONS = "quant/session", "quant/sessions"
 
 
 class Sessions:
-    """The sessions of a profile since its go-live day, and what is missing of them.
+    """The sessions of a profile since its go-live day, and their missing entries.
 
     Args:
         profile: with a go-live day.
 
     Raises:
-        SettingsError: the profile has none.
+        SettingsError: the profile has no go-live day.
 
     """
 
@@ -38,25 +38,25 @@ class Sessions:
 
     @property
     def every(self) -> list[date]:
-        """Those that have closed, in order."""
+        """Closed sessions, in order."""
         found: list[date] = sessions(self.go_live, self._profile.last_session()).tolist()
         return found
 
     def missing(self) -> dict[date, list[str]]:
-        """Sectors of which nothing was said, by session; sessions of which all was said are not among them."""
-        spoken = self._profile.store.existing(self._profile.every_dataset[DECISIONS])
-        found = {day: [name for name in self.sectors if key(name, DAY.of(day)) not in spoken] for day in self.every}
-        return {day: names for day, names in found.items() if names}
+        """Sectors without an entry, by session; sessions with all entries are left out."""
+        recorded = self._profile.store.existing(self._profile.every_dataset[DECISIONS])
+        lacking = {day: [name for name in self.sectors if key(name, DAY.of(day)) not in recorded] for day in self.every}
+        return {day: names for day, names in lacking.items() if names}
 
     def check(self, day: date) -> date:
-        """Return a day that is a session of the ledger and has closed, or raise a SettingsError that says why not."""
+        """Return a day that is a closed session of the ledger, or raise a SettingsError with the reason."""
         last = self._profile.last_session()
         if day not in sessions(day, day).tolist():
-            raise SettingsError(f"{day} ({day:%A}) is no session of XNYS; the last one that has closed is {last}")
+            raise SettingsError(f"{day} ({day:%A}) is not a session of XNYS; the last closed session is {last}")
         if day > last:
-            raise SettingsError(f"the session of {day} is not over; the last one that has closed is {last}")
+            raise SettingsError(f"the session of {day} is not over; the last closed session is {last}")
         if day < self.go_live:
             raise SettingsError(
-                f"{day} lies before the go-live day {self.go_live} (live.go_live): nothing is said of it"
+                f"{day} is before the go-live day {self.go_live} (live.go_live): the ledger has no such day"
             )
         return day

@@ -1,6 +1,6 @@
-"""How a plan is executed: in which order its chains begin, which become one run, and how many fit into memory.
+"""Staging of a plan: the order of its chains, merged runs, and the number of workers that fit into memory.
 
-The command and what runs by itself share it.
+The command and the automation share it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +22,8 @@ class Staged:
     """A plan that can be executed.
 
     Attributes:
-        stages: one after the other: where and which chains.
-        notes: what a person should know of memory.
+        stages: in order: executor and chains.
+        notes: on memory, for the user.
 
     """
 
@@ -42,19 +42,19 @@ class Staged:
         submitted: Executor | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> "Staged":
-        """Neighbours become one run where that is worth it, and as many run at a time as memory lets.
+        """Merge neighbouring chains into one run if that is faster, and limit the workers by memory.
 
         Args:
-            plan: what is to be executed.
+            plan: to execute.
             profile: of the assets.
             defs: of the profile.
-            workers: sectors computed at the same time, as far as memory lets.
-            memory: GiB for all workers together; the setting `launch.memory_gib`, or what is left, where None.
-            submitted: executes all of it in place of processes of this command.
-            tags: of the runs of this command, besides those of their ranges.
+            workers: sectors computed in parallel, as far as memory allows.
+            memory: GiB for all workers; None for the setting `launch.memory_gib`, else the free memory.
+            submitted: executes the plan instead of processes of this command.
+            tags: of the runs of this command, in addition to those of their ranges.
 
         Raises:
-            SettingsError: a month of it does not fit into memory.
+            SettingsError: a month does not fit into memory.
 
         """
         snapshots = profile.source.sector_snapshots(profile.last_session())
@@ -63,33 +63,32 @@ class Staged:
         def work(chain: Sequence[Phase]) -> int:
             return max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
 
-        # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core
-        # is left waiting.
+        # Neighbouring chains may become one run; the sectors with most tickers start first, so that no core waits.
         stages = [sorted(joined(chains), key=work, reverse=True) for chains in plan.stages]
         if submitted is not None:
             return cls([(submitted, chains) for chains in stages], [])
-        most, there = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
-        stays = [fitted(chains, workers, most, there) for chains in stages]
+        most, limit = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
+        fits = [fitted(chains, workers, most, limit) for chains in stages]
         name = profile.settings.profile
         return cls(
-            [(Here(name, each.workers, each.most > APART, tags or {}), each.chains) for each in stays],
-            list(dict.fromkeys(each.note for each in stays if each.note)),
+            [(Here(name, each.workers, each.most > APART, tags or {}), each.chains) for each in fits],
+            list(dict.fromkeys(each.note for each in fits if each.note)),
         )
 
     @property
     def outputs(self) -> int:
-        """Partitions that are written."""
+        """Number of written partitions."""
         return total_outputs(phase for _, chains in self.stages for chain in chains for phase in chain)
 
     def execute(
         self, progress: Progress, began: Callable[[Executor], None] = lambda _: None, tally: Tally | None = None
     ) -> None:
-        """Execute it to its end.
+        """Execute all stages.
 
         Args:
-            progress: called for each dataset written.
-            began: told who executes the stage that begins.
-            tally: counts what is written, also where a run failed.
+            progress: called for every dataset written.
+            began: receives the executor of a stage at its start.
+            tally: counts the written data, also of failed runs.
 
         Raises:
             RunFailedError: a run failed; the other chains of its stage are finished first.

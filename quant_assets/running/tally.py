@@ -1,6 +1,6 @@
-"""What runs have written, from the events that they left: partitions, rows, bars set aside, warnings of checks.
+"""Counts of runs from their events: partitions, rows, quarantined bars, warnings of checks.
 
-The summary of `quant run` is made of it. No data are read for it.
+`quant run` prints them as its summary. No data are read.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ class Warned:
     """A check that warned.
 
     Attributes:
-        runs: in how many runs.
-        said: what it said the first time; empty where it said nothing.
+        runs: number of runs with the warning.
+        said: its first message; may be empty.
 
     """
 
@@ -31,12 +31,12 @@ class Warned:
 
 @dataclass
 class Tally:
-    """What was written by runs.
+    """Counts of written data.
 
     Attributes:
         partitions: written, by dataset.
         rows: of these partitions, by dataset.
-        changed: of the partitions those whose rows are others than before, or that are new, by dataset.
+        changed: new partitions and those with other rows than before, by dataset.
         bars: the figures named in `BARS`.
         warnings: by dataset and check.
 
@@ -49,14 +49,14 @@ class Tally:
     warnings: dict[tuple[str, str], Warned] = field(default_factory=dict)
 
     def add_run(self, events: Iterable[dg.DagsterEvent]) -> None:
-        """Count the events of one run, all of them; those of other kinds are passed over."""
+        """Count all events of one run; events of other kinds are ignored."""
         seen: set[str] = set()
         for event in events:
             if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 written = event.step_materialization_data.materialization
                 name = written.asset_key.path[-1]
                 self.partitions[name] += 1
-                if name not in seen:  # figures of the run stand beside each of its partitions
+                if name not in seen:  # every partition repeats the figures of the run
                     seen.add(name)
                     self.rows[name] += _figure(written, ROWS_OF_RUN)
                     self.changed[name] += _figure(written, PARTITIONS_CHANGED)
@@ -68,7 +68,7 @@ class Tally:
                     self._warn((checked.asset_key.path[-1], checked.check_name), Warned(1, checked.description or ""))
 
     def add(self, other: "Tally") -> None:
-        """Count what another one has counted."""
+        """Add the counts of another tally."""
         for ours, theirs in (
             (self.partitions, other.partitions),
             (self.rows, other.rows),
@@ -85,5 +85,5 @@ class Tally:
 
 
 def _figure(written: dg.AssetMaterialization, name: str) -> int:
-    found = written.metadata.get(name)
-    return found.value if isinstance(found, dg.IntMetadataValue) and found.value is not None else 0
+    value = written.metadata.get(name)
+    return value.value if isinstance(value, dg.IntMetadataValue) and value.value is not None else 0

@@ -1,8 +1,8 @@
-"""Events of ended runs that nobody needs any more: how many there are, and their removal from the instance's records.
+"""Count and removal of dispensable events of finished runs in the instance's records.
 
-Dagster never deletes events, and deleting a run takes the state of its partitions with it. What is removed here is what
-only the log of a run's own page shows: its lines of log, and of its steps inputs, outputs, resources and processes.
-Kept is whatever tells of an asset or a check, and when each run and step began and how it ended.
+Dagster never deletes events, and deleting a run deletes the state of its partitions. This module removes events that
+only the log of a run's page shows: log lines, and inputs, outputs, resources and processes of steps. Events of assets
+and checks, and the start and end of runs and steps, are kept.
 """
 
 import time
@@ -16,9 +16,9 @@ import dagster as dg
 from quant_assets.dagster_records import event_databases
 
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-#: Runs that are looked at together.
+#: Runs per batch.
 _AT_ONCE = 200
-#: Events that only the log of a run's own page shows. An explicit list: a kind that a later Dagster adds is kept.
+#: Events that only the log of a run's page shows. An explicit list: kinds of later Dagster versions are kept.
 _OF_THE_LOG = (
     "STEP_OUTPUT",
     "STEP_INPUT",
@@ -40,13 +40,13 @@ _OF_THE_LOG = (
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """What can be removed, or was.
+    """Removable or removed events.
 
     Attributes:
-        runs: that had such events.
-        rows: events.
+        runs: with such events.
+        rows: number of events.
         bytes: of their text.
-        freed: bytes that the disk got back; 0 where nothing was removed, or the database keeps the space for itself.
+        freed: bytes of disk space; 0 if nothing was removed or the database keeps the space.
 
     """
 
@@ -66,26 +66,26 @@ def vacuum(
 ) -> Vacuumed:
     """Count the dispensable events of runs that ended some days ago, or remove them.
 
-    It can be ended at any point and repeated.
+    It can be interrupted at any point and repeated.
 
     Args:
         instance: with records in a database.
-        keep_days: days for which the events of an ended run are kept.
-        remove: whether they are removed; else they are counted.
+        keep_days: days to keep the events of a finished run.
+        remove: remove the events instead of counting them.
         now: Unix time.
-        progress: told of the runs that are done.
+        progress: receives the number of processed runs.
 
     Raises:
-        SettingsError: the instance has its records in no database.
+        SettingsError: the records of the instance are not in a database.
 
     """
     until = (time.time() if now is None else now) - 86_400 * keep_days
     runs = rows = size = freed = done = 0
     for part in _ended(instance, until):
         for run_ids, engine in event_databases(instance, part):
-            found = _handled(engine, run_ids, remove=remove)
-            runs, rows, size = runs + found.runs, rows + found.rows, size + found.bytes
-            freed += _given_back(engine) if remove and found.rows and _has_a_file(engine) else 0
+            handled = _handled(engine, run_ids, remove=remove)
+            runs, rows, size = runs + handled.runs, rows + handled.rows, size + handled.bytes
+            freed += _given_back(engine) if remove and handled.rows and _has_a_file(engine) else 0
         done += len(part)
         progress(done)
     if remove and rows:
@@ -95,13 +95,13 @@ def vacuum(
 
 
 def _handled(engine: Any, run_ids: Sequence[str], *, remove: bool) -> Vacuumed:
-    """Count the dispensable events of runs in one database, and remove those that were counted."""
+    """Count the dispensable events of runs in one database, and remove them."""
     import sqlalchemy as sa
 
     table = sa.table("event_logs", *map(sa.column, ("run_id", "event", "dagster_event_type", "asset_key")))
     column = table.c
     kind = column.dagster_event_type
-    # Lines of log have no kind. Events are JSON of ASCII letters, so that their length is bytes.
+    # Log lines have no kind. Events are ASCII JSON, so that their length is in bytes.
     chosen = column.run_id.in_(run_ids) & column.asset_key.is_(None) & (kind.is_(None) | kind.in_(_OF_THE_LOG))
     count = sa.select(
         sa.func.count(sa.distinct(column.run_id)), sa.func.count(), sa.func.sum(sa.func.length(column.event))
@@ -118,14 +118,14 @@ def _has_a_file(engine: Any) -> bool:
 
 
 def _given_back(engine: Any) -> int:
-    """Let a database use the space again, and return what it can to the disk; the bytes of that."""
+    """Vacuum a database; returns the bytes of freed disk space."""
     import sqlalchemy as sa
 
     path = Path(engine.url.database) if _has_a_file(engine) else None
     before = _on_disk(path) if path else 0
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM" if path else "VACUUM (ANALYZE) event_logs"))
-        if path:  # the smaller database is in its log until that is written back
+        if path:  # the log holds the smaller database until then
             connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).all()
     engine.dispose()
     return max(0, before - _on_disk(path)) if path else 0
@@ -133,15 +133,17 @@ def _given_back(engine: Any) -> int:
 
 def _on_disk(path: Path) -> int:
     """Bytes of an SQLite file with its log, in which its newest rows are."""
-    return sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
+    return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
 
 
 def _ended(instance: dg.DagsterInstance, until: float) -> list[list[str]]:
-    """Identifiers of the runs that ended before a time, some at a time."""
-    found, cursor = [], None
+    """Identifiers of the runs that ended before a time, in batches."""
+    ended, cursor = [], None
     while True:
         records = instance.get_run_records(dg.RunsFilter(statuses=_ENDED), limit=1000, cursor=cursor)
-        found += [each.dagster_run.run_id for each in records if each.end_time is not None and each.end_time < until]
+        ended += [
+            record.dagster_run.run_id for record in records if record.end_time is not None and record.end_time < until
+        ]
         if len(records) < 1000:
-            return [found[first : first + _AT_ONCE] for first in range(0, len(found), _AT_ONCE)]
+            return [ended[first : first + _AT_ONCE] for first in range(0, len(ended), _AT_ONCE)]
         cursor = records[-1].dagster_run.run_id

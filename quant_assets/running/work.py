@@ -1,6 +1,7 @@
-"""What an instance's run records say of work on partitions: what is in flight, and what became of what was asked for.
+"""Work on partitions by an instance's run records: unfinished runs, and results of requested runs.
 
-Runs of any origin count: the command, the web UI, backfills, schedules and sensors. Nothing is kept beside the records.
+Runs of any origin count: the command, the web UI, backfills, schedules and sensors. There is no state other than the
+records.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -14,8 +15,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.partitions import parse_key
 from quant_assets.settings.sectors import SECTORS
 
-#: Tags that say why a run exists: its origin, its reasons in words, the state of things that it answers, and how often
-#: that has been tried.
+#: Tags on the cause of a run: its origin, its reasons in words, the state that triggered it, and the attempt number.
 ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", training_orders.REASONS, "quant/trigger", "quant/attempt"
 
 #: Module and name of the code location that runs belong to.
@@ -33,7 +33,7 @@ class Work:
 
     Attributes:
         run_id: of the run.
-        assets: names; None where its job has them all.
+        assets: names; None for all assets.
         sectors: slugs in GICS order; empty where it spans sectors.
         first, last: periods, months or days.
         tags: of the run.
@@ -71,20 +71,20 @@ class Work:
 
 
 def in_flight(instance: dg.DagsterInstance) -> list[Work]:
-    """Unfinished runs on partitions, oldest first; those without partitions, such as a driver's own, are no work."""
+    """Unfinished runs on partitions, oldest first; runs without partitions are left out."""
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-    found = (work_of(run) for run in reversed(runs))
-    return [work for work in found if work is not None]
+    works = (work_of(run) for run in reversed(runs))
+    return [work for work in works if work is not None]
 
 
 def work_of(run: dg.DagsterRun) -> Work | None:
-    """The partitions of a run; None where its tags name none that are ours."""
+    """The partitions of a run; None if its tags name none of ours."""
     start, end = run.tags.get(_START), run.tags.get(_END)
     one = run.tags.get("dagster/partition")
     keys = [start, end] if start and end else [one, one] if one else []
     try:
         placed = [parse_key(each) for each in keys if each]
-    except SettingsError:  # of a job of somebody else's in the same instance
+    except SettingsError:  # of a foreign job in the same instance
         return None
     if not placed:
         return None
@@ -98,11 +98,11 @@ def work_of(run: dg.DagsterRun) -> Work | None:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that was asked for, with the retries that Dagster made of it after crashes.
+    """A requested run with Dagster's retries after crashes.
 
     Attributes:
         run_id: of the last of them.
-        state: `unfinished` also where a retry is due that has not begun.
+        state: `unfinished` also before a due retry begins.
         ended: Unix time at which the last of them ended; None where unfinished.
         tags: of the last of them.
 
@@ -115,11 +115,11 @@ class Attempt:
 
 
 def attempts(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[Attempt]:
-    """What became of the runs that carry these tags, oldest first; a run and its retries by Dagster are one attempt.
+    """Attempts with these tags, oldest first; a run and Dagster's retries of it are one attempt.
 
     Args:
-        instance: whose records are read.
-        tags: for example the trigger that they answer.
+        instance: its records are read.
+        tags: for example the trigger.
 
     """
     grouped: dict[str, list[dg.RunRecord]] = {}

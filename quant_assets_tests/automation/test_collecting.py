@@ -135,14 +135,14 @@ def test_a_session_most_of_whose_bars_are_lacking_is_not_said(tmp_path: Path, mo
     monkeypatch.setenv("QUANT__COLLECTING__FOLDER", str(tmp_path))
     monkeypatch.setenv("QUANT__COLLECTING__UNIVERSE", json.dumps({"it": tickers}))
     found, live = Collected(tmp_path, *tickers), Profile(load_settings("live"))
-    with pytest.raises(SourceError, match=r"0 of 0 tickers have a bar of 2026-11-27; nothing is said of it before"):
+    with pytest.raises(SourceError, match=r"0 of 0 tickers have a bar of 2026-11-27; it is not recorded before"):
         refuse_lacking(live)
     days = sessions(SESSION - timedelta(days=40), SESSION - timedelta(days=1)).tolist()
     at = datetime.combine(SESSION, time(22), UTC)
     # T9 has been silent for weeks: nobody expects a bar of it.
     found.add(at, [(ticker, day, 10.0) for ticker in tickers for day in days if ticker != "T9" or day == days[0]])
     found.add(at, [(ticker, SESSION, 10.0) for ticker in tickers[:8]])
-    with pytest.raises(SourceError, match=r"8 of 9 tickers have a bar of 2026-11-27, without T8; nothing is said"):
+    with pytest.raises(SourceError, match=r"8 of 9 tickers have a bar of 2026-11-27, without T8; it is not recorded"):
         refuse_lacking(live)
     found.add(at, [("T8", SESSION, 10.0)])
     refuse_lacking(live)

@@ -29,9 +29,9 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "told"),
     [
         (("daily", "--as-of", "tomorrow"), "'tomorrow' is not a day; write it as YYYY-MM-DD"),
-        (("daily", "--as-of", "2024-06-30"), "2024-06-30 (Sunday) is no session of XNYS"),
-        (("daily", "--as-of", "2024-07-05"), "the session of 2024-07-05 is not over; the last one that has closed is"),
-        (("daily", "--as-of", "2024-06-25"), "2024-06-25 lies before the go-live day 2024-06-26 (live.go_live)"),
+        (("daily", "--as-of", "2024-06-30"), "2024-06-30 (Sunday) is not a session of XNYS"),
+        (("daily", "--as-of", "2024-07-05"), "the session of 2024-07-05 is not over; the last closed session is"),
+        (("daily", "--as-of", "2024-06-25"), "2024-06-25 is before the go-live day 2024-06-26 (live.go_live)"),
         (("daily", "-p", "files"), "profile 'files' has no go-live day, and so no ledger; set live.go_live"),
         (("live",), "nothing is recorded from 2024-06-26 to 2024-07-03"),
         (("live", "--compare"), "has no entry of healthcare, it from 2024-06-26 to 2024-07-03"),

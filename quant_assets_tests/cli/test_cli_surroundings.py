@@ -55,9 +55,7 @@ def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytes
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
     outcome = command("run", "-s", "it", "--to", "2024-06")
     assert outcome.status == 1
-    assert outcome.err.splitlines() == [
-        f"error: {tmp_path / 'file' / 'home'}: Not a directory; mend that and run again"
-    ]
+    assert outcome.err.splitlines() == [f"error: {tmp_path / 'file' / 'home'}: Not a directory; fix that and run again"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_records_that_the_disk_refuses_are_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: Dagster's records in {tmp_path / 'home'}: ")
-    assert done.stderr.endswith("; mend that and run again\n")
+    assert done.stderr.endswith("; fix that and run again\n")
     assert len(done.stderr.splitlines()) == 1
 
 

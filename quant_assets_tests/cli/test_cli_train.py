@@ -188,7 +188,7 @@ def test_a_kind_of_ones_own_beside_the_settings_is_loaded_again(
 def test_what_is_refused_is_one_line(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained(quant)
     for arguments, message in (
-        (("infer", str(folder), "--date", "2021-04-30"), "was trained on what became known up to 2021-04-30"),
+        (("infer", str(folder), "--date", "2021-04-30"), "was trained on data known up to 2021-04-30"),
         (("infer", str(folder), "--date", "2021-06-27"), "no ticker has features on 2021-06-27"),
         (("infer", "none"), "model 'none' is none of models"),
         (("infer", str(folder), "--tickers", "XX"), "no ticker has features"),

@@ -144,7 +144,7 @@ def test_the_command_refuses_what_a_run_is_writing_and_names_it(runs: Runs) -> N
         execute([[phase]], "demo", 1, lambda dataset, _: written.append(dataset))
     assert str(refused.value) == (
         f"run {at_work.run_id} (schedule after_close) is writing fundamentals (it, {MONTH}) at this moment; wait for "
-        "its end, end it in the web UI, or add --submit: the queue takes these after it"
+        "its end, cancel it in the web UI, or add --submit: the queue starts these runs after it"
     )
     assert written == []
     assert len(runs.instance.get_runs()) == 1, "nothing was begun"

@@ -184,7 +184,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
     message = str(caught.value)
     assert message.startswith(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; "
-        "mend the cause and run again: "
+        "fix the cause and run again: "
     )
     assert "key ticker last_session known_at repeats: 2 rows, first" in message
     assert "\n" not in message
@@ -213,7 +213,7 @@ def test_what_the_machine_refuses_is_no_bug(profile: Profile) -> None:
     with pytest.raises(RunFailedError) as caught:
         execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     assert str(caught.value).startswith(f"fundamentals (it, {LAST}): {folder / f'month={LAST}'}")
-    assert str(caught.value).endswith("; mend that and run again")
+    assert str(caught.value).endswith("; fix that and run again")
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(
-        RunFailedError, match=r"a worker process was killed, perhaps for want of memory; .* fewer --workers"
+        RunFailedError, match=r"a worker process was killed, perhaps for lack of memory; .* fewer --workers"
     ):
         execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
     killer.join()
@@ -258,8 +258,8 @@ def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_hel
     with pytest.raises(RunFailedError) as caught:
         execute([chain("energy", ("fundamentals",), BARS)], "demo", 1, kill, apart=True)
     found = re.fullmatch(
-        r"a worker process was killed, perhaps for want of memory; it had begun (.+) and held (\d+\.\d\d) GiB of "
-        r"memory \(at most (\d+\.\d\d)\); what was written stays: run again with fewer --workers",
+        r"a worker process was killed, perhaps for lack of memory; it had begun (.+) and held (\d+\.\d\d) GiB of "
+        r"memory \(at most (\d+\.\d\d)\); written partitions stay: run again with fewer --workers",
         str(caught.value),
     )
     assert found is not None, str(caught.value)

@@ -232,7 +232,7 @@ def test_where_it_cannot_start_a_new_home_says_so_and_has_sqlite_and_an_old_one_
     }
     (home / "dagster.yaml").write_text(yaml.dump({"storage": {"custom": section}}))
     with (
-        pytest.raises(ServerError, match=rf"does not start in {home}/postgres: .*; mend that, or move {home} away"),
+        pytest.raises(ServerError, match=rf"does not start in {home}/postgres: .*; fix that, or move {home} away"),
         dg.DagsterInstance.get(),
     ):
         pass

@@ -54,7 +54,7 @@ def test_it_makes_the_instance_and_limits_pools_and_a_second_time_finds_nothing_
 def test_limits_of_pools_are_read_as_they_are_written() -> None:
     assert pools_of(["gpu=8", "net=1"]) == {"gpu": 8, "net": 1}
     for wrong in ("gpu", "gpu=", "=3", "gpu=-1", "gpu=many"):
-        with pytest.raises(SettingsError, match=rf"--pool {wrong} is no limit of a pool; write --pool gpu=8"):
+        with pytest.raises(SettingsError, match=rf"--pool {wrong} is not the limit of a pool; write --pool gpu=8"):
             pools_of([wrong])
 
 
@@ -72,13 +72,13 @@ def test_an_older_home_keeps_its_file_is_told_once_what_is_new_and_can_take_it(h
     assert news(home, "demo") is None, "once"
     assert (home / "dagster.yaml").read_text() == own
 
-    assert update("demo").startswith(f"{home}/dagster.yaml is that of {PROJECT}/conf/dagster.yaml now, with its own")
+    assert update("demo").startswith(f"{home}/dagster.yaml is now that of {PROJECT}/conf/dagster.yaml, with its own")
     template = (PROJECT / "conf" / "dagster.yaml").read_text()
     assert (home / "dagster.yaml").read_text().startswith(template)
     found = yaml.safe_load((home / "dagster.yaml").read_text())
     assert found == yaml.safe_load(template) | {"storage": {"postgres": {"postgres_url": "somewhere"}}}
     assert (home / "dagster.yaml.before").read_text() == own
-    assert update("demo") == f"{home}/dagster.yaml has all of {PROJECT}/conf/dagster.yaml already"
+    assert update("demo") == f"{home}/dagster.yaml is up to date with {PROJECT}/conf/dagster.yaml"
     assert (home / "dagster.yaml.before").read_text() == own, "the second time did not replace it"
     assert news(home, "demo") is None
 
@@ -96,7 +96,7 @@ def test_a_changed_template_is_told_again(home: Path, tmp_path: Path, monkeypatc
 
 
 def test_without_an_instance_there_is_nothing_to_update(home: Path) -> None:
-    with pytest.raises(SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init makes it"):
+    with pytest.raises(SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init creates it"):
         update("demo")
 
 
