@@ -25,19 +25,22 @@ def checked(folder: Path) -> Iterator[str | Table]:
     """What the command prints of a folder.
 
     Raises:
-        SourceError: there is no such folder, or no table in it.
+        SourceError: there is no such folder, or no table in it that can be read.
 
     """
     found = looked_at(folder)
     for each in found:
         yield from _shown(each)
     usable = [each for each in found if each.kind and not each.error]
-    yield "files:"
-    yield _yaml(usable) or "  {}"
-    yield ""
+    if usable:
+        yield "files:"
+        yield _yaml(usable)
+        yield ""
     for each in found:
         if not each.kind:
-            yield f"{each.file}: left out, {each.error}"
+            yield _left_out(each)
+    if not usable:
+        raise SourceError(f"no file of {folder} can be read; docs/files.md has the forms that can")
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
 
 
@@ -74,7 +77,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
                 else f"{each.file}: {each.kind}"
             )
         else:
-            yield f"{each.file}: left out, {each.error}"
+            yield _left_out(each)
     kinds = {each.kind for each in usable}
     if "membership" not in kinds:
         yield "no file of membership was found: every ticker with a price is a member (docs/files.md)"
@@ -108,13 +111,17 @@ def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
-    head = {"source": "files", "data_dir": str(folder.resolve()), "as_of": days[1]}
+    head = {"source": "files", "data_dir": str(folder.resolve())}
     months = {"partitions": {"start": f"{days[0]:%Y-%m}", "end": f"{days[1]:%Y-%m}"}}
     told = any(each.kind == "securities" for each in usable)
     sector = "" if told else f"  sector: {_SECTOR} # of every ticker, since no file tells their sectors\n"
     return (
-        f"# Proposed by `quant files init` for {folder.name}; docs/files.md says what can be changed.\n"
-        f"{yaml.safe_dump(head, sort_keys=False)}{_flow(months)}\nfiles:\n{sector}{_yaml(usable)}\n"
+        "# Written by `quant files init`. How files are read, and what else can be said of them: docs/files.md.\n"
+        "# All other settings have their defaults: conf/base.yaml and docs/reference/settings.md list them.\n"
+        f"{yaml.safe_dump(head, sort_keys=False)}"
+        f"as_of: {days[1]} # last day of the prices; results are those of its close\n"
+        f"{_flow(months)} # of the prices\n"
+        f"files:\n{sector}{_yaml(usable)}\n"
     )
 
 
@@ -134,6 +141,13 @@ def _yaml(usable: Sequence[Checked]) -> str:
 def _flow(value: dict[str, Any], *, braces: bool = False) -> str:
     text = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000, allow_unicode=True).strip()
     return text if braces else text[1:-1]
+
+
+def _left_out(each: Checked) -> str:
+    """The file and why nothing of it is read; an error that begins with the file's name says it once."""
+    above, _, name = each.file.rpartition("/")
+    named = each.error.startswith(name)
+    return f"{above}/{each.error}".removeprefix("/") if named else f"{each.file}: left out, {each.error}"
 
 
 def _shown(each: Checked) -> Iterator[str | Table]:

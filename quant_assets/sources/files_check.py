@@ -114,7 +114,9 @@ def looked_at(folder: Path) -> list[Checked]:
         raise SourceError(f"{folder} is no folder; name the one that holds your files")
     columns: dict[str, Sequence[str]] = {}
     found = [_none(name, str(workbook(name))) for name in workbooks(folder)]
-    for part in tables(folder):
+    there, closed = tables(folder)
+    found += [_none(name, str(error)) for name, error in closed]
+    for part in there:
         below = part.path.relative_to(folder).as_posix()
         name = f"{below}/{part.member}" if part.member else below
         try:
@@ -258,7 +260,9 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
     if "released" in columns:
         made["columns"] = {**made["columns"], "released": columns["released"]}
         name = str(columns["released"]).lower()
-        made["vintage"] = "quarterly" if "quarter" in name else "monthly" if "month" in name else "daily"
+        coarse = next((each for each in ("quarter", "month") if each in name), None)
+        if coarse:
+            made["vintage"] = f"{coarse}ly"
     told = look.source("macro", {**made, "series": {}}).series()
     series = series_of(told)
     evidence = [
