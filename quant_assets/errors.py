@@ -3,6 +3,8 @@
 The command line prints them without a traceback. Anything else that is raised is a bug in this project.
 """
 
+from collections.abc import Callable
+
 
 class QuantError(Exception):
     """Base of every error whose message is written for the user."""
@@ -21,7 +23,22 @@ class InterruptedRunError(QuantError):
 
 
 class MissingPartitionError(QuantError):
-    """An upstream partition has not been materialised; names the asset and the partitions."""
+    """An upstream partition has not been materialised; names the asset and the partitions.
+
+    Args:
+        message: for the user.
+        existing: keys of the dataset's partitions that are stored. Only the command line names them: a run's message
+            becomes metadata, which must not depend on other months.
+
+    """
+
+    def __init__(self, message: str, existing: Callable[[], set[str]] | None = None) -> None:
+        super().__init__(message)
+        self.existing = existing
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        """For another process: the message alone, since a store does not travel."""
+        return type(self), (str(self),)
 
 
 class DatasetError(QuantError):

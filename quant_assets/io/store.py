@@ -81,7 +81,8 @@ class DatasetStore(ArtifactStore):
         if absent:
             raise MissingPartitionError(
                 f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: "
-                f"{describe(absent)}; materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
+                f"{describe(absent)}; materialise them first (web UI, or: {self._command} {_run_arguments(absent)})",
+                partial(self.existing, dataset),
             )
         return wanted
 
