@@ -4,8 +4,10 @@ What each command takes, with its help, is in `commands` and the modules named `
 in the module of its name.
 """
 
+import errno
 import io
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -31,7 +33,16 @@ from quant_assets.running.processes import collect_rarely
 _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_ENDPOINT_URL for a server other than Amazon's), or "
     "QUANT__STORAGE to a folder"
-)
+)  #: What helps against what a disk refuses.
+_REMEDIES = {
+    errno.ENOSPC: "free space on that disk (quant prune shows old partitions), or set QUANT__STORAGE to a folder on "
+    "another one, and run again: what is stored is whole",
+    errno.EDQUOT: "free space on that disk (quant prune shows old partitions), and run again: what is stored is whole",
+    errno.EROFS: "set QUANT__STORAGE to a folder that can be written",
+    errno.EACCES: "give yourself the right to it, or set QUANT__STORAGE to a folder of your own",
+}
+#: What a file is called while it is written: the dot before its name, and the end.
+_TEMPORARY = re.compile(r"(?<=/)\.(?=[^/]+\.tmp$)|\.[^/.]+\.tmp$")
 
 arrange(app)
 
@@ -52,8 +63,9 @@ def main() -> None:
         fail(error)
     except OSError as error:
         # A folder without rights, a full disk: nothing that a traceback would say more of.
-        where = f"{error.filename}: " if error.filename else ""
-        fail(QuantError(f"{where}{error.strerror or error}; mend that and run again"))
+        where = f"{_TEMPORARY.sub('', str(error.filename))}: " if error.filename else ""
+        remedy = _REMEDIES.get(error.errno or 0, "mend that and run again")
+        fail(QuantError(f"{where}{error.strerror or error}; {remedy}"))
     except Exception as error:
         # Libraries' own errors, by name: the libraries are not loaded here.
         if type(error).__module__.startswith("botocore."):

@@ -494,7 +494,7 @@ def init(
     folder: FolderArgument,
     name: Annotated[str, typer.Option("--name", "-n", help="Name of the profile.")] = "mine",
 ) -> None:
-    """Write a profile of some ten lines that reads the files of a folder. One that exists is not touched.
+    """Write a profile that reads the files of a folder. One that exists is not touched.
 
     Examples:
 

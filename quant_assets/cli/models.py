@@ -211,7 +211,8 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
     for sector in sectors:
         before = _champion(profile, versions, sector)
         since = versions.promote(sector, model, profile.last_session()).since
-        yield f"{sector}: {model} is the champion of decisions from {since} on, {before} was"
+        was = "as it was" if before == model else f"{before} was"
+        yield f"{sector}: {model} is the champion of decisions from {since} on, {was}"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
@@ -257,7 +258,7 @@ def comparison(
         values = (f"{value:+.4f}" for value in (each.champion, each.challenger, each.difference))
         table.add_row(each.figure, *values, error, str(each.sessions))
     yield table
-    yield "error: standard error of the mean difference, with outcomes that overlap"
+    yield "column error: standard error of the mean difference, with outcomes that overlap"
 
 
 def _fits(profile: Profile, version: Version, sector: str) -> None:

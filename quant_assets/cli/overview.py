@@ -55,8 +55,8 @@ OVERVIEW = {
     "Keep it running": {
         "instance": "Make the Dagster instance of a profile ready",
         "pages": "Serve the HTML pages that the web UI links to",
-        "prune": "Remove old partitions",
-        "vacuum": "Remove old events of the Dagster instance",
+        "prune": "Show or remove old partitions",
+        "vacuum": "Count or remove old events of the Dagster instance",
     },
 }
 

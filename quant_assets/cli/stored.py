@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from quant_assets.errors import MissingPartitionError, SettingsError
-from quant_assets.graph import build_defs
 from quant_assets.grains import labels_of
+from quant_assets.graph import build_defs
 from quant_assets.io.store import sorted_keys
 from quant_assets.partitions import key
 from quant_assets.planning.plan import Planner

@@ -124,7 +124,9 @@ class _YamlSource(PydanticBaseSettingsSource):
                 "that holds base.yaml and profiles"
             ) from None
         if not known:
-            what = "has no profiles/*.yaml" if folder.is_dir() else "is no folder" if folder.exists() else "does not exist"
+            what = (
+                "has no profiles/*.yaml" if folder.is_dir() else "is no folder" if folder.exists() else "does not exist"
+            )
             raise SettingsError(
                 f"the folder of settings {folder} {what}; set QUANT_CONF_DIR to a folder that holds base.yaml and "
                 f"profiles, or unset it for {_own_or_shipped()}"

@@ -75,8 +75,8 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     text = head.decode(encoding, errors="replace").lstrip("\ufeff")
     if _is_binary(text):
         raise SourceError(
-            f"{part.name} is no table: binary data, or text that is not UTF-8, UTF-16 or Latin-1; remove it, or save it "
-            "as UTF-8"
+            f"{part.name} is no table: binary data, or text that is not UTF-8, UTF-16 or Latin-1; remove it, or save "
+            "it as UTF-8"
         )
     lines = text.splitlines()
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:_HEAD_LINES]
@@ -278,6 +278,20 @@ def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, d
             return _parsed(part.path.as_posix(), layout, names), {}
     except pl.exceptions.PolarsError:
         pass  # not in UTF-8 after its beginning, or lines of other lengths: told apart below
+    text = decoded(part, layout)
+    try:
+        return _parsed(io.BytesIO(text.encode()), layout, names), {}
+    except pl.exceptions.PolarsError:
+        return _line_by_line(text, layout, names)
+
+
+def decoded(part: Part, layout: Layout) -> str:
+    """All of a file; what is not UTF-8 after its beginning is Latin-1.
+
+    Raises:
+        UnicodeDecodeError: it is not in another encoding that its beginning is in.
+
+    """
     content = part.content()
     try:
         text = content.decode(layout.encoding)
@@ -285,11 +299,7 @@ def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, d
         if layout.encoding not in ("utf-8", "utf-8-sig"):
             raise
         text = content.decode(_latin(content))
-    text = text.removeprefix("\ufeff")
-    try:
-        return _parsed(io.BytesIO(text.encode()), layout, names), {}
-    except pl.exceptions.PolarsError:
-        return _line_by_line(text, layout, names)
+    return text.removeprefix("\ufeff")
 
 
 def _parsed(source: str | io.BytesIO, layout: Layout, names: list[str]) -> pl.DataFrame:
