@@ -63,9 +63,7 @@ def main() -> None:
         fail(error)
     except OSError as error:
         # A folder without rights, a full disk: nothing that a traceback would say more of.
-        where = f"{_TEMPORARY.sub('', str(error.filename))}: " if error.filename else ""
-        remedy = _REMEDIES.get(error.errno or 0, "mend that and run again")
-        fail(QuantError(f"{where}{error.strerror or error}; {remedy}"))
+        fail(QuantError(refused_by_the_machine(error)))
     except Exception as error:
         # Libraries' own errors, by name: the libraries are not loaded here.
         if type(error).__module__.startswith("botocore."):
@@ -75,6 +73,12 @@ def main() -> None:
             raise
         refused = str(getattr(error, "orig", error)).strip().splitlines()[0]
         fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; mend that and run again"))
+
+
+def refused_by_the_machine(error: OSError) -> str:
+    """The file, what the machine says of it, and what helps."""
+    where = f"{_TEMPORARY.sub('', str(error.filename))}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'mend that and run again')}"
 
 
 def _short(error: Exception) -> str:

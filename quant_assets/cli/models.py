@@ -45,7 +45,13 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
             "" if row["rank_ic"] is None else f"{row['rank_ic']:+.3f}",
             "yes" if _champion(profile, versions, row["sector"]) == row["model"] else "",
         )
-    yield table
+    if table.row_count:
+        yield table
+    else:
+        yield (
+            f"no trained model of {', '.join(sectors)} is in {profile.store.url}; quant run --profile "
+            f"{profile.settings.profile} --sector {sectors[0]} --to {profile.last_month()} trains those of the settings"
+        )
     for said in versions.versions():
         of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
         champion = f"; champion of {of}" if of else ""
