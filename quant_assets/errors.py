@@ -3,7 +3,23 @@
 The command line prints them without a traceback. Anything else that is raised is a bug in this project.
 """
 
+import errno
+import os
+import re
 from collections.abc import Callable
+
+#: What helps where a disk refuses, by what the operating system says.
+_REMEDIES = {
+    os.strerror(number): remedy
+    for number, remedy in (
+        (errno.ENOSPC, "free space there (quant prune shows old partitions) and run again: what is stored is whole"),
+        (errno.EDQUOT, "free space there (quant prune shows old partitions) and run again: what is stored is whole"),
+        (errno.EROFS, "set QUANT__STORAGE to a folder that can be written"),
+        (errno.EACCES, "give yourself the right to it, or set QUANT__STORAGE to a folder of your own"),
+    )
+}
+#: What a file is called while it is written: the dot before its name, and the end.
+_TEMPORARY = re.compile(r"(?<=/)\.(?=[^/]+\.tmp$)|\.[^/.]+\.tmp$")
 
 
 class QuantError(Exception):
@@ -71,3 +87,9 @@ class LaunchError(QuantError):
 
 class CheckpointError(QuantError):
     """A state of a training could not be saved or read; names the file, and what is whole."""
+
+
+def refused_by_the_machine(file: str, what: str) -> str:
+    """A message of the operating system about a file (empty where it names none), with what helps."""
+    where = f"{_TEMPORARY.sub('', file)}: " if file else ""
+    return f"{where}{what}; {_REMEDIES.get(what, 'mend that and run again')}"

@@ -4,10 +4,8 @@ What each command takes, with its help, is in `commands` and the modules named `
 in the module of its name.
 """
 
-import errno
 import io
 import os
-import re
 import sys
 from typing import NoReturn
 
@@ -26,23 +24,14 @@ from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
 from quant_assets.cli.commands import app as app
 from quant_assets.cli.overview import arrange
-from quant_assets.errors import InterruptedRunError, MissingPartitionError, QuantError
+from quant_assets.errors import InterruptedRunError, MissingPartitionError, QuantError, refused_by_the_machine
 from quant_assets.running.processes import collect_rarely
 
 #: What helps where an object store does not know who asks, or is not there.
 _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_ENDPOINT_URL for a server other than Amazon's), or "
     "QUANT__STORAGE to a folder"
-)  #: What helps against what a disk refuses.
-_REMEDIES = {
-    errno.ENOSPC: "free space on that disk (quant prune shows old partitions), or set QUANT__STORAGE to a folder on "
-    "another one, and run again: what is stored is whole",
-    errno.EDQUOT: "free space on that disk (quant prune shows old partitions), and run again: what is stored is whole",
-    errno.EROFS: "set QUANT__STORAGE to a folder that can be written",
-    errno.EACCES: "give yourself the right to it, or set QUANT__STORAGE to a folder of your own",
-}
-#: What a file is called while it is written: the dot before its name, and the end.
-_TEMPORARY = re.compile(r"(?<=/)\.(?=[^/]+\.tmp$)|\.[^/.]+\.tmp$")
+)
 
 arrange(app)
 
@@ -63,7 +52,7 @@ def main() -> None:
         fail(error)
     except OSError as error:
         # A folder without rights, a full disk: nothing that a traceback would say more of.
-        fail(QuantError(refused_by_the_machine(error)))
+        fail(QuantError(refused_by_the_machine(str(error.filename or ""), error.strerror or str(error))))
     except Exception as error:
         # Libraries' own errors, by name: the libraries are not loaded here.
         if type(error).__module__.startswith("botocore."):
@@ -73,12 +62,6 @@ def main() -> None:
             raise
         refused = str(getattr(error, "orig", error)).strip().splitlines()[0]
         fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; mend that and run again"))
-
-
-def refused_by_the_machine(error: OSError) -> str:
-    """The file, what the machine says of it, and what helps."""
-    where = f"{_TEMPORARY.sub('', str(error.filename))}: " if error.filename else ""
-    return f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'mend that and run again')}"
 
 
 def _short(error: Exception) -> str:

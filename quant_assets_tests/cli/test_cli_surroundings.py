@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.cli import refused_by_the_machine
+from quant_assets.errors import refused_by_the_machine
 from quant_assets.settings.origin import ROOT
 from quant_assets_tests.command import Quant
 from quant_assets_tests.graph import PROJECT
@@ -91,7 +91,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(
         (
             errno.ENOSPC,
             "/a/.b.json.x1_y2z3w.tmp",
-            "/a/b.json: No space left on device; free space on that disk (quant prune",
+            "/a/b.json: No space left on device; free space there (quant prune",
         ),
         (
             errno.EROFS,
@@ -103,7 +103,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(
     ],
 )
 def test_what_a_disk_refuses_names_the_file_and_what_helps(number: int, file: str, said: str) -> None:
-    assert refused_by_the_machine(OSError(number, os.strerror(number), file)).startswith(said)
+    assert refused_by_the_machine(file, os.strerror(number)).startswith(said)
 
 
 def test_a_busy_port_names_the_option(command: Quant) -> None:
