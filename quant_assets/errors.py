@@ -3,6 +3,24 @@
 The command line prints them without a traceback. Anything else that is raised is a bug in this project.
 """
 
+import errno
+import os
+import re
+from collections.abc import Callable
+
+#: What helps where a disk refuses, by what the operating system says.
+_REMEDIES = {
+    os.strerror(number): remedy
+    for number, remedy in (
+        (errno.ENOSPC, "free space there (quant prune shows old partitions) and run again: what is stored is whole"),
+        (errno.EDQUOT, "free space there (quant prune shows old partitions) and run again: what is stored is whole"),
+        (errno.EROFS, "set QUANT__STORAGE to a folder that can be written"),
+        (errno.EACCES, "give yourself the right to it, or set QUANT__STORAGE to a folder of your own"),
+    )
+}
+#: What a file is called while it is written: the dot before its name, and the end.
+_TEMPORARY = re.compile(r"(?<=/)\.(?=[^/]+\.tmp$)|\.[^/.]+\.tmp$")
+
 
 class QuantError(Exception):
     """Base of every error whose message is written for the user."""
@@ -21,7 +39,22 @@ class InterruptedRunError(QuantError):
 
 
 class MissingPartitionError(QuantError):
-    """An upstream partition has not been materialised; names the asset and the partitions."""
+    """An upstream partition has not been materialised; names the asset and the partitions.
+
+    Args:
+        message: for the user.
+        existing: keys of the dataset's partitions that are stored. Only the command line names them: a run's message
+            becomes metadata, which must not depend on other months.
+
+    """
+
+    def __init__(self, message: str, existing: Callable[[], set[str]] | None = None) -> None:
+        super().__init__(message)
+        self.existing = existing
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        """For another process: the message alone, since a store does not travel."""
+        return type(self), (str(self),)
 
 
 class DatasetError(QuantError):
@@ -54,3 +87,9 @@ class LaunchError(QuantError):
 
 class CheckpointError(QuantError):
     """A state of a training could not be saved or read; names the file, and the intact states."""
+
+
+def refused_by_the_machine(file: str, what: str) -> str:
+    """A message of the operating system about a file (empty if it names none), with a remedy."""
+    where = f"{_TEMPORARY.sub('', file)}: " if file else ""
+    return f"{where}{what}; {_REMEDIES.get(what, 'fix that and run again')}"

@@ -183,6 +183,11 @@ class Profile:
                         f"month {month} has no closed session at as_of {pinned}; "
                         "choose an earlier one or change QUANT__AS_OF"
                     )
+                if month > newest and month <= (self.months.end or month):
+                    raise SettingsError(
+                        f"month {month} has no closed session yet; the newest month is {newest}, choose it or an "
+                        "earlier one"
+                    )
                 raise SettingsError(
                     f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to "
                     f"{newest}; choose a month inside it or set partitions.start and partitions.end in "

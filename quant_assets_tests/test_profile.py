@@ -107,6 +107,13 @@ def test_months_that_cannot_be_run_are_refused(first: str, last: str, message: s
     found.check_months("2018-01", "2024-05")
 
 
+def test_a_month_that_is_still_to_come_names_the_newest() -> None:
+    found = Profile(load_settings("demo"))
+    message = rf"month 2090-01 has no closed session yet; the newest month is {found.last_month()}, choose it or an"
+    with pytest.raises(SettingsError, match=message):
+        found.check_months("2024-01", "2090-01")
+
+
 def test_an_error_about_missing_partitions_names_the_profiles_own_command() -> None:
     store = Profile(load_settings("files", storage="/nowhere")).store
     with pytest.raises(

@@ -171,8 +171,21 @@ def test_a_folder_that_cannot_be_read_is_named(conf: Path, monkeypatch: pytest.M
     with pytest.raises(SettingsError, match=f"{name}/profiles cannot be read: File name too long; fix that"):
         load_settings("mine")
     monkeypatch.setenv("QUANT_CONF_DIR", str(conf / "base.yaml"))
-    with pytest.raises(SettingsError, match="profile 'mine' does not exist; choose one of \\(none\\)"):
+    with pytest.raises(SettingsError, match=r"base\.yaml is no folder; set QUANT_CONF_DIR to a folder that holds"):
         load_settings("mine")
+
+
+@pytest.mark.parametrize(("made", "why"), [(False, "does not exist"), (True, r"has no profiles/\*\.yaml")])
+def test_a_folder_of_settings_without_any_is_named_with_the_remedy(
+    made: bool, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "typo"
+    if made:
+        folder.mkdir()
+    monkeypatch.setenv("QUANT_CONF_DIR", str(folder))
+    message = rf"folder of settings {folder} {why}; set QUANT_CONF_DIR to .* or unset it for {ROOT / 'conf'}$"
+    with pytest.raises(SettingsError, match=message):
+        load_settings("demo")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from quant_assets.cli import storage_commands as storage_commands
 from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
 from quant_assets.cli.commands import app as app
-from quant_assets.errors import InterruptedRunError, QuantError
+from quant_assets.cli.overview import arrange
+from quant_assets.errors import InterruptedRunError, MissingPartitionError, QuantError, refused_by_the_machine
 from quant_assets.running.processes import collect_rarely
 
 #: Remedy for an object store that refuses the credentials or does not exist.
@@ -31,6 +32,8 @@ _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_ENDPOINT_URL for a server other than Amazon's), or "
     "QUANT__STORAGE to a folder"
 )
+
+arrange(app)
 
 
 def main() -> None:
@@ -41,12 +44,15 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
+    except MissingPartitionError as error:
+        from quant_assets.cli.stored import stored_instead
+
+        fail(QuantError(f"{error}{stored_instead(error)}"))
     except QuantError as error:
         fail(error)
     except OSError as error:
         # No permission, a full disk: a traceback adds nothing.
-        where = f"{error.filename}: " if error.filename else ""
-        fail(QuantError(f"{where}{error.strerror or error}; fix that and run again"))
+        fail(QuantError(refused_by_the_machine(str(error.filename or ""), error.strerror or str(error))))
     except Exception as error:
         # Errors of libraries, by name, because the libraries are not imported here.
         if type(error).__module__.startswith("botocore."):

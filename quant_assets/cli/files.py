@@ -25,19 +25,22 @@ def checked(folder: Path) -> Iterator[str | Table]:
     """Lines and tables about the files of a folder.
 
     Raises:
-        SourceError: the folder does not exist or has no table.
+        SourceError: the folder does not exist or has no readable table.
 
     """
     files = looked_at(folder)
     for file in files:
         yield from _shown(file)
     usable = [file for file in files if file.kind and not file.error]
-    yield "files:"
-    yield _yaml(usable) or "  {}"
-    yield ""
+    if usable:
+        yield "files:"
+        yield _yaml(usable)
+        yield ""
     for file in files:
         if not file.kind:
-            yield f"{file.file}: left out, {file.error}"
+            yield _left_out(file)
+    if not usable:
+        raise SourceError(f"no file of {folder} can be read; docs/files.md has the supported forms")
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
 
 
@@ -74,7 +77,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
                 else f"{file.file}: {file.kind}"
             )
         else:
-            yield f"{file.file}: left out, {file.error}"
+            yield _left_out(file)
     kinds = {file.kind for file in usable}
     if "membership" not in kinds:
         yield "there is no membership file: every ticker with a price is a member (docs/files.md)"
@@ -108,13 +111,17 @@ def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
-    head = {"source": "files", "data_dir": str(folder.resolve()), "as_of": days[1]}
+    head = {"source": "files", "data_dir": str(folder.resolve())}
     months = {"partitions": {"start": f"{days[0]:%Y-%m}", "end": f"{days[1]:%Y-%m}"}}
     with_sectors = any(file.kind == "securities" for file in usable)
     sector = "" if with_sectors else f"  sector: {_SECTOR} # of every ticker, because no file has sectors\n"
     return (
-        f"# Proposed by `quant files init` for {folder.name}; docs/files.md explains the entries.\n"
-        f"{yaml.safe_dump(head, sort_keys=False)}{_flow(months)}\nfiles:\n{sector}{_yaml(usable)}\n"
+        "# Written by `quant files init`. How files are read, and what else can be said of them: docs/files.md.\n"
+        "# All other settings have their defaults: conf/base.yaml and docs/reference/settings.md list them.\n"
+        f"{yaml.safe_dump(head, sort_keys=False)}"
+        f"as_of: {days[1]} # last day of the prices; results are those of its close\n"
+        f"{_flow(months)} # of the prices\n"
+        f"files:\n{sector}{_yaml(usable)}\n"
     )
 
 
@@ -134,6 +141,13 @@ def _yaml(usable: Sequence[Checked]) -> str:
 def _flow(value: dict[str, Any], *, braces: bool = False) -> str:
     text = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000, allow_unicode=True).strip()
     return text if braces else text[1:-1]
+
+
+def _left_out(file: Checked) -> str:
+    """The file and why it is not read; an error that begins with the file's name is not prefixed with it."""
+    above, _, name = file.file.rpartition("/")
+    named = file.error.startswith(name)
+    return f"{above}/{file.error}".removeprefix("/") if named else f"{file.file}: left out, {file.error}"
 
 
 def _shown(file: Checked) -> Iterator[str | Table]:

@@ -45,7 +45,13 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
             "" if row["rank_ic"] is None else f"{row['rank_ic']:+.3f}",
             "yes" if _champion(profile, versions, row["sector"]) == row["model"] else "",
         )
-    yield table
+    if table.row_count:
+        yield table
+    else:
+        yield (
+            f"no trained model of {', '.join(sectors)} is in {profile.store.url}; quant run --profile "
+            f"{profile.settings.profile} --sector {sectors[0]} --to {profile.last_month()} trains those of the settings"
+        )
     for version_name in versions.versions():
         of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == version_name)
         champion = f"; champion of {of}" if of else ""
@@ -213,7 +219,8 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
     for sector in sectors:
         before = _champion(profile, versions, sector)
         since = versions.promote(sector, model, profile.last_session()).since
-        yield f"{sector}: {model} is the champion of decisions from {since} on, before it {before}"
+        was = "unchanged" if before == model else f"before it {before}"
+        yield f"{sector}: {model} is the champion of decisions from {since} on, {was}"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
@@ -259,7 +266,7 @@ def comparison(
         values = (f"{value:+.4f}" for value in (row.champion, row.challenger, row.difference))
         table.add_row(row.figure, *values, error, str(row.sessions))
     yield table
-    yield "error: standard error of the mean difference, corrected for overlapping outcomes"
+    yield "column error: standard error of the mean difference, corrected for overlapping outcomes"
 
 
 def _fits(profile: Profile, version: Version, sector: str) -> None:

@@ -2,6 +2,7 @@
 
 import webbrowser
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def of_sectors(profile: Profile, sectors: Sequence[str], month: str | None) -> l
         if not months or (month is not None and month not in months):
             raise MissingPartitionError(
                 f"no report of {sector}{f' for {month}' if month else ''} is in {profile.store.url}; run: "
-                f"quant run --profile {profile.settings.profile} --sector {sector} --to {latest}"
+                f"quant run --profile {profile.settings.profile} --sector {sector} --to {latest}",
+                partial(profile.store.existing, dataset),
             )
         newest = key(sector, max(months))
         refuse_written_later(profile, dataset, [newest])

@@ -38,11 +38,13 @@ class Session:
         """
         from quant_assets.grains import labels_of
 
-        existing = labels_of(self.profile.store.existing(self.profile.datasets[dataset]))
+        keys = self.profile.store.existing(self.profile.datasets[dataset])
+        existing = labels_of(keys)
         stored = {sector for sector, months in existing.items() if month in months}
         if not stored:
             raise MissingPartitionError(
-                f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}"
+                f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}",
+                lambda: keys,
             )
         return [name for name in SECTORS if name in stored]
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -98,7 +99,8 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
         sector = f" --sector {query.sectors[0]}" if query.sectors else ""
         raise MissingPartitionError(
             f"nothing of '{name}'{of}{months} is in {profile.store.url}; quant status shows what is there, and "
-            f"quant run --profile {profile.settings.profile}{sector} --to {latest} computes it"
+            f"quant run --profile {profile.settings.profile}{sector} --to {latest} computes it",
+            partial(profile.store.existing, dataset),
         )
     keys = [dataset.grain.key(period, sector or None) for sector, period in placed]
     refuse_written_later(profile, dataset, keys)

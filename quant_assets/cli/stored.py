@@ -2,13 +2,31 @@
 
 from collections.abc import Iterable
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.grains import labels_of
 from quant_assets.graph import build_defs
+from quant_assets.io.store import sorted_keys
 from quant_assets.partitions import key
 from quant_assets.planning.plan import Planner
 from quant_assets.planning.staleness import UNRECORDED, Staleness
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
+
+
+def stored_instead(error: MissingPartitionError) -> str:
+    """The first and last stored month of a missing dataset, by sector: the end of the message."""
+    if error.existing is None:
+        return ""
+    spans: dict[tuple[str, str], list[str]] = {}
+    for sector, periods in labels_of(sorted_keys(error.existing())).items():
+        spans.setdefault((min(periods), max(periods)), []).extend([sector] if sector else [])
+    if not spans:
+        return "; nothing of it is stored"
+    shown = [
+        f"{first} to {last}" + (f" ({', '.join(sectors)})" if sectors else "")
+        for (first, last), sectors in spans.items()
+    ]
+    return f"; stored: {', '.join(shown)}"
 
 
 def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]) -> None:

@@ -81,7 +81,8 @@ class DatasetStore(ArtifactStore):
         if absent:
             raise MissingPartitionError(
                 f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: "
-                f"{describe(absent)}; materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
+                f"{describe(absent)}; materialise them first (web UI, or: {self._command} {_run_arguments(absent)})",
+                partial(self.existing, dataset),
             )
         return wanted
 
@@ -115,8 +116,11 @@ class DatasetStore(ArtifactStore):
         for key, path, source in zip(wanted, paths, sources, strict=True):
             recorded[key] = self._recorded(dataset, path, source)
             if not recorded[key].same_columns:
+                sector, period = dataset.grain.parse(key)
+                again = f"{f' --sector {sector}' if sector else ''} --from {period[:7]} --to {period[:7]}"
                 raise DatasetError(
-                    f"{path} was written with another schema than '{dataset.name}' has now; materialise it again"
+                    f"{path} was written with another schema than '{dataset.name}' has now; materialise it again "
+                    f"({self._command}{again} --select {dataset.name})"
                 )
         if known_through is not None:
             days = ((key, metadata.known_through) for key, metadata in recorded.items())

@@ -251,7 +251,8 @@ def _told(name: str, why: str, months: Mapping[str | None, Collection[str]]) -> 
     named = [sector for sector in months if sector]
     sectors = f" ({', '.join(named) if len(named) < 4 else f'{len(named)} sectors'})" if named else ""
     spans = ", ".join(first if first == last else f"{first} to {last}" for first, last in stretches)
-    return f"{name}{sectors} {spans}, {sum(map(len, months.values()))} partitions: {why}"
+    count = sum(map(len, months.values()))
+    return f"{name}{sectors} {spans}, {count} partition{'s' if count != 1 else ''}: {why}"
 
 
 def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:

@@ -21,7 +21,7 @@ from quant_assets.dagster_internals import (
     keep_connections,
     partition_loading_context,
 )
-from quant_assets.errors import QuantError
+from quant_assets.errors import QuantError, refused_by_the_machine
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
@@ -360,8 +360,7 @@ def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: st
             assets = ", ".join(assets_of_step(job, event)) or event.step_key
             refused = _REFUSED.fullmatch(theirs[0])
             if refused is not None and not ours:
-                at = f"{refused['file']}: " if refused["file"] else ""
-                return f"{assets} ({where}): {at}{refused['what']}; fix that and run again"
+                return f"{assets} ({where}): {refused_by_the_machine(refused['file'] or '', refused['what'])}"
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
         if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
             ended = " ".join(event.message.split())  # the run's process died without a failing step

@@ -43,6 +43,10 @@ def conf_dir() -> Path:
     folder = os.environ.get("QUANT_CONF_DIR")
     if folder:
         return at_home(folder, "QUANT_CONF_DIR")
+    return _own_or_shipped()
+
+
+def _own_or_shipped() -> Path:
     own = BASE / "conf"
     return own if (own / "base.yaml").is_file() else SHIPPED / "conf"
 
@@ -119,9 +123,17 @@ class _YamlSource(PydanticBaseSettingsSource):
                 f"{folder / 'profiles'} cannot be read: {error.strerror}; fix that, or set QUANT_CONF_DIR to a folder "
                 "that holds base.yaml and profiles"
             ) from None
+        if not known:
+            what = (
+                "has no profiles/*.yaml" if folder.is_dir() else "is no folder" if folder.exists() else "does not exist"
+            )
+            raise SettingsError(
+                f"the folder of settings {folder} {what}; set QUANT_CONF_DIR to a folder that holds base.yaml and "
+                f"profiles, or unset it for {_own_or_shipped()}"
+            )
         if profile not in known:
             raise SettingsError(
-                f"profile '{profile}' does not exist; choose one of {', '.join(known) or '(none)'} "
+                f"profile '{profile}' does not exist; choose one of {', '.join(known)} "
                 f"with --profile or QUANT_PROFILE, or add {folder / 'profiles' / (profile + '.yaml')}"
             )
         return _merge(read_yaml(folder / "base.yaml"), read_yaml(folder / "profiles" / f"{profile}.yaml"))

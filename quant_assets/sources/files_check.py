@@ -114,7 +114,9 @@ def looked_at(folder: Path) -> list[Checked]:
         raise SourceError(f"{folder} is not a folder; name the one with your files")
     columns: dict[str, Sequence[str]] = {}
     found = [_none(name, str(workbook(name))) for name in workbooks(folder)]
-    for part in tables(folder):
+    there, closed = tables(folder)
+    found += [_none(name, str(error)) for name, error in closed]
+    for part in there:
         below = part.path.relative_to(folder).as_posix()
         name = f"{below}/{part.member}" if part.member else below
         try:
@@ -131,8 +133,8 @@ def looked_at(folder: Path) -> list[Checked]:
     named = {each.file for each in found if each.kind and not each.error}
     for each in found:
         if each.kind and "{ticker}" in each.file:
-            there = {part.path.relative_to(folder).as_posix() for part in parts(folder, each.file, named)}
-            strange = sorted(there & columns.keys() - set(groups[each.file]))
+            matching = {part.path.relative_to(folder).as_posix() for part in parts(folder, each.file, named)}
+            strange = sorted(matching & columns.keys() - set(groups[each.file]))
             each.entry.update({"apart": strange} if strange else {})
     order = ("prices", "membership", "securities", "fundamentals", "macro", "rates", "")
     return sorted(found, key=lambda each: order.index(each.kind))
@@ -258,7 +260,9 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
     if "released" in columns:
         made["columns"] = {**made["columns"], "released": columns["released"]}
         name = str(columns["released"]).lower()
-        made["vintage"] = "quarterly" if "quarter" in name else "monthly" if "month" in name else "daily"
+        coarse = next((each for each in ("quarter", "month") if each in name), None)
+        if coarse:
+            made["vintage"] = f"{coarse}ly"
     told = look.source("macro", {**made, "series": {}}).series()
     series = series_of(told)
     evidence = [

@@ -120,9 +120,16 @@ def workbooks(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths]
 
 
-def tables(folder: Path) -> list[Part]:
-    """Every table below a folder, sorted by name."""
-    return [part for path, _ in _matching(folder, "**") for part in _plain(path)]
+def tables(folder: Path) -> tuple[list[Part], list[tuple[str, SourceError]]]:
+    """Every table below a folder, sorted by name, and each archive that cannot be opened with its error."""
+    found: list[Part] = []
+    closed: list[tuple[str, SourceError]] = []
+    for path, _ in _matching(folder, "**"):
+        try:
+            found += _plain(path)
+        except SourceError as error:
+            closed.append((path.relative_to(folder).as_posix(), error))
+    return found, closed
 
 
 def on_disk(folder: Path, file: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -20,9 +20,10 @@ from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, re
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, WORKBOOKS, Part, parts, workbook
 from quant_assets.sources.files_json import json_texts
+from quant_assets.sources.files_lines import Table
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_series import one_row_each, series_columns
-from quant_assets.sources.files_text import EmptyFileError, Texts, columns_of, layout_of, texts_of
+from quant_assets.sources.files_text import EmptyFileError, Layout, Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
 _FILE = "__file"
@@ -240,7 +241,7 @@ def _state(found: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[object, ...]]
 def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
     """All rows of one or several files of texts, some of which may be empty."""
 
-    def of_part(part: Part) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]] | EmptyFileError:
+    def of_part(part: Part) -> _Taken | EmptyFileError:
         try:
             return _of_part(of, part, columns)
         except EmptyFileError as error:
@@ -252,21 +253,31 @@ def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
     if not read:
         raise next(each for each in every if isinstance(each, EmptyFileError))
     empty = [part.name for part, each in zip(found, every, strict=True) if isinstance(each, EmptyFileError)]
-    origin = Origin(of.file, read[0][1])
-    said = [*dict.fromkeys(each for _, _, told in read for each in told)]
+    origin = Origin(of.file, read[0].names, [each.table for each in read])
+    said = [*dict.fromkeys(said for each in read for said in each.said)]
     said += [f"{len(empty)} empty files, {empty[0]} the first"] if empty else []
     refused: dict[str, int] = {}
-    for texts, _, _ in read:
-        for reason, count in texts.refused.items():
+    for each in read:
+        for reason, count in each.texts.refused.items():
             refused[reason] = refused.get(reason, 0) + count
-    together = pl.concat([texts.rows for texts, _, _ in read])
+    together = pl.concat([each.texts.rows for each in read])
     values = typed(together, origin, of.read, bars=isinstance(of, PriceFile))
     return Values(values.rows.select(list(columns)), [*said, *values.said], {**refused, **values.refused})
 
 
-def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]]:
-    """Texts of one table under our names, the file's names, and notes."""
+class _Taken(NamedTuple):
+    """Texts of one table under our names, the file's names, notes, and the places of the rows."""
+
+    texts: Texts
+    names: dict[str, tuple[str, ...]]
+    said: list[str]
+    table: Table
+
+
+def _of_part(of: File, part: Part, columns: Columns) -> _Taken:
     said: list[str] = []
+    layout: Layout | None = None
+    wanted: dict[str, None] = {}
     if part.kind == "text":
         layout = layout_of(part, of.read)
         said += layout.said
@@ -278,12 +289,13 @@ def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, t
         names, more = resolved(of, columns, texts.rows.columns, part)
     rows = texts.rows
     rows = rows.filter(*(pl.col(name) == value for name, value in where_of(of).items()))
+    table = Table(part, layout, [*wanted], where_of(of), len(rows))
     chosen = [pl.col(name).alias(f"{ours}:{place}") for ours, each in names.items() for place, name in enumerate(each)]
     if "ticker" in columns and "ticker" not in names:
         chosen.append(pl.lit(of.read.ticker or part.ticker, pl.String).alias("ticker:0"))
     if undated(columns, names):
         chosen.append(pl.lit(None, pl.String).alias("published:0"))
-    return Texts(rows.select(chosen), texts.refused), names, [*said, *more]
+    return _Taken(Texts(rows.select(chosen), texts.refused), names, [*said, *more], table)
 
 
 def _told_ticker(of: File, found: Sequence[Part]) -> pl.Expr:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import category
 
 import polars as pl
 
@@ -71,7 +72,13 @@ def layout_of(part: Part, reading: Reading) -> Layout:
             f"{part.name} is not text but an archive or a workbook (Excel); unpack it, or save its sheet as CSV"
         )
     encoding, said = _encoding(head, reading.encoding)
-    lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
+    text = head.decode(encoding, errors="replace").lstrip("\ufeff")
+    if _is_binary(text):
+        raise SourceError(
+            f"{part.name} is no table: binary data, or text that is not UTF-8, UTF-16 or Latin-1; remove it, or save "
+            "it as UTF-8"
+        )
+    lines = text.splitlines()
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:_HEAD_LINES]
     if not any(line.strip() for line in lines):
         raise EmptyFileError(f"{part.name} is empty; download it again or remove it")
@@ -164,7 +171,16 @@ def _encoding(head: bytes, given: str | None) -> tuple[str, list[str]]:
             return name, ["UTF-16"] if name == "utf-16" else []
     if head[1:200:2].count(0) > len(head[1:200:2]) // 2:
         return "utf-16-le", ["UTF-16"]
+    if head[0:200:2].count(0) > len(head[0:200:2]) // 2:
+        return "utf-16-be", ["UTF-16"]
     return ("utf-8", []) if _decodes(head, "utf-8") else (_latin(head), ["encoding Latin-1"])
+
+
+def _is_binary(text: str) -> bool:
+    """Whether more than a fiftieth of the characters are none that a text has: one byte in nine of packed data is."""
+    looked = text[:4096]
+    strange = sum(category(sign) in ("Cc", "Cn", "Co", "Cs") and sign not in "\t\r\n\f\v\x1a" for sign in looked)
+    return strange * 50 > len(looked)
 
 
 def _decodes(head: bytes, encoding: str) -> bool:
@@ -262,6 +278,20 @@ def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, d
             return _parsed(part.path.as_posix(), layout, names), {}
     except pl.exceptions.PolarsError:
         pass  # not UTF-8 after its beginning, or lines of other lengths: handled below
+    text = decoded(part, layout)
+    try:
+        return _parsed(io.BytesIO(text.encode()), layout, names), {}
+    except pl.exceptions.PolarsError:
+        return _line_by_line(text, layout, names)
+
+
+def decoded(part: Part, layout: Layout) -> str:
+    """The whole text of a file; bytes that are not UTF-8 after its beginning are read as Latin-1.
+
+    Raises:
+        UnicodeDecodeError: the file is not in the other encoding that its beginning is in.
+
+    """
     content = part.content()
     try:
         text = content.decode(layout.encoding)
@@ -269,11 +299,7 @@ def _read(part: Part, layout: Layout, names: list[str]) -> tuple[pl.DataFrame, d
         if layout.encoding not in ("utf-8", "utf-8-sig"):
             raise
         text = content.decode(_latin(content))
-    text = text.removeprefix("\ufeff")
-    try:
-        return _parsed(io.BytesIO(text.encode()), layout, names), {}
-    except pl.exceptions.PolarsError:
-        return _line_by_line(text, layout, names)
+    return text.removeprefix("\ufeff")
 
 
 def _parsed(source: str | io.BytesIO, layout: Layout, names: list[str]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.sources.files_dates import read_days
+from quant_assets.sources.files_lines import Table, place_of
 from quant_assets.sources.files_numbers import is_null, numbers, plain_numbers, signs_of
 
 #: Our columns that are texts or dates; all others are numbers.
@@ -49,15 +50,22 @@ class Values(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Names for messages: the file, and the file's names of our columns."""
+    """Names for messages: the file, its names of our columns, and the places of the rows."""
 
     file: str
     names: Given
+    tables: Sequence[Table]
+    tickers: pl.Series | None = None
 
     def column(self, ours: str, place: int) -> str:
         """For messages."""
         theirs = self.names.get(ours, ())
         return f"column '{theirs[place]}'" if place < len(theirs) else f"column for {ours}"
+
+    def at(self, row: int, column: str, text: str) -> str:
+        """Line, column and ticker of a value, for messages."""
+        ticker = None if self.tickers is None else self.tickers[row]
+        return f"{place_of(self.tables, row, text)}, {column}" + (f", ticker {ticker}" if ticker else "")
 
 
 def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) -> Values:
@@ -79,6 +87,8 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     places: dict[str, list[str]] = {}
     for name in texts.columns:
         places.setdefault(name.rpartition(":")[0], []).append(name)
+    if "ticker" in places:
+        origin = origin._replace(tickers=_text(texts[places["ticker"][0]], "ticker", reading))
     said: list[str] = []
     told: list[tuple[str, str, pl.Series, pl.Series]] = []
     refused = {"total_line": _below(texts, places, bars=bars)}
@@ -95,19 +105,19 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     said += signs.shown
     for ours, names in places.items():
         if ours in TEXT:
-            _closed(texts[names[0]], f"{origin.file}: {origin.column(ours, 0)}")
+            _closed(texts[names[0]], origin, origin.column(ours, 0))
             columns[ours] = _text(texts[names[0]], ours, reading)
             continue
         found = []
         for place, name in enumerate(names):
             where = origin.column(ours, place)
             if ours in DAYS:
-                values, bad = _days(texts[name], f"{origin.file}: {where}", reading, ours, bars, said)
+                values, bad = _days(texts[name], origin, where, reading, ours, bars, said)
                 reason = "not_a_date"
             else:
                 values, bad = numbers(texts[name], plain[name], signs, reading.nulls)
                 reason = "not_a_number"
-                _bearable(texts[name], bad, f"{origin.file}: {where}", "no number")
+                _bearable(texts[name], bad, origin, where, "no number")
             if bad.any():
                 told.append((reason, where, texts[name], bad))
             refused[reason] = bad if reason not in refused else refused[reason] | bad
@@ -124,21 +134,15 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
             rows = rows.with_columns(close=pl.when(~refused["not_a_number"]).then("close"))
         else:
             lost |= refused["not_a_number"]
-    said += [line for each in told for line in _first(*each, ~refused["total_line"], columns.get("ticker"))]
+    said += [line for each in told for line in _first(origin, *each, ~refused["total_line"])]
     counted = {reason: int(bad.sum()) for reason, bad in refused.items() if bad.any()}
     return Values(rows.filter(~lost) if lost.any() else rows, list(dict.fromkeys(said)), counted)
 
 
-def _first(
-    reason: str, where: str, texts: pl.Series, bad: pl.Series, of_table: pl.Series, tickers: pl.Series | None
-) -> list[str]:
-    """Where the first value of a column stands that could not be read: row below the head, column, ticker, text."""
+def _first(origin: Origin, reason: str, where: str, texts: pl.Series, bad: pl.Series, of_table: pl.Series) -> list[str]:
+    """Where the first value of a column stands that could not be read, and its text."""
     rows = (bad & of_table).arg_true()
-    if rows.is_empty():
-        return []
-    row = rows[0]
-    of = f", ticker {tickers[row]}" if tickers is not None and tickers[row] else ""
-    return [f"first {reason}: row {row + 1} below the head, {where}{of}, '{texts[row]}'"]
+    return [f"first {reason}: {origin.at(rows[0], where, texts[rows[0]])}, '{texts[rows[0]]}'"] if len(rows) else []
 
 
 def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]], *, bars: bool) -> pl.Series:
@@ -160,8 +164,9 @@ def _text(texts: pl.Series, ours: str, reading: Reading) -> pl.Series:
 
 
 def _days(
-    texts: pl.Series, where: str, reading: Reading, ours: str, bars: bool, said: list[str]
+    texts: pl.Series, origin: Origin, column: str, reading: Reading, ours: str, bars: bool, said: list[str]
 ) -> tuple[pl.Series, pl.Series]:
+    where = f"{origin.file}: {column}"
     distinct = texts.unique().drop_nulls()
     there = distinct.to_frame("text").filter(~is_null(pl.col("text"), reading.nulls)).to_series()
     if there.is_empty():
@@ -183,7 +188,7 @@ def _days(
     values = texts.replace_strict(keys, pl.Series([*days.values()], dtype=pl.Date), default=None, return_dtype=pl.Date)
     unread = [text for text, day in days.items() if day is None]
     bad = texts.is_in(pl.Series(unread, dtype=pl.String).implode()).fill_null(False)
-    _bearable(texts, bad, where, "no date")
+    _bearable(texts, bad, origin, column, "no date")
     return values, bad
 
 
@@ -196,25 +201,28 @@ def ambiguous_zone(where: str, stamp: str, day: date | None) -> SourceError:
     )
 
 
-def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
+def _bearable(texts: pl.Series, bad: pl.Series, origin: Origin, column: str, what: str) -> None:
     """Raise an error for a column with many invalid values: the mapping or the format is wrong."""
     count, there = int(bad.sum()), len(texts) - texts.null_count()
     if count:
-        _closed(texts.filter(bad), where)
+        _closed(texts.set(~bad, None), origin, column)
     if count == 0 or (count < there and (count <= 3 or count <= _BEARABLE * there)):
         return
-    example = " ".join(texts.filter(bad)[0].split())[:40]
+    row = bad.arg_true()[0]
+    example = " ".join(texts[row].split())[:40]
     raise SourceError(
-        f"{where}: '{example}' is {what}, nor are {count} of {there} values; fix the file, its columns or its `read` "
-        "(separator, decimal, dates)"
+        f"{origin.file}: {origin.at(row, column, texts[row])}: '{example}' is {what}, nor are {count} of {there} "
+        "values; fix the file, its columns or its `read` (separator, decimal, dates)"
     )
 
 
-def _closed(texts: pl.Series, where: str) -> None:
+def _closed(texts: pl.Series, origin: Origin, column: str) -> None:
     """Raise an error for texts of several lines: they contain rows, because of an unclosed quote."""
-    lines = texts.filter(texts.str.contains("\n", literal=True).fill_null(False))
-    if len(lines):
-        raise SourceError(f"{where}: {_MANY.format(lines[0][:40].splitlines()[0])}")
+    rows = texts.str.contains("\n", literal=True).fill_null(False).arg_true()
+    if len(rows):
+        text = texts[rows[0]]
+        place = place_of(origin.tables, rows[0], text)
+        raise SourceError(f"{origin.file}: {place}, {column}: {_MANY.format(text[:40].splitlines()[0])}")
 
 
 def _together(columns: Sequence[pl.Series], *, days: bool) -> pl.Series:

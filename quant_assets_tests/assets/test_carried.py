@@ -166,7 +166,7 @@ def test_months_that_were_carried_on_from_other_rows_are_computed_before_what_fo
 
     spans, notes = planned("2023-06")
     assert spans == [("2023-06", "2023-06")]
-    told = "track_record (cons_staples) 2023-07, 1 partitions: carried on without a stored previous month"
+    told = "track_record (cons_staples) 2023-07, 1 partition: carried on without a stored previous month"
     assert any(told in note for note in notes), "what stays beside is said"
     materialise(graph, "2023-06", "2023-06")
     assert planned(LAST)[0] == [("2023-07", LAST)], "July counts from July, August from it"

@@ -146,7 +146,7 @@ def test_a_run_names_stale_months_and_computes_them_again_when_asked_to(copy: Ca
     assert [(phase.assets, phase.first) for phase in asked.phases] == [(("candidates",), MONTH)]
     assert asked.notes == (), "it reads nothing that is stale"
     both = graph.planner.plan(["prices", "candidates"], [SECTOR], MONTH, MONTH)
-    assert both.notes == (f"stale, left as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}",)
+    assert both.notes == (f"stale, left as it is: ohlcv ({SECTOR}) {MONTH}, 1 partition: {why}",)
     assert both.uses_stale
     assert (asked.notes, asked.uses_stale) == ((), False), "a plan is its own"
     refreshed = Planner(graph.defs, graph.profile, refresh=True).plan(["indicators"], [SECTOR], MONTH, MONTH)

@@ -403,14 +403,17 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
                 r".*quant run --profile demo --sector it --from 2024-06"
             ),
         ),
-        ("weights --sector it", r"1 of 1 partitions of 'weights' are missing .*2024-06\|it"),
+        (
+            "weights --sector it",
+            r"1 of 1 partitions of 'weights' are missing .*2024-06\|it.*; nothing of it is stored$",
+        ),
         ("weights --method equal", r"--method and --book need --compare; add it"),
         ("weights -s it --compare --method best", r"there is no optimiser 'best'; choose among equal, "),
         (
             "picks --month 2024-05",
             (
                 r"no sector has 'candidates' for 2024-05 in .*; run: "
-                r"quant run --profile demo --sector healthcare --to 2024-05"
+                r"quant run --profile demo --sector healthcare --to 2024-05; nothing of it is stored"
             ),
         ),
     ],

@@ -212,7 +212,7 @@ def test_an_export_of_a_range_and_of_a_changed_selection(quant: Quant, tmp_path:
         ("--with candidates.standardise=mean", "--with candidates.standardise=mean is not valid: .*'zscore' or 'rank'"),
         ("--compare --export x", "--compare and --export do not go together"),
         ("--month 2024-06 --from 2024-05", "--month is one month, --from and --to are a range"),
-        ("-s energy", "1 of 1 partitions of 'candidates' are missing"),
+        ("-s energy", r"1 of 1 partitions of 'candidates' are missing .*; stored: 2024-05 to 2024-06 \(it, re\)\n$"),
         ("-s energy --with candidates.momentum_weight=1", "1 of 1 partitions of 'indicators' are missing"),
         ("--from 2024-04", "2 of 6 partitions of 'candidates' are missing"),
         ("--month 2024-07", "month 2024-07 has no closed session"),

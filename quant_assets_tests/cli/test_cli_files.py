@@ -1,14 +1,17 @@
 """`quant files`: what is proposed for a folder, and a profile that is written and runs."""
 
 import json
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from dagster import AssetKey, DagsterInstance
 
+from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -73,7 +76,14 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
         next(line for line in done.out.splitlines() if line.startswith("written: ")).removeprefix("written: ")
     )
     assert "next: quant run -p own --to 2024-03" in done.out
-    assert len(written.read_text().splitlines()) <= 10
+    lines = written.read_text().splitlines()
+    assert len(lines) <= 12
+    assert [line for line in lines if line.startswith("#")][1].endswith(
+        "conf/base.yaml and docs/reference/settings.md list them."
+    )
+    settings = load_settings("own")
+    for path in paths(yaml.safe_load(written.read_text())):
+        assert without(written, path) != settings, f"{'.'.join(map(str, path))} is the default"
     settings = load_settings("own")
     assert (settings.data_dir, settings.as_of, settings.partitions.start) == (folder, date(2024, 3, 1), "2024-01")
     before = written.read_text()
@@ -85,6 +95,61 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
     assert "has no table" in command("files", "init", str(folder.parent / "bare")).err
     (folder.parent / "bare" / "sectors.csv").write_text("a,b\n1,2\n")
     assert "has no price file that can be read" in command("files", "init", str(folder.parent / "bare")).err
+
+
+def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything that a YAML value has."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in items:
+        yield (*above, name)
+        yield from paths(each, (*above, name))
+
+
+def without(profile: Path, path: tuple[Any, ...]) -> object:
+    """The settings of a profile that lacks one thing; None where it needs it."""
+    content = yaml.safe_load(profile.read_text())
+    place = content
+    for name in path[:-1]:
+        place = place[name]
+    del place[path[-1]]
+    other = profile.with_name("other.yaml")
+    other.write_text(yaml.safe_dump(content))
+    try:
+        return load_settings("other").model_copy(update={"profile": "own"})
+    except SettingsError:
+        return None
+
+
+def test_what_is_no_table_is_a_line(command: Quant, folder: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).bytes(5000)
+    bad = tmp_path / "bad"
+    (bad / "below").mkdir(parents=True)
+    for name in ("noise.csv", "below/noise.txt", "noise.parquet", "noise.json", "noise.csv.gz", "noise.zip"):
+        (bad / name).write_bytes(noise)
+    (bad / "picture.csv").write_bytes((PROJECT / "docs" / "images" / "factors.png").read_bytes())
+    (bad / "picture.png").write_bytes(noise)
+    (bad / "empty.csv").touch()
+    (bad / "book.xlsx").write_bytes(b"PK\x03\x04" + noise)
+    (bad / "book.csv").write_bytes(b"PK\x03\x04" + noise)
+    (bad / "numbers.csv").write_bytes(np.arange(1000).tobytes())
+    (bad / "wide.csv").write_bytes("date,close\n2024-01-02,1\n".encode("utf-32"))
+    done = command("files", "check", str(bad))
+    assert (done.status, done.err) == (
+        1,
+        f"error: no file of {bad} can be read; docs/files.md has the forms that can\n",
+    )
+    assert set(done.out) <= {"\n", *map(chr, range(32, 127))}
+    lines = sorted(done.out.splitlines())
+    assert len(lines) == 12
+    binary = "is no table: binary data, or text that is not UTF-8, UTF-16 or Latin-1; remove it, or save it as UTF-8"
+    for name in ("noise.csv", "below/noise.txt", "picture.csv", "numbers.csv", "wide.csv"):
+        assert f"{name} {binary}" in lines
+    assert "empty.csv is empty; download it again or remove it" in lines
+    assert "book.xlsx is a workbook (Excel), which is not read; save its sheet as CSV and name that file" in lines
+    for place, message in ((tmp_path / "conf" / "profiles", "holds no table"), (tmp_path / "nowhere", "is no folder")):
+        done = command("files", "check", str(place))
+        assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
+        assert message in done.err
 
 
 def test_init_of_prices_alone_says_by_which_rules_they_run(command: Quant, folder: Path) -> None:

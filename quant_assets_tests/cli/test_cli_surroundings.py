@@ -1,6 +1,7 @@
 """The command in surroundings that are not the developer's: few letters, few rights, no home folder, settings of two
 files elsewhere. What it cannot do it says in one line."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from quant_assets.errors import refused_by_the_machine
 from quant_assets.settings.origin import ROOT
 from quant_assets_tests.command import Quant
 from quant_assets_tests.graph import PROJECT
@@ -79,6 +81,27 @@ def test_a_storage_that_cannot_be_used_is_one_line(
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err.startswith(message)
     assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "said"),
+    [
+        (
+            errno.ENOSPC,
+            "/a/.b.json.x1_y2z3w.tmp",
+            "/a/b.json: No space left on device; free space there (quant prune",
+        ),
+        (
+            errno.EROFS,
+            "/a/b.parquet",
+            "/a/b.parquet: Read-only file system; set QUANT__STORAGE to a folder that can be",
+        ),
+        (errno.EACCES, "/a/.b", "/a/.b: Permission denied; give yourself the right to it, or set QUANT__STORAGE to"),
+        (errno.EIO, "/a/b", "/a/b: Input/output error; mend that and run again"),
+    ],
+)
+def test_what_a_disk_refuses_names_the_file_and_what_helps(number: int, file: str, said: str) -> None:
+    assert refused_by_the_machine(file, os.strerror(number)).startswith(said)
 
 
 def test_a_busy_port_names_the_option(command: Quant) -> None:

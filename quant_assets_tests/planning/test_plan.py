@@ -241,7 +241,7 @@ def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: G
     found = filled.planner.plan(["lightgbm_checkpoint"], ["it"], "2024-04", "2024-04")
     plan = ranges(found.phases)
     assert plan == {"features": ("2024-02", "2024-02"), "lightgbm_checkpoint": ("2024-04", "2024-04")}
-    assert "computed again: features (it) 2024-02, 1 partitions: written with other columns" in found.notes
+    assert "computed again: features (it) 2024-02, 1 partition: written with other columns" in found.notes
 
 
 @pytest.mark.slow

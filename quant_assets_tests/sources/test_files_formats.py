@@ -177,10 +177,13 @@ def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
     (told,) = source.told()
     assert (told.rows, told.refused) == (11, {"blank": 1, "total_line": 1, "not_a_date": 1})
     assert told.shown == (
-        "prices.csv read as: first not_a_date: row 9 below the head, column 'date', ticker AAAA, 'tomorrow'; "
+        "prices.csv read as: first not_a_date: line 10, column 'date', ticker AAAA, 'tomorrow'; "
         "11 rows, 8 used, refused 1 blank, 1 total_line, 1 not_a_date"
     )
-    with pytest.raises(SourceError, match=r"prices.csv: column 'date': 'tomorrow' is no date, nor are 4 of 11 values"):
+    with pytest.raises(
+        SourceError,
+        match=r"prices.csv: line 9, column 'date', ticker AAAA: 'tomorrow' is no date, nor are 4 of 11 values",
+    ):
         read(tmp_path, HEAD + 7 * ROW + 3 * "AAAA,tomorrow,10,10.5,9.5,10.2,1\n" + "AAAA,today,1,1,1,1,1\n")
 
 
@@ -630,4 +633,7 @@ def test_a_statement_with_a_figure_that_is_none_is_refused_and_counted(tmp_path:
     entry = {"file": "s.csv", "provider": "own", "frequency": "annual", "columns": {"revenue": "revenue"}}
     source = FilesSource(FilesSettings.model_validate({"fundamentals": [entry]}), tmp_path, date(2010, 1, 1))
     assert len(source.statements(["AAAA"], date(2024, 1, 1))) == 10
-    assert source.told()[0].shown == "s.csv: 11 rows, 10 used, refused 1 not_a_number"
+    assert source.told()[0].shown == (
+        "s.csv read as: first not_a_number: line 12, column 'revenue', ticker AAAA, 'five'; 11 rows, 10 used, "
+        "refused 1 not_a_number"
+    )
