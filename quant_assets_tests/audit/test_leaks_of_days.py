@@ -14,7 +14,7 @@ from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.market import fundamentals
 from quant_assets_tests.audit import leaks_of_days
 from quant_assets_tests.audit.leaks import Leak, leaks_of, spoil, spoil_rows, spoil_simulation
-from quant_assets_tests.audit.test_mutations import UNTRAINED, found, named, small
+from quant_assets_tests.audit.test_mutations import UNTRAINED, found, small
 
 OF_DAYS = leaks_of(leaks_of_days.__name__)
 TESTS: tuple[TestName, ...] = ("truncation", "perturbation", "events", "months")
@@ -40,7 +40,11 @@ def test_each_kind_is_planted_in_several_assets() -> None:
 
 
 @pytest.mark.slow
-@named(OF_DAYS)
+@pytest.mark.parametrize(
+    "leak",
+    [pytest.param(leak, marks=pytest.mark.nightly if number % 3 else ()) for number, leak in enumerate(OF_DAYS)],
+    ids=lambda leak: leak.name,
+)
 def test_a_leak_is_seen_at_the_cuts_that_the_audit_chooses(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
     result = audited(leak, leak.test)
