@@ -215,8 +215,8 @@ def test_what_a_file_does_not_settle_names_the_setting(tmp_path: Path) -> None:
     assert read(tmp_path, decimals, read={"decimal": ","})[0][2] == 1.01
     assert read(tmp_path, decimals, read={"decimal": "."})[0][2] == 1010.0
     for wrong, message in (
-        ({"dates": "us"}, "no form of dates"),
-        ({"zone": "Mars"}, "no time zone"),
+        ({"dates": "us"}, "is not a date format"),
+        ({"zone": "Mars"}, "is not a time zone"),
         ({"encoding": "x"}, "no encoding"),
     ):
         with pytest.raises(ValueError, match=message):
