@@ -26,7 +26,7 @@ def written(tally: Tally) -> Iterator[str]:
     if not changed:
         yield f"nothing changed: {what}, recomputed, are the same as before"
     else:
-        yield f"written: {what}; {changed:,} partitions are new or have other rows than before"
+        yield f"written: {what}; {changed:,} new or with other rows than before"
     refused, unexplained, without = (
         tally.bars[name] for name in ("bars_refused", "bars_unexplained", "bars_without_open")
     )

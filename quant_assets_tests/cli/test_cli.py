@@ -133,7 +133,7 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     counted = {name: frame.select(pl.len()).collect().item() for name, frame in rows.items()}
     assert summary[0] == (
         f"written: {total:,} partitions of {len(DATASETS)} datasets, {sum(counted.values()):,} rows; "
-        f"{total:,} partitions are new or have other rows than before"
+        f"{total:,} new or with other rows than before"
     )
     unexplained, without = (
         rows["ohlcv"].select(each).collect().item()

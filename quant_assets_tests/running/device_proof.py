@@ -339,7 +339,8 @@ def whole(proof: Proof) -> None:
     proof.recover("a run and the daemon killed", lambda: proof.held() >= proof.devices)
     begun = len(proof.trainings())
     proof.kill_server()
-    proof.recover("the code server killed", lambda: len(proof.trainings()) > begun)
+    # The training over all devices may come first of those that are launched again: then nobody may pass it.
+    proof.recover("the code server killed", lambda: len(proof.trainings()) > begun or _all_is_next(proof))
     proof.wait("the training over all devices to be the next", lambda: _all_waits(proof))
     proof.kill_waiting()
     proof.kill_daemon()
@@ -351,10 +352,15 @@ def whole(proof: Proof) -> None:
     proof.finish()
 
 
+def _all_is_next(proof: Proof) -> bool:
+    """Whether the training over all devices is at the front of those that wait."""
+    waiting = proof.leases.waiting()
+    return bool(waiting) and waiting[0].device == str(proof.devices)
+
+
 def _all_waits(proof: Proof) -> bool:
     """Whether the training over all devices is at the front; lets trainings end until it is, but for two."""
-    waiting = proof.leases.waiting()
-    if waiting and waiting[0].device == str(proof.devices):
+    if _all_is_next(proof):
         return True
     proof.release(max(len(proof.holders()) - 2, 0))
     return False
