@@ -217,7 +217,7 @@ def test_what_a_file_does_not_settle_names_the_setting(tmp_path: Path) -> None:
     for wrong, message in (
         ({"dates": "us"}, "is not a date format"),
         ({"zone": "Mars"}, "is not a time zone"),
-        ({"encoding": "x"}, "no encoding"),
+        ({"encoding": "x"}, "is not an encoding"),
     ):
         with pytest.raises(ValueError, match=message):
             source_of(tmp_path, "prices.csv", read=wrong)
