@@ -262,7 +262,7 @@ def test_what_is_registered_has_a_plain_name_and_is_what_its_listing_names(
     given = ("mine", "--path", str(folder), *OF_FILE)
     away = gone.rename(tmp_path / "away")
     missing = quant("models", "register", *given)
-    assert (missing.status, "fill.json is not there, SHA256SUMS lists it" in missing.err) == (1, True), missing.err
+    assert (missing.status, "fill.json is missing, but SHA256SUMS lists it" in missing.err) == (1, True), missing.err
     with pytest.raises(MissingModelError, match="is missing"):
         ModelVersions(profile_at(storage).store).register(
             "mine",
@@ -339,7 +339,7 @@ def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage
         (("promote", "none", "-s", SECTOR), "model 'none' does not exist; choose one of lightgbm"),
         (("promote", "none@0", "-s", SECTOR), "model none@0 is not registered"),
         (("register", "mine"), "register needs --path FILE --kind KIND"),
-        (("register", "mine", "--path", str(storage / "none.txt"), *OF_FILE), "is not there"),
+        (("register", "mine", "--path", str(storage / "none.txt"), *OF_FILE), "does not exist"),
         (("register", "mine", "--path", __file__, *OF_FILE), "format '.py' is unknown"),
     ):
         refused = quant("models", *arguments)
@@ -410,7 +410,7 @@ def test_a_version_without_its_manifest_is_replaced_by_the_composite_score(
     outcome = quant(*PICKED, "--model", said)
     assert outcome.status == 0, outcome.err
     assert "composite score, no usable model" in outcome.out
-    assert f"manifest.json of model {said} is missing" in outcome.out or "was changed after it had been" in outcome.out
+    assert f"manifest.json of model {said} is missing" in outcome.out or "was changed after signing" in outcome.out
     monkeypatch.setenv("QUANT__REGISTRY__FALLBACK", "refuse")
     assert quant(*PICKED, "--model", said).status == 1
 
