@@ -224,11 +224,12 @@ def feature_drift(
             rows, used = (each.filter(MONTH.label("date") == month) for each in (features, predictions))
             bars = None if prices is None else Bars.between(prices, month_start(month), as_of, models.bar_sessions)
             chosen = used_checkpoints(young_checkpoints(checkpoints, month_start(month), training), used)
-            found = dict[str, tuple[Reference, FloatArray]]()
+            inputs, found = Distances(rows, bars), dict[str, tuple[Reference, FloatArray]]()
             for row in chosen.iter_rows(named=True):
                 if (reference := stored_reference(row, run.store.read_artifact)) is not None:
-                    learner = models.learners[row["model"]]
-                    found[row["model"]] = reference, learner.compared(rows, reference.features, bars)
+                    # As the training rows: a row that the model cannot use has no inputs at all, which is no drift.
+                    values = inputs.usable(reference, models.learners[row["model"]])
+                    found |= {row["model"]: (reference, values)} if len(values) else {}
             told = chosen.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
             parts.append(feature_stability(found).join(told, on="model").select(list(schema)))
         return pl.concat(parts)

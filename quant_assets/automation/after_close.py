@@ -148,7 +148,7 @@ def before_open(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.Run
     due, last = ledger.missing(), moment.profile.last_session()
     if due:
         reason = f"{day} is no session: {closed}" if closed else f"before the session of {day}"
-        return _asked(context, moment.profile, due, BEFORE_OPEN, reason, missed=due)
+        return _asked(context, moment.profile, due, BEFORE_OPEN, reason, missed=ledger.undecided())
     from quant_assets.running.daily import Daily
 
     daily = Daily(moment.profile, moment.defs)

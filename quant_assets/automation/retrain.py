@@ -221,18 +221,23 @@ class Inputs:
     def _behind(self, standing: Standing) -> str | None:
         """An input of the market's training, of a sector whose last month is not complete yet.
 
-        Sectors that are no longer updated do not count.
+        Sectors that are no longer updated do not count: those without the month before the newest closed one of any
+        sector, which may be months after the training's.
         """
         store, last = self._profile.store, standing.last
         for name in self._planner(standing.place.dataset).reads(standing.place.dataset):
             dataset = self._profile.datasets[name]
+            stored = store.existing(dataset)
+            newest = max(
+                (month for month in (parse_key(each)[1] for each in stored) if month <= standing.month), default=last
+            )
+            before = shift_month(max(newest, last), -1)
             for sector in SECTORS:
-                before, newest = (key(sector, month) for month in (shift_month(last, -1), last))
-                gone = store.missing(dataset, [before, newest])
-                if before in gone:
+                if key(sector, before) not in stored:
                     continue
-                known = None if newest in gone else store.known_through(dataset, newest)
-                if newest in gone or (known is not None and known < self._profile.known_through(last)):
+                own = key(sector, last)
+                known = store.known_through(dataset, own) if own in stored else None
+                if own not in stored or (known is not None and known < self._profile.known_through(last)):
                     return f"waits for {name} of {sector}, {last}, which is not up to the close of the month"
         return None
 

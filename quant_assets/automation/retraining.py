@@ -92,7 +92,8 @@ def decide(
 ) -> Decision:
     """Decide which due trainings to request.
 
-    Pre-training comes first: a sector's training waits while the market's is due and can still run.
+    Pre-training comes first: a sector's training waits while the market's is due and can still run, an urgent one only
+    if it is requested now.
 
     Args:
         standings: states of the places; those without reasons request nothing.
@@ -104,7 +105,7 @@ def decide(
         now: Unix time.
 
     """
-    asked, held, coming = list[Asked](), dict[Place, str](), dict[str, Standing]()
+    asked, held, coming = list[Asked](), dict[Place, str](), dict[str, tuple[Standing, bool]]()
     due = [standing for standing in standings if standing.reasons]
     order = [None, *SECTORS]
 
@@ -114,15 +115,17 @@ def decide(
     for standing in sorted(due, key=rank):
         attempts, reads = tried(standing.place), read[standing.place.dataset]
         ended = _ended(standing, attempts, settings)
-        if standing.place.sector is None and ended is None:
-            coming[standing.place.dataset] = standing
         why = (
             _in_flight(standing, work, reads)
             or ended
             or _tried(standing, attempts, settings, now)
             or _comes_first(standing, coming, reads)
-            or obstacle(standing)
         )
+        lacking = None if why else obstacle(standing)
+        # An input that was still lacking when another month had closed is not about to come.
+        if standing.place.sector is None and ended is None and not (lacking and standing.last < standing.month):
+            coming[standing.place.dataset] = standing, why is None and lacking is None
+        why = why or lacking
         if why is None and len(asked) == settings.max_requests:
             why = (
                 f"{settings.max_requests} runs are requested at once (retraining.max_requests), the next tick continues"
@@ -135,11 +138,16 @@ def decide(
     return Decision(tuple(asked), held)
 
 
-def _comes_first(standing: Standing, coming: Mapping[str, Standing], read: Mapping[str, tuple[int, int]]) -> str | None:
+def _comes_first(
+    standing: Standing, coming: Mapping[str, tuple[Standing, bool]], read: Mapping[str, tuple[int, int]]
+) -> str | None:
+    """Why a training waits for the market's, given with whether it is requested now; an urgent one waits only then."""
     for name, (before, after) in read.items():
-        other = coming.get(name)
+        if name not in coming:
+            continue
+        other, requested = coming[name]
         first, last = shift_month(standing.first, before), shift_month(standing.last, after)
-        if other and other.first <= last and first <= other.last:
+        if (requested or not standing.urgent) and other.first <= last and first <= other.last:
             return f"{name} of {other.first} is due first"
     return None
 

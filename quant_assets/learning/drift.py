@@ -11,6 +11,7 @@ import polars as pl
 from quant_assets.learning.bars import Bars
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.reference import Reference
+from quant_assets.learning.rows import Rows
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings
@@ -18,7 +19,7 @@ from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings
 
 @dataclass(frozen=True)
 class Distances:
-    """Dissimilarity of a frame's rows from several references, cached by reference.
+    """A frame's rows against several references: inputs and dissimilarity, cached.
 
     Attributes:
         rows: dataset `features`.
@@ -32,14 +33,31 @@ class Distances:
 
     def to(self, reference: Reference, learner: Learner[Any]) -> FloatArray:
         """`Reference.dissimilarity` of the rows in the inputs of a model."""
-        inputs = learner.bar_sessions, reference.features
-        if inputs not in self._cache:
-            self._cache[inputs] = learner.compared(self.rows, reference.features, self.bars)
-        key = id(reference)
-        if key not in self._cache:  # the cache holds the reference, so that no id is reused
-            self._cache[key] = reference.dissimilarity(self._cache[inputs]), reference
-        dissimilarity: FloatArray = self._cache[key][0]
+        place = *_inputs(reference, learner), id(reference)
+        if place not in self._cache:  # the cache holds the reference, so that no id is reused
+            self._cache[place] = reference.dissimilarity(self._values(reference, learner)), reference
+        dissimilarity: FloatArray = self._cache[place][0]
         return dissimilarity
+
+    def usable(self, reference: Reference, learner: Learner[Any]) -> FloatArray:
+        """Inputs of a model in the rows that it can use, as those of its training rows: (n_usable, n_features)."""
+        values = self._values(reference, learner)
+        if not learner.bar_sessions:
+            return values
+        rows = Rows.of(self.rows, learner.inputs(reference.features), bars=self.bars)
+        return values[learner.usable(rows)]
+
+    def _values(self, reference: Reference, learner: Learner[Any]) -> FloatArray:
+        place = _inputs(reference, learner)
+        if place not in self._cache:
+            self._cache[place] = learner.compared(self.rows, reference.features, self.bars)
+        values: FloatArray = self._cache[place]
+        return values
+
+
+def _inputs(reference: Reference, learner: Learner[Any]) -> tuple[str, tuple[str, ...]]:
+    """What the inputs depend on: columns of bars have the same names at any parameters of a model."""
+    return learner.name if learner.bar_sessions else "", reference.features
 
 
 @dataclass(frozen=True)
@@ -79,17 +97,18 @@ def feature_stability(found: Mapping[str, tuple[Reference, FloatArray]]) -> pl.D
 
     Args:
         found: by model its reference and the input values of at least one row of one sector and month; models with the
-            same reference share the computation.
+            same reference and the same array share the computation.
 
     Returns:
         `model, feature, psi, usual_psi` (`Reference.usual`), sorted.
 
     """
     schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi", "usual_psi")}
-    stability = {id(reference): reference.stability(values) for reference, values in found.values()}
+    distinct = {(id(reference), id(values)): (reference, values) for reference, values in found.values()}
+    indices = {place: reference.stability(values) for place, (reference, values) in distinct.items()}
     parts = [
-        pl.DataFrame([[model] * len(ref.features), ref.features, stability[id(ref)], ref.usual], schema)
-        for model, (ref, _) in found.items()
+        pl.DataFrame([[model] * len(ref.features), ref.features, indices[id(ref), id(values)], ref.usual], schema)
+        for model, (ref, values) in found.items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
 

@@ -13,7 +13,7 @@ import dagster as dg
 from quant_assets import schemas
 from quant_assets.assets.live import DAILY_ORDERS, DAILY_REPORT, DECISIONS
 from quant_assets.grains import DAY
-from quant_assets.partitions import key, month_of, month_range, shift_month
+from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.planning.plan import Phase, Plan, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import Progress, RunFailedError
@@ -105,29 +105,17 @@ class Daily:
 
     def said(self, days: Sequence[date]) -> Iterator[tuple[date, list[list[Phase]], list[list[Phase]]]]:
         """Days with missing entries, in order: the chains that write the entries, and that of the day's page."""
-        missing = self.sessions.missing()
+        undecided, unordered = self.sessions.undecided(), self.sessions.unordered()
         page = self._profile.every_dataset[DAILY_REPORT]
         for day in sorted(set(days)):
             label = DAY.of(day)
-            unsaid = missing.get(day, ())
-            names, ordered = self._names(day)
+            unsaid = undecided.get(day, ())
+            names = (DECISIONS, DAILY_ORDERS) if self.sessions.has_orders(day) else (DECISIONS,)
             chains = [[Phase(names, label, label, sectors)] for sectors in neighbours(unsaid)]
-            later = [sector for sector in ordered if sector not in unsaid]
+            later = [sector for sector in unordered.get(day, ()) if sector not in unsaid]
             chains += [[Phase((DAILY_ORDERS,), label, label, sectors)] for sectors in neighbours(later)]
             if chains or self._profile.store.missing(page, [label]):
                 yield day, chains, [[Phase((DAILY_REPORT,), label, label)]]
-
-    def _names(self, day: date) -> tuple[tuple[str, ...], list[str]]:
-        """Assets of a session's entries, and the sectors whose orders are missing.
-
-        Orders from a holdings file are recorded only for the last session.
-        """
-        live = self._profile.settings.live
-        if not live.orders or (live.holdings and day != self._profile.last_session()):
-            return (DECISIONS,), []
-        dataset, label = self._profile.every_dataset[DAILY_ORDERS], DAY.of(day)
-        gone = set(self._profile.store.missing(dataset, [key(sector, label) for sector in self.sessions.sectors]))
-        return (DECISIONS, DAILY_ORDERS), [sector for sector in self.sessions.sectors if key(sector, label) in gone]
 
     def carry_out(
         self,

@@ -1,8 +1,9 @@
 """The sessions since a profile's go-live day, and those with missing ledger entries; reads only the ledger."""
 
+from collections.abc import Sequence
 from datetime import date
 
-from quant_assets.assets.live import DECISIONS
+from quant_assets.assets.live import DAILY_ORDERS, DECISIONS
 from quant_assets.errors import SettingsError
 from quant_assets.grains import DAY
 from quant_assets.market.calendar import sessions
@@ -43,9 +44,28 @@ class Sessions:
         return found
 
     def missing(self) -> dict[date, list[str]]:
+        """Sectors without an entry or without the orders that follow it, by session; complete sessions are left out."""
+        undecided, unordered = self.undecided(), self.unordered()
+        lacking = {day: {*undecided.get(day, ()), *unordered.get(day, ())} for day in self.every}
+        return {day: [name for name in self.sectors if name in names] for day, names in lacking.items() if names}
+
+    def undecided(self) -> dict[date, list[str]]:
         """Sectors without an entry, by session; sessions with all entries are left out."""
-        recorded = self._profile.store.existing(self._profile.every_dataset[DECISIONS])
-        lacking = {day: [name for name in self.sectors if key(name, DAY.of(day)) not in recorded] for day in self.every}
+        return self._lacking(DECISIONS, self.every)
+
+    def unordered(self) -> dict[date, list[str]]:
+        """Sectors without orders, by session with orders (`has_orders`); sessions with all of them are left out."""
+        days = [day for day in self.every if self.has_orders(day)]
+        return self._lacking(DAILY_ORDERS, days) if days else {}
+
+    def has_orders(self, day: date) -> bool:
+        """Whether orders of a session are written; from a holdings file only those of the last session."""
+        live = self._profile.settings.live
+        return live.orders and not (live.holdings and day != self._profile.last_session())
+
+    def _lacking(self, name: str, days: Sequence[date]) -> dict[date, list[str]]:
+        recorded = self._profile.store.existing(self._profile.every_dataset[name])
+        lacking = {day: [each for each in self.sectors if key(each, DAY.of(day)) not in recorded] for day in days}
         return {day: names for day, names in lacking.items() if names}
 
     def check(self, day: date) -> date:

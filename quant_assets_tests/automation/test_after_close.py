@@ -9,8 +9,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from quant_assets.assets.live import DECISIONS, IN_TIME
-from quant_assets.automation.after_close import AFTER_CLOSE, NEW_YORK, live_automation, record_missed
+from quant_assets.assets.live import DAILY_ORDERS, DECISIONS, IN_TIME
+from quant_assets.automation.after_close import AFTER_CLOSE, BEFORE_OPEN, NEW_YORK, live_automation, record_missed
 from quant_assets.automation.status import default_status
 from quant_assets.market.calendar import closes_early, why_closed
 from quant_assets.partitions import key
@@ -27,6 +27,7 @@ class Ticks:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> None:
         self.folder, self.monkeypatch, self.instance = folder, monkeypatch, instance
+        self.orders = False
         self.at(AS_OF)
         monkeypatch.setenv("QUANT__STORAGE", str(folder))
         monkeypatch.setenv("QUANT__LIVE__GO_LIVE", str(GO_LIVE))
@@ -39,11 +40,11 @@ class Ticks:
 
     @property
     def profile(self) -> Profile:
-        return Profile(live_settings(self.folder, self.as_of))
+        return Profile(live_settings(self.folder, self.as_of, live={"orders": self.orders}))
 
-    def said(self, *days: date, sectors: tuple[str, ...] = SECTORS) -> None:
+    def said(self, *days: date, sectors: tuple[str, ...] = SECTORS, name: str = DECISIONS) -> None:
         """Entries of the ledger that say nothing: that they are there is what counts."""
-        dataset = self.profile.every_dataset[DECISIONS]
+        dataset = self.profile.every_dataset[name]
         keys = [key(sector, str(day)) for sector in sectors for day in days]
         self.profile.store.write(dataset, dataset.empty(), keys, lambda _: self.as_of)
 
@@ -126,6 +127,29 @@ def test_before_the_open_it_says_which_sectors_said_nothing(ticks: Ticks) -> Non
     assert isinstance(request, dg.RunRequest)
     assert request.run_config["ops"]["carry_out"]["config"]["missed"] == {str(DAYS[3]): ["healthcare"]}
     assert request.tags[ORIGIN] == "before_open"
+
+
+@pytest.mark.slow
+def test_orders_that_failed_after_their_decisions_are_asked_for_again(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT__LIVE__ORDERS", "true")
+    ticks.orders = True
+    ticks.said(*DAYS[:4])
+    ticks.said(*DAYS[:4], sectors=("it",), name=DAILY_ORDERS)
+    ticks.said(DAYS[0], DAYS[1], sectors=("healthcare",), name=DAILY_ORDERS)
+    for schedule, day in ((AFTER_CLOSE, DAYS[3]), (BEFORE_OPEN, DAYS[4])):
+        request = ticks.tick(schedule, day)
+        assert asked(request) == [str(DAYS[2]), str(DAYS[3])]
+        assert isinstance(request, dg.RunRequest)
+        assert "2 sessions to say of 1 sectors" in request.tags["quant/reasons"]
+        # The decisions were made in time.
+        assert request.run_config["ops"]["carry_out"]["config"]["missed"] == {}
+    # A file describes the present, so that no orders of earlier sessions follow from it.
+    monkeypatch.setenv("QUANT__LIVE__HOLDINGS", "{sector}.csv")
+    assert asked(ticks.tick(AFTER_CLOSE, DAYS[3])) == [str(DAYS[3])]
+    ticks.said(DAYS[3], sectors=("healthcare",), name=DAILY_ORDERS)
+    assert ticks.tick(AFTER_CLOSE, DAYS[3]) == f"everything is said of {DAYS[3]} and before"
 
 
 def test_what_was_missed_is_a_failed_check_of_its_partition() -> None:

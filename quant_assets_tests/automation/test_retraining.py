@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -154,6 +155,30 @@ def test_what_a_sectors_training_begins_from_comes_first(instance: dg.DagsterIns
     # Attempts at one dataset of a sector are none at another.
     run(instance, {**found.asked[0].request.tags, "dagster/partition": "2021-04|energy"}, Status.SUCCESS, DEEP)
     assert [each.standing.place for each in decided(instance, deep, standing()).asked] == [ENERGY]
+
+
+def test_a_markets_training_that_cannot_run_holds_no_sector_for_long(instance: dg.DagsterInstance) -> None:
+    market = Standing(Place(ENCODERS, None), "2021-04", None, None, "2021-04", "2021-04", {"age": "due"})
+    deep = Standing(Place(DEEP, "energy"), "2021-04", "2021-03", "abc", "2021-04", "2021-04", {"age": "due"})
+    urgent = replace(deep, place=Place(DEEP, "it"), urgent=True)
+
+    def lacking(*standings: Standing) -> tuple[set[Place], dict[Place, str]]:
+        waits = {None: "waits for prices of it"}
+        found = decide(
+            standings, [], lambda _: [], lambda each: waits.get(each.place.sector), READ, SETTINGS, time.time()
+        )
+        return {each.standing.place for each in found.asked}, dict(found.held)
+
+    first = "transformer_pretrained of 2021-04 is due first"
+    waits = {market.place: "waits for prices of it"}
+    assert lacking(market, deep, urgent) == ({urgent.place}, waits | {deep.place: first})
+    # Another month has closed meanwhile.
+    later = [replace(each, month="2021-05") for each in (market, deep, urgent)]
+    assert lacking(*later) == ({deep.place, urgent.place}, waits)
+    # One that is requested now would write what the urgent training reads.
+    found = decided(instance, market, deep, urgent)
+    assert [each.standing for each in found.asked] == [market]
+    assert found.held == {deep.place: first, urgent.place: first}
 
 
 class Retrying(RuleBasedStateMachine):
