@@ -96,7 +96,12 @@ class _WorkerPool(ProcessPoolExecutor):
         """Submit a call; the first calls start the processes, which inherit the ignored signal."""
         if threading.current_thread() is not threading.main_thread():
             return super().submit(function, *arguments, **named)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = signal.getsignal(signal.SIGINT)
+        if before is None:  # set by another language, so it could not be restored
+            return super().submit(function, *arguments, **named)
+        # Blocked, a Ctrl-C waits until the handler is back; ignored, it would be lost. A new process must inherit both:
+        # unblocked it would die of what waits for it, and the mask is kept over exec.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return super().submit(function, *arguments, **named)
         finally:
