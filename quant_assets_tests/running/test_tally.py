@@ -11,11 +11,11 @@ from quant_assets.running.tally import Tally, Warned
 def run(failing: dict[str, list[str]], severity: dg.AssetCheckSeverity, *, others: bool) -> list[dg.DagsterEvent]:
     """The events of a run of one check."""
 
-    @dg.multi_asset_check(specs=[dg.AssetCheckSpec("low", asset="prices")], name="prices_low")
+    spec = dg.AssetCheckSpec("low", asset="prices")
+
+    @dg.multi_asset_check(specs=[spec], name="prices_low")
     def low() -> Iterator[dg.AssetCheckEvaluation | dg.AssetCheckResult]:
-        yield from check_results(
-            low.check_specs_by_output_name["prices_low"], failing, others=others, severity=severity
-        )
+        yield from check_results(spec, failing, others=others, severity=severity)
 
     checks = dg.Definitions(asset_checks=[low]).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
