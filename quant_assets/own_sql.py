@@ -13,7 +13,7 @@ belongs to the key, and a row was known at its own date. Types are those that Du
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 from quant_assets.grains import SECTOR_MONTHLY
-from quant_assets.schemas import Column, Dataset
+from quant_assets.schemas import LIVE, ON_DEMAND, Column, Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.settings.paths import setting
@@ -30,6 +30,8 @@ from quant_assets.settings.paths import setting
 _SAID = re.compile(r"--\s*(dataset|key|dated_by|known_at):\s*(.+?)\s*")
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _DATES = ("as_of", "date")
+#: Names of the datasets that are not always in a profile: the ledger, and those computed on request.
+_RESERVED = frozenset(each.name for each in (*LIVE, *ON_DEMAND))
 #: Types of columns, and as what they are stored.
 _STORED: Mapping[pl.DataType, pl.DataType] = {
     **{each: each for each in (pl.String(), pl.Boolean(), pl.Date(), pl.Float64(), pl.Int32(), pl.Int64())},
@@ -62,13 +64,15 @@ def _dataset(path: Path, settings: Settings, datasets: Mapping[str, Dataset]) ->
     name, text = path.stem, path.read_text(encoding="utf-8")
     if not _NAME.fullmatch(name):
         raise SettingsError(f"{path}: '{name}' cannot be a dataset's name; write a to z, 0 to 9 and _")
-    if name in datasets:
+    if name in datasets or name in _RESERVED:
         raise SettingsError(f"{path}: there is a dataset '{name}' already; rename the file")
     said = _header(path, text)
     columns = _columns(path, text, settings, datasets)
     if "sector" not in columns:
         raise SettingsError(f"{path} gives no column sector, by which its rows are stored; select it")
-    columns = {column: dtype for column, dtype in columns.items() if column not in ("sector", "month")}
+    if "month" in columns:
+        raise SettingsError(f"{path}: month is the name of the partition's own column; select it AS another name")
+    columns = {column: dtype for column, dtype in columns.items() if column != "sector"}
     dated_by = said.get("dated_by") or next((each for each in _DATES if each in columns), "")
     key = tuple(each.strip() for each in said.get("key", "ticker" if "ticker" in columns else dated_by).split(","))
     known_at = said.get("known_at", dated_by)
@@ -79,6 +83,8 @@ def _dataset(path: Path, settings: Settings, datasets: Mapping[str, Dataset]) ->
             f"default names; select it, or write another one in `-- dated_by:`, `-- known_at:` or `-- key:`; columns "
             f"are {', '.join(columns)}"
         )
+    if len(set(key)) < len(key):
+        raise SettingsError(f"{path}: `-- key:` names {_repeated(key)} twice; keep one")
     key = key if dated_by in key else (*key, dated_by)
     for each in (dated_by, known_at):
         if columns[each] != pl.Date():
@@ -124,18 +130,29 @@ def _columns(path: Path, text: str, settings: Settings, datasets: Mapping[str, D
             if len(statements) != 1:
                 raise SettingsError(f"{path} must hold exactly one SELECT statement, and has {len(statements)}")
             given: dict[str, Any] = {each: _value(path, each, settings) for each in statements[0].named_parameters}
-            found = pl.DataFrame(connection.sql(text, params=given).to_arrow_table())
+            table = connection.sql(text, params=given).to_arrow_table()
         except duckdb.Error as error:
             raise SettingsError(
                 f"{path}: {' '.join(str(error).split())[:200]}; a model of your own is one SELECT "
                 f"over datasets by sector and month: {', '.join(readable)}"
             ) from None
+    # DuckDB, which reads what is stored, knows no difference of case.
+    if len({each.lower() for each in table.column_names}) < len(table.column_names):
+        raise SettingsError(
+            f"{path} gives two columns {_repeated([each.lower() for each in table.column_names])} (case does not "
+            "count); select one of them, or write AS another name"
+        )
+    found = pl.DataFrame(table)
     strange = {column: dtype for column, dtype in found.schema.items() if _stored(dtype) is None}
     if strange:
         column, dtype = next(iter(strange.items()))
         raise SettingsError(f"{path}: column {column} is {dtype}; cast it to DOUBLE, BIGINT, VARCHAR, BOOLEAN or DATE")
     stored = {column: _stored(dtype) for column, dtype in found.schema.items()}
     return {column: dtype for column, dtype in stored.items() if dtype is not None}
+
+
+def _repeated(names: Sequence[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _value(path: Path, parameter: str, settings: Settings) -> Any:

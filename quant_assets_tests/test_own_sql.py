@@ -92,6 +92,11 @@ def test_the_header_names_what_the_columns_do_not(folder: Path) -> None:
         ("own", "SELECT sector, date FROM read_csv('/etc/passwd')", "own.sql: "),
         ("own", "SELECT sector, date FROM universe WHERE $nosuch__thing", "parameter $nosuch__thing is neither"),
         ("own", "-- key: a\n-- key: b\nSELECT sector, date FROM universe", "two lines say `-- key:`"),
+        ("decisions", SQL, "there is a dataset 'decisions' already; rename the file"),
+        ("own", "SELECT p.*, u.* FROM prices p JOIN universe u USING (ticker)", "gives two columns sector"),
+        ("own", "SELECT sector, date, close, open AS Close FROM prices", "gives two columns close"),
+        ("own", "SELECT sector, date, month FROM prices", "month is the name of the partition's own column"),
+        ("own", "-- key: date, date\nSELECT sector, date FROM prices", "`-- key:` names date twice"),
         ("own", "", "must hold exactly one SELECT statement, and has 0"),
     ],
 )

@@ -18,14 +18,15 @@ pytestmark = [
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2024-06-28\n"
 PYPROJECT = """
 [build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
+requires = ["hatchling"]
+build-backend = "hatchling.build"
 [project]
 name = "quant-assets"
 dynamic = ["version"]
-[tool.setuptools]
-packages = ["quant_assets"]
-dynamic.version = { attr = "quant_assets.__version__" }
+[tool.hatch.version]
+path = "quant_assets/__init__.py"
+[tool.hatch.build.targets.wheel]
+only-include = ["quant_assets/__init__.py"]
 """
 
 
@@ -72,10 +73,10 @@ def clone(tmp_path: Path) -> Path:
 def test_a_wheel_that_lacks_a_file_of_the_package_is_refused(clone: Path) -> None:
     (clone / "quant_assets" / "page.html").write_text("<p>", encoding="utf-8")
     git(clone, "add", "-A")
-    git(clone, "commit", "-qm", "a page that package-data does not name")
+    git(clone, "commit", "-qm", "a page that the wheel's settings do not name")
     done = release(clone, "--tag")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the wheel lacks quant_assets/page.html; see tool.setuptools.package-data")
+    assert done.stderr.startswith("error: the wheel lacks quant_assets/page.html; see tool.hatch.build.targets.wheel")
     assert git(clone, "tag") == ""
 
 

@@ -167,9 +167,9 @@ def picks(
     chosen = session.months(month, month)[1]
     from quant_assets.cli.picks import output
 
-    for name in session.sectors(sector) if sector else session.sectors_with("candidates", chosen):
-        for part in output(session.profile, name, chosen):
-            show(part)
+    names = session.sectors(sector) if sector else session.sectors_with("candidates", chosen)
+    for part in output(session.profile, names, chosen):
+        show(part)
 
 
 @app.command()
@@ -577,9 +577,8 @@ def demo(
     last = session.profile.last_month()
     chosen = ["healthcare", "it"]
     materialise(session.profile, chosen, shift_month(last, -35), last, select=None, workers=workers)
-    for name in chosen:
-        for part in output(session.profile, name, last):
-            show(part)
+    for part in output(session.profile, chosen, last):
+        show(part)
     for line in following(session.profile, chosen, last):
         show(line)
     console.print("also: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")

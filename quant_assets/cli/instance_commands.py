@@ -32,7 +32,7 @@ def pages(
         int | None,
         typer.Option(min=1, max=65535, help="Port on the loopback address [default: dagster.pages_port]."),
     ] = None,
-    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Process to end with.")] = None,
     profile: ProfileOption = None,
 ) -> None:
     """Serve the HTML pages that the web UI links to; Ctrl-C stops the server.
@@ -55,7 +55,7 @@ def pages(
     settings = load_settings(profile)
     chosen = settings.dagster.pages_port if port is None else port
     sys.stderr.write(f"pages of {settings.storage_url}: http://{HOST}:{chosen}/{place(settings)}/\n")
-    serve(Profile(settings), chosen, with_parent=with_parent)
+    serve(Profile(settings), chosen, parent=parent)
 
 
 @instance_app.command()

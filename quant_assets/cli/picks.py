@@ -1,13 +1,13 @@
 """Body of `quant picks`: the candidates of a month with their weights and all forecasts. Writes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import nobody, refuse_later
-from quant_assets.cli.stored import made_otherwise
+from quant_assets.cli.stored import MadeOtherwise
 from quant_assets.errors import MissingPartitionError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
@@ -16,14 +16,20 @@ from quant_assets.profile import Profile
 _NAMED = 3
 
 
-def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
-    """Lines and the table of a sector.
+def output(profile: Profile, sectors: Iterable[str], month: str) -> Iterator[str | Table]:
+    """Lines and the table of each sector.
 
     Raises:
         MissingPartitionError: the month has not been run.
         SettingsError: the decision was taken after the pinned last session.
 
     """
+    made_otherwise = MadeOtherwise(profile, "weights")
+    for sector in sectors:
+        yield from _of_sector(profile, sector, month, made_otherwise)
+
+
+def _of_sector(profile: Profile, sector: str, month: str, made_otherwise: MadeOtherwise) -> Iterator[str | Table]:
     candidates, weights = (
         profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights")
     )
@@ -55,18 +61,19 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
         )
     yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
     yield table
-    yield from _old(profile, sector, month)
+    yield from _old(made_otherwise, sector, month)
 
 
-def _old(profile: Profile, sector: str, month: str) -> Iterator[str]:
+def _old(made_otherwise: MadeOtherwise, sector: str, month: str) -> Iterator[str]:
     """A warning if the month was computed with other code or settings than the present ones."""
-    reasons = made_otherwise(profile, "weights", sector, month)
+    name_of_profile = made_otherwise.profile.settings.profile
+    reasons = made_otherwise.reasons(sector, month)
     if reasons:
         named = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:_NAMED])
         more = f"; and {len(reasons) - _NAMED} more assets" if len(reasons) > _NAMED else ""
         yield (
             f"outdated, computed with other code or settings than the present ones ({named}{more}); quant run "
-            f"--profile {profile.settings.profile} --sector {sector} --to {month} --refresh recomputes them"
+            f"--profile {name_of_profile} --sector {sector} --to {month} --refresh recomputes them"
         )
 
 

@@ -21,7 +21,7 @@ def output(
         session: the profile.
         before: month; partitions of earlier months are pruned.
         datasets: names; empty for all.
-        sectors: slugs.
+        sectors: slugs; empty for all and for what spans sectors.
         removing: remove the partitions instead of only listing them.
 
     Raises:
@@ -36,16 +36,14 @@ def output(
             raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
         if name in KEPT:
             raise SettingsError(f"'{name}' belongs to the ledger of live decisions and is never pruned; leave it out")
-    outdated = list(old(profile, datasets or list(profile.every_dataset), sectors, before))
+    outdated = list(old(profile, datasets, sectors, before))
     if not outdated:
         yield f"nothing before {before} is in {profile.store.url}"
         return
     yield _table(outdated)
-    partitions, size = (
-        sum(len(group.keys) for group in outdated),
-        _size(sum(group.size for group in outdated)),
-    )
-    what = f"{partitions:,} partitions before {before}, {size}"
+    partitions, files = sum(len(group.keys) for group in outdated), sum(len(group.files) for group in outdated)
+    size = _size(sum(group.size for group in outdated))
+    what = f"{partitions:,} partitions before {before}{f', {files:,} files' if files else ''}, {size}"
     if removing:
         with existing_instance(session.settings) as instance:
             remove(profile, instance, outdated)
@@ -63,7 +61,7 @@ def _table(rows: Sequence[Old]) -> Table:
     for name in ("partitions", "files", "size"):
         table.add_column(name, justify="right")
     for row in rows:
-        placed = [parse_key(key) for key in row.keys]
+        placed = [parse_key(key) for key in row.partitions]
         sectors = list(dict.fromkeys(sector for sector, _ in placed if sector))
         named = ", ".join(sectors) if len(sectors) < 4 else f"{len(sectors)} sectors"
         periods = [period for _, period in placed]
@@ -72,8 +70,8 @@ def _table(rows: Sequence[Old]) -> Table:
             named,
             min(periods),
             max(periods),
-            f"{len(placed):,}",
-            f"{len(row.artifacts):,}" if row.artifacts else "",
+            f"{len(row.keys):,}",
+            f"{len(row.files):,}" if row.files else "",
             _size(row.size),
         )
     return table

@@ -123,19 +123,23 @@ def prune(
     """Show the stored partitions before a month and their size, or remove them, also from the Dagster instance.
 
     The ledger of live decisions, the log of trials and registered models are never removed.
+    With --sector, datasets that span sectors, such as macro, stay unless --dataset names them: other sectors need them.
 
     Examples:
 
         quant prune --before 2015-01
+
+        quant prune --before 2015-01 --sector it
 
         quant prune --before 2020-01 --dataset features --dataset labels --yes
     """
     session = Session(profile)
     from quant_assets.cli.prune import output
 
-    for part in output(session, before, dataset or [], session.sectors(sector), removing=yes):
+    for part in output(session, before, dataset or [], session.sectors(sector) if sector else (), removing=yes):
         printed(part)
 
 
 def _split(values: list[str] | None) -> list[str]:
-    return [name for value in values or () for name in value.split(",")]
+    """Distinct names of an option, whose values may be comma-separated, in their order."""
+    return list(dict.fromkeys(name.strip() for value in values or () for name in value.split(",")))

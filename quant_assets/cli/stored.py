@@ -1,6 +1,7 @@
 """Common checks of commands that read stored partitions: too new, or made with other settings."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from quant_assets.errors import MissingPartitionError, SettingsError
 from quant_assets.grains import labels_of
@@ -48,27 +49,40 @@ def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]
             )
 
 
-def made_otherwise(profile: Profile, name: str, sector: str, month: str) -> dict[str, str]:
-    """Stored partitions upstream of one that were made with other code or settings than the present ones.
+class MadeOtherwise:
+    """Stored partitions upstream of a dataset's that were made with other code or settings than the present ones.
 
-    Returns:
-        The reason by asset, upstream first; without partitions that have no record.
+    Args:
+        profile: its storage is read.
+        name: of the dataset.
 
     """
-    defs = build_defs(profile.settings)
-    planner = Planner(defs, profile)
-    staleness = Staleness(profile, (defs.resources or {})["parquet"].recorder)
-    upstream, queue = {name}, [name]
-    while queue:
-        new = set(planner.reads(queue.pop())) - upstream
-        upstream |= new
-        queue += new
-    reasons = {}
-    for asset in planner.order:
-        dataset = profile.datasets[asset]
-        partition = key(sector if dataset.grain.by_sector else None, month)
-        if asset in upstream and not profile.store.missing(dataset, [partition]):
-            why = staleness.own(asset, partition)
-            if why not in (None, "", UNRECORDED):
-                reasons[asset] = str(why)
-    return reasons
+
+    def __init__(self, profile: Profile, name: str) -> None:
+        self.profile, self._name = profile, name
+
+    @cached_property
+    def _upstream(self) -> tuple[list[str], Staleness]:
+        """The dataset's asset and those upstream, in order; built when first needed, for all sectors."""
+        defs = build_defs(self.profile.settings)
+        planner = Planner(defs, self.profile)
+        upstream, queue = {self._name}, [self._name]
+        while queue:
+            new = set(planner.reads(queue.pop())) - upstream
+            upstream |= new
+            queue += new
+        assets = [asset for asset in planner.order if asset in upstream]
+        return assets, Staleness(self.profile, (defs.resources or {})["parquet"].recorder)
+
+    def reasons(self, sector: str, month: str) -> dict[str, str]:
+        """The reason by asset, upstream first; without partitions that have no record."""
+        assets, staleness = self._upstream
+        reasons = {}
+        for asset in assets:
+            dataset = self.profile.datasets[asset]
+            partition = key(sector if dataset.grain.by_sector else None, month)
+            if not self.profile.store.missing(dataset, [partition]):
+                why = staleness.own(asset, partition)
+                if why not in (None, "", UNRECORDED):
+                    reasons[asset] = str(why)
+        return reasons

@@ -31,8 +31,9 @@ def start(profile: str, port: int) -> NoReturn:
         raise SystemExit(initialised.returncode)  # it has printed the error
     os.environ["DAGSTER_HOME"] = os.fsdecode(initialised.stdout).rstrip("\n")
     os.environ["QUANT_PROFILE"] = profile
-    # This process becomes Dagster, so the page server ends with Dagster.
-    subprocess.Popen([sys.executable, "-m", "quant_assets.cli", "pages", "--with-parent", "--profile", profile])
+    # This process becomes Dagster, so the page server ends with Dagster, also one that ends while the server imports.
+    words = ["pages", "--parent", str(os.getpid()), "--profile", profile]
+    subprocess.Popen([sys.executable, "-m", "quant_assets.cli", *words])
     # A shell ignores SIGINT in background processes, and Dagster handles SIGTERM as SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["-m", "dagster", "dev", "-m", CODE_LOCATION, "-h", _HOST, "-p", str(port)]

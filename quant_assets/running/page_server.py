@@ -28,6 +28,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+#: Errors of paths that name no file: a folder, a name that is too long, a file as a folder.
+_NO_FILE = {errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
 #: Seconds between two checks of the parent process.
 _PERIOD = 1.0
 
@@ -75,6 +77,10 @@ class PageServer(ThreadingHTTPServer):
             return store.read_artifact(name)
         except DatasetError:
             return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
-        if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in _HOSTS:
+        if _host(self.headers.get("Host", "")) not in _HOSTS:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, b"Pages are served under 127.0.0.1 alone.", body)
             return
         if self._foreign():
@@ -121,18 +127,26 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: the lines would mix with those of the web UI."""
 
 
-def serve(profile: Profile, port: int | None = None, *, with_parent: bool = False) -> None:
+def _host(header: str) -> str | None:
+    """Name in a Host header; None if it has none or is malformed."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:  # a bracket that is not closed
+        return None
+
+
+def serve(profile: Profile, port: int | None = None, *, parent: int | None = None) -> None:
     """Serve a profile's pages until the process is stopped.
 
     Args:
         profile: its storage is read.
         port: on the loopback address; None for that of the settings.
-        with_parent: whether to end with the parent process.
+        parent: number of the parent process to end with; None to go on without it.
 
     """
     with PageServer(profile, profile.settings.dagster.pages_port if port is None else port) as server:
-        if with_parent:
-            threading.Thread(target=_end_with_parent, args=(server, os.getppid()), daemon=True).start()
+        if parent is not None:
+            threading.Thread(target=_end_with_parent, args=(server, parent), daemon=True).start()
         server.serve_forever()
 
 

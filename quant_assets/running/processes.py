@@ -90,17 +90,29 @@ def keep_what_is_there() -> None:
 
 
 class _WorkerPool(ProcessPoolExecutor):
-    """Its processes ignore Ctrl-C until `_begin`, so that they print no traceback during imports."""
+    """Its processes get Ctrl-C only from `_begin` on, so that they print no traceback during imports."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Submit a call; the first calls start the processes, which inherit the ignored signal."""
+        """Submit a call; the first calls start the processes, which inherit the blocked signal.
+
+        A Ctrl-C during the call is handled after it.
+        """
         if threading.current_thread() is not threading.main_thread():
             return super().submit(function, *arguments, **named)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler, interrupted = signal.getsignal(signal.SIGINT), []
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
+            # Another thread, which does not block it, may receive the signal. A handler that is not Python's (None)
+            # could not be restored.
+            if handler is not None:
+                signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
             return super().submit(function, *arguments, **named)
         finally:
-            signal.signal(signal.SIGINT, before)
+            if handler is not None:
+                signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if interrupted:
+                signal.raise_signal(signal.SIGINT)
 
 
 def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None) -> ProcessPoolExecutor:
@@ -141,5 +153,6 @@ def _begin(parent: int, told: Channel | None) -> None:
     collect_rarely()
     _CHANNEL[:] = [] if told is None else [told]
     signal.signal(signal.SIGINT, (lambda *_: os._exit(130)) if told is None else (lambda *_: _INTERRUPTED.append(True)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     atexit.register(os._exit, 0)
     end_with_parent(parent)

@@ -21,7 +21,7 @@ class Warned:
 
     Attributes:
         runs: number of runs with the warning.
-        said: its first message; may be empty.
+        said: its message of the first of them, over all partitions; may be empty.
 
     """
 
@@ -38,7 +38,7 @@ class Tally:
         rows: of these partitions, by dataset.
         changed: new partitions and those with other rows than before, by dataset.
         bars: the figures named in `BARS`.
-        warnings: by dataset and check.
+        warnings: by dataset and check, without runs in which the check also failed with an error.
 
     """
 
@@ -51,6 +51,8 @@ class Tally:
     def add_run(self, events: Iterable[dg.DagsterEvent]) -> None:
         """Count all events of one run; events of other kinds are ignored."""
         seen: set[str] = set()
+        warned: dict[tuple[str, str], str] = {}
+        failed: set[tuple[str, str]] = set()
         for event in events:
             if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 written = event.step_materialization_data.materialization
@@ -64,8 +66,14 @@ class Tally:
                     self.bars.update({figure: _figure(written, figure) for figure in BARS})
             elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 checked = event.asset_check_evaluation_data
-                if not checked.passed and checked.severity == dg.AssetCheckSeverity.WARN:
-                    self._warn((checked.asset_key.path[-1], checked.check_name), Warned(1, checked.description or ""))
+                check = (checked.asset_key.path[-1], checked.check_name)
+                if not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
+                    failed.add(check)
+                elif not checked.passed:  # those of single partitions come first, that of the run last
+                    warned[check] = checked.description or ""
+        for check, said in warned.items():
+            if check not in failed:
+                self._warn(check, Warned(1, said))
 
     def add(self, other: "Tally") -> None:
         """Add the counts of another tally."""

@@ -166,7 +166,7 @@ def test_ten_sessions_with_a_revision_and_an_evening_without_yahoo(
     assert before == versions["close"][0] == round(stocks["T05"].bars[REVISED][3] - 0.5, 2)
     evenings.at(DAYS[-1])
     acted_upon(evenings, monkeypatch)
-    table, *_ = (each for each in picks(evenings.profile, SECTOR, "2026-10") if isinstance(each, Table))
+    table, *_ = (each for each in picks(evenings.profile, [SECTOR], "2026-10") if isinstance(each, Table))
     assert 0 < table.row_count <= len(TICKERS)
 
 

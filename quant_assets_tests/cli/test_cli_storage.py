@@ -230,3 +230,37 @@ def test_pruning_shows_first_and_then_removes_rows_files_and_what_dagster_lists(
     assert listed == {f"{month}|{sector}" for month in DAYS for sector in ("energy", "it")} - {"2024-04|it"}
     assert "lists the same partitions" in command("status").out
     assert command("prune", "--before", "2024-05", "-s", "it").out.startswith("nothing before 2024-05")
+
+
+def test_pruning_a_sector_keeps_what_other_sectors_need(store: DatasetStore, command: Quant) -> None:
+    outcome = command("prune", "--before", "2024-06", "-s", "it")
+    assert [row["dataset"] for row in outcome.rows] == ["weights"]
+    outcome = command("prune", "--before", "2024-06", "-s", "it", "-d", "portfolio_weights")
+    assert [row["dataset"] for row in outcome.rows] == ["portfolio_weights"]
+    outcome = command("prune", "--before", "2024-06")
+    assert [row["dataset"] for row in outcome.rows] == ["weights", "portfolio_weights", "portfolio_backtest"]
+
+
+def test_an_interrupted_removal_is_completed_with_files_in_nested_folders(
+    store: DatasetStore, command: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("weights/it/2024-04/a/x.bin", "weights/it/2024-04/y.html"):
+        store.write_artifact(name, b"old")
+    for name in ("weights/it/2024-05/a/x.bin", "weights/it/stray.html", "weights/2024-04/z/x.bin"):
+        store.write_artifact(name, b"kept")
+
+    def interrupted(self: DatasetStore, name: str) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetStore, "remove_file", interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            command("prune", "--before", "2024-05", "-s", "it", "--yes")
+    assert store.missing(DATASETS["weights"], ["2024-04|it"])
+    outcome = command("prune", "--before", "2024-05", "-s", "it", "--yes")
+    assert "0 partitions before 2024-05, 2 files" in outcome.out, outcome.err
+    assert store.artifacts("weights") == [
+        "weights/2024-04/z/x.bin",
+        "weights/it/2024-05/a/x.bin",
+        "weights/it/stray.html",
+    ]

@@ -25,6 +25,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServ
     profile.store.write_artifact(PAGE, b"<!doctype html>page")
     profile.store.write_artifact("settings/secret.json", b"secret")
     (tmp_path / "secret.html").write_text("secret", encoding="utf-8")
+    (tmp_path / "demo" / "artifacts" / "folder.html").mkdir()
     (tmp_path / "demo" / "artifacts" / "out.html").symlink_to(tmp_path / "secret.html")
     with PageServer(profile, 0) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
@@ -68,6 +69,10 @@ def test_nothing_but_pages_of_this_storage_is_served(server: PageServer) -> None
         f"/{own}/%2e%2e/%2e%2e/secret.html",
         f"/{own}//{server.profile.store.url}/artifacts/{PAGE}",
         f"/{own}/out.html",
+        f"/{own}/folder.html",
+        f"/{own}/{PAGE}/x.html",
+        f"/{own}/{'x' * 300}.html",
+        f"/{own}/%00.html",
         f"/demo-00000000/{PAGE}",
         f"/{own}/ops_report/it/2024-07/report.html",
         f"/{own}/",
@@ -82,6 +87,7 @@ def test_other_sites_and_other_names_of_this_machine_are_refused(server: PageSer
     path = f"/{place(server.profile.settings)}/{PAGE}"
     assert get(server, path, Host="rebound.example").status_code == 421
     assert get(server, path, Host="127.0.0.1.example:3001").status_code == 421
+    assert get(server, path, Host="[::1").status_code == 421
     assert get(server, path, Host="localhost:3001").status_code == 200
     assert get(server, path, Origin="https://example.org").status_code == 403
     assert get(server, path, Sec_Fetch_Site="cross-site", Sec_Fetch_Dest="iframe").status_code == 403

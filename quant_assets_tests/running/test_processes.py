@@ -1,12 +1,17 @@
 """Worker processes at Ctrl-C, which a terminal sends to all of them: they say nothing, whatever they are at."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from quant_assets.running.processes import worker_pool
 
 SCRIPT = """
 import multiprocessing, sys, time
@@ -58,3 +63,31 @@ def test_an_interruption_is_one_line_while_workers_start_and_while_they_work(tmp
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (1, "interrupted\n")
     assert "given up" in out
+
+
+@pytest.mark.parametrize("to_process", [True, False])
+def test_an_interruption_during_the_submission_comes_after_it(
+    monkeypatch: pytest.MonkeyPatch, to_process: bool
+) -> None:
+    submitted: list[bool] = []
+
+    def interrupted(*_: Any, **__: Any) -> Future[None]:
+        if to_process:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+        submitted.append(True)
+        return Future()
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with worker_pool(1, multiprocessing.get_context("spawn")) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(print)
+        assert submitted
+        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        monkeypatch.setattr(signal, "getsignal", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(print)
+    assert len(submitted) == 2
