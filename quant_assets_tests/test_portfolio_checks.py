@@ -53,39 +53,6 @@ def checked(folder: Path, weights: dict[str, float], **settings: Any) -> dg.Asse
     return of_run
 
 
-def test_months_that_break_a_limit_only_together_all_fail(tmp_path: Path) -> None:
-    """Either month has a part of the same decision."""
-    profile = Profile(load_settings("demo", storage=str(tmp_path)))
-    dataset, keys = profile.datasets["weights"], ["2024-05|it", KEY]
-    (as_of,) = profile.decision_sessions(RunPartitions((SECTOR,), (MONTH,)))
-
-    @dg.asset(name="weights", partitions_def=profile.months.by_sector, backfill_policy=dg.BackfillPolicy.single_run())
-    def made() -> None:
-        for label, names in zip(keys, (["A", "B"], ["C", "D"]), strict=True):
-            known = pl.DataFrame({"ticker": names, "rank": [1, 2]}, schema_overrides={"rank": pl.Int32}).with_columns(
-                sector=pl.lit(SECTOR),
-                as_of=pl.lit(as_of),
-                weight=pl.lit(0.35),
-                score=pl.lit(1.0),
-                score_source=pl.lit("composite_score"),
-                volatility=pl.lit(0.2),
-            )
-            profile.store.write(dataset, known.select(dataset.empty().columns), [label])
-        indicators = profile.datasets["indicators"]
-        profile.store.write(indicators, indicators.empty(), keys)
-
-    result = dg.materialize(
-        [made, *portfolio_checks(profile)],
-        tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
-    *failing, of_run = result.get_asset_check_evaluations()
-    assert sorted(str(each.partition) for each in failing) == keys
-    assert "it is 1.4" in str(of_run.description)
-    assert not of_run.passed
-
-
 @pytest.mark.parametrize(
     ("weights", "settings", "said"),
     [
