@@ -71,16 +71,31 @@ def by_partition(
     keys: Sequence[str],
     broken: Mapping[str, list[str]],
     found_in: Callable[[pl.DataFrame], Mapping[str, list[str]]],
-) -> dict[str, dict[str, list[str]]]:
+) -> dict[str, dict[str, Sequence[str]]]:
     """Breaches of each broken check by partition; of all where each is sound alone (a key that repeats across them)."""
     if not broken:
         return {}
     alone = {key: found_in(frame.filter(grain_of(key).holds(key))) for key in keys} if len(keys) > 1 else {}
-    found = {
-        name: {key: messages[name] for key, messages in alone.items() if messages[name]} or dict.fromkeys(keys, all_of)
-        for name, all_of in broken.items()
+    return {
+        name: alone_or_all(keys, all_of, lambda key, name=name: alone[key][name]) for name, all_of in broken.items()
     }
-    return found
+
+
+def alone_or_all(
+    keys: Sequence[str], together: Sequence[str], alone: Callable[[str], Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """What is wrong by partition: of those that fail alone, else of all, if only together they fail.
+
+    Args:
+        keys: of the partitions.
+        together: what is wrong with all of them; empty if nothing is.
+        alone: what is wrong with one; not called where there is one alone.
+
+    """
+    if not together:
+        return {}
+    found = {key: lines for key in keys if (lines := alone(key))} if len(keys) > 1 else {}
+    return found or dict.fromkeys(keys, together)
 
 
 def others_hold(profile: Profile, dataset: Dataset, keys: Sequence[str], failing: Collection[str]) -> bool:

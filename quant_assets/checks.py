@@ -10,7 +10,7 @@ from functools import cache
 import dagster as dg
 import polars as pl
 
-from quant_assets.check_results import Results, by_partition, check_results, others_hold
+from quant_assets.check_results import Results, alone_or_all, by_partition, check_results, others_hold
 from quant_assets.declared_tests import DeclaredTest
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.grains import MONTH, grain_of
@@ -264,13 +264,14 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
         members = profile.store.read(profile.datasets["universe"], keys).select(columns).collect()
         bars = profile.store.read(profile.datasets["ohlcv"], keys).select(columns).collect()
         absences = profile.store.read(profile.datasets["absences"], keys).collect()
-        failing = {}
-        if sessions_explained(members, bars, absences):
-            apart = {
-                key: [frame.filter(grain_of(key).holds(key)) for frame in (members, bars, absences)] for key in keys
-            }
-            wrong = {key: sessions_explained(*frames)[:20] for key, frames in apart.items()}
-            failing = {key: lines for key, lines in wrong.items() if lines}
+
+        def wrong(*frames: pl.DataFrame) -> list[str]:
+            return sessions_explained(*frames)[:20]
+
+        frames = (members, bars, absences)
+        failing = alone_or_all(
+            keys, wrong(*frames), lambda key: wrong(*(frame.filter(grain_of(key).holds(key)) for frame in frames))
+        )
         reasons = absences.group_by("reason").agg(pl.col("sessions").sum()).sort("reason")
         never = absences.filter(pl.col("reason") == "no_bar_yet")["ticker"].unique().sort().to_list()
         yield from check_results(

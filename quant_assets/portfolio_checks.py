@@ -1,9 +1,11 @@
 """Asset check of the weights: whether stored weights are within the limits of the settings."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import polars as pl
 
-from quant_assets.check_results import Results, check_results, others_hold
+from quant_assets.check_results import Results, alone_or_all, check_results, others_hold
 from quant_assets.errors import DatasetError
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
@@ -40,12 +42,16 @@ def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         keys = context.op_execution_context.partition_keys
         partitions = RunPartitions.from_keys(keys)
         rows = 0
-        failing: dict[str, list[str]] = {}
+        failing: dict[str, Sequence[str]] = {}
         for sector in partitions.sectors:
             count, lines = _or_error(profile, sector, partitions.months)
             rows += count
-            alone = {key(sector, month): (month,) for month in partitions.months} if lines else {}
-            failing |= {label: found for label, each in alone.items() if (found := _or_error(profile, sector, each)[1])}
+            months = {key(sector, month): month for month in partitions.months}
+            failing |= alone_or_all(
+                list(months),
+                lines,
+                lambda label: _or_error(profile, sector, (months[label],))[1],  # noqa: B023
+            )
         # More than may be traded has to be where names leave the sector, or prices take holdings beyond another limit;
         # nothing downstream is wrong by it.
         only_turnover = all(TURNOVER in line for lines in failing.values() for line in lines)
@@ -60,7 +66,7 @@ def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
     return [within_limits]
 
 
-def _shown(lines: list[str]) -> list[str]:
+def _shown(lines: Sequence[str]) -> list[str]:
     more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
     return [*lines[:_MOST], *more]
 

@@ -7,8 +7,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from quant_assets.check_results import by_partition, check_results
-from quant_assets.checks import CONTRACT, breaches, broken_references, contract_checks, described
+from quant_assets.check_results import alone_or_all, by_partition, check_results
+from quant_assets.checks import CONTRACT, breaches, broken_references, contract_checks, described, sessions_explained
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import demo_datasets
@@ -213,3 +213,28 @@ def test_an_asset_of_which_no_partition_holds_is_an_error_and_so_are_partitions_
 
     keys = ["2024-05|it", "2024-06|it"]
     assert by_partition(frame, keys, {"keys": ["repeats"]}, found_in) == {"keys": {key: ["repeats"] for key in keys}}
+
+
+def test_months_whose_sessions_are_unexplained_only_together_all_fail() -> None:
+    """A later month's spell hides the one of the month before."""
+    may, june = date(2024, 5, 31), date(2024, 6, 3)
+    place = {"sector": "it", "ticker": "A"}
+    universe = pl.DataFrame([{**place, "date": day} for day in (may, june)])
+    spells = [
+        ("2024-05", date(2024, 5, 10), may, 1),
+        ("2024-06", date(2024, 5, 20), date(2024, 5, 24), 0),
+        ("2024-06", june, june, 1),
+    ]
+    given = pl.DataFrame(spells, schema=["month", "first_session", "last_session", "sessions"], orient="row")
+    absences = given.with_columns(sector=pl.lit("it"), ticker=pl.lit("A"))
+
+    def wrong(*months: str) -> list[str]:
+        members = universe.filter(pl.col("date").dt.strftime("%Y-%m").is_in(months))
+        return sessions_explained(members, universe.clear(), absences.filter(pl.col("month").is_in(months)))
+
+    both = wrong("2024-05", "2024-06")
+    assert "it A: 1 sessions without bar and reason, first 2024-05-31" in both
+    assert alone_or_all(["2024-05", "2024-06"], both, wrong) == {"2024-05": both, "2024-06": both}
+    assert alone_or_all(["2024-05", "2024-06"], [], wrong) == {}
+    lines = {"2024-05": [], "2024-06": ["x"]}
+    assert alone_or_all(["2024-05", "2024-06"], ["x"], lines.__getitem__) == {"2024-06": ["x"]}

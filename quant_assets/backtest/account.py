@@ -150,10 +150,11 @@ def attribution(
 
     market, exposure, selection, cost. Where the benchmark is unknown all of the gross return is selection. Level
     `index` splits the market into the index's return and the sector's excess over it, in months with a known index
-    return; sessions without one count as 0 there. Selection is split by `FACTORS` from the session after the month's
-    first trade on: the exposure of the holdings then, times the slope of the session's returns on the factors over the
-    members (least squares); the rest is `specific`. There is no split where fewer members than three times the factors
-    have all of them.
+    return; sessions without one count as 0 there. Where the benchmark is unknown but the index is known, `sector` is 0
+    and the rest is the selection of that level. Selection of level `total` is split by `FACTORS` from the session after
+    the month's first trade on: the exposure of the holdings then, times the slope of the session's returns on the
+    factors over the members (least squares); the rest is `specific`. There is no split where fewer members than three
+    times the factors have all of them.
 
     Args:
         result: with `benchmark_return` and `index_return`.
@@ -170,7 +171,8 @@ def attribution(
     returns = pl.DataFrame({"date": days}).join(
         result.frame.select("date", "benchmark_return", "index_return"), on="date", how="left", maintain_order="left"
     )
-    market = returns["benchmark_return"].fill_null(0.0).fill_nan(0.0).to_numpy()
+    benchmark = returns["benchmark_return"].fill_nan(None)
+    market, known = benchmark.fill_null(0.0).to_numpy(), benchmark.is_not_null().to_numpy()
     index, indexed = returns["index_return"].fill_null(0.0).to_numpy(), returns["index_return"].is_not_null().to_numpy()
     exposure = np.where(market != 0.0, (outcome.invested - 1.0) * market, 0.0)
     selection = outcome.gross - market - exposure
@@ -180,7 +182,9 @@ def attribution(
         parts = {"market": market, "exposure": exposure, "selection": selection, "cost": sum(paid.values())}
         rows += [(as_of, "total", name, float(np.sum(values[within]))) for name, values in parts.items()]
         if indexed[within].any():
-            over = {"index": index, "sector": market - index, **{name: parts[name] for name in list(parts)[1:]}}
+            sector, beside = np.where(known, market - index, 0.0), selection - np.where(known, 0.0, index)
+            over = {"index": index, "sector": sector, **parts, "selection": beside}
+            del over["market"]
             rows += [(as_of, "index", name, float(np.sum(values[within]))) for name, values in over.items()]
         rows += [(as_of, "cost", name, float(np.sum(values[within]))) for name, values in paid.items()]
         split = _by_factor(outcome, prices, indicators, days[within])

@@ -134,7 +134,7 @@ def _decisions(
     last = max(calendar)
     if months and months[-1] < last.year * 12 + last.month - 1:
         raise HistoryError(
-            f"the last decision is of {as_ofs[-1]}, but rows up to {last} are requested;  "
+            f"the last decision is of {as_ofs[-1]}, but rows up to {last} are requested; "
             "materialise weights of the month before"
         )
     if as_ofs and np.datetime64(as_ofs[0]) < sessions[0]:

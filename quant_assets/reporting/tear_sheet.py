@@ -41,8 +41,8 @@ _DRAWN = (
 _QUANTILES = [f"quantile_{each}" for each in range(1, QUANTILES + 1)]
 #: Factors, from the first, of which the page has each month, and how far they go together; scores and models besides.
 _BY_MONTH = 12
-#: Of figures in a page: what it shows, and one or two more.
-_DECIMALS, _YEAR_DECIMALS, _MONTH_DECIMALS = 5, 3, 4
+#: Of figures in a page: what it shows, and one or two more. The page adds up the months' returns, so these have more.
+_DECIMALS, _YEAR_DECIMALS, _MONTH_DECIMALS, _RETURN_DECIMALS = 5, 3, 4, 6
 
 
 def render(
@@ -193,7 +193,11 @@ def _months(
     place = {month: number for number, month in enumerate(months)}
     found: dict[tuple[str, str], dict[str, list[Any]]] = {}
     rows = of_horizon.select(
-        "kind", "factor", pl.col("as_of").dt.strftime("%Y-%m"), pl.col("ic", *_QUANTILES).round(_MONTH_DECIMALS)
+        "kind",
+        "factor",
+        pl.col("as_of").dt.strftime("%Y-%m"),
+        pl.col("ic").round(_MONTH_DECIMALS),
+        pl.col(_QUANTILES).round(_RETURN_DECIMALS),
     )
     for kind, factor, month, ic, *quantiles in rows.iter_rows():
         if (kind, factor) in factors:

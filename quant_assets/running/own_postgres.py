@@ -13,6 +13,7 @@ import yaml
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
+from quant_assets.dagster_records import backfill_by_sector
 from quant_assets.database import refusal, shown_url
 from quant_assets.errors import QuantError, SettingsError
 from quant_assets.settings.loading import DagsterSettings
@@ -48,6 +49,7 @@ class OwnPostgresStorage(DagsterPostgresStorage):
             UnreachableError: the server does not answer, or refuses.
 
         """
+        backfill_by_sector()  # here, because a web server opens the storage but not the queue
         return cls(_answering(config_value["url"]), inst_data=inst_data)
 
 

@@ -37,7 +37,14 @@ def crypto_closes(world: Market) -> pl.DataFrame:
 
 
 def index_closes(world: Market) -> pl.DataFrame:
-    """The mean log return of all stocks, cumulated from 1000, future sessions included (`INDICES`)."""
-    closes = np.round(1_000.0 * np.exp(np.cumsum(world.log_return.mean(axis=1))), 4)
+    """An equal-weight index of all listed stocks from 1000, set back to equal weights daily (`INDICES`).
+
+    The mean of simple returns: the mean of log returns lies below what any holder of the stocks earns. A stock counts
+    from the session after its first bar to its last bar. Future sessions are included.
+    """
+    position = np.arange(len(world.sessions))[:, None]
+    listed = (position > world.schedule.listed) & (position <= world.schedule.last)
+    returns = np.where(listed, np.expm1(world.log_return), 0.0).sum(axis=1) / np.maximum(listed.sum(axis=1), 1)
+    closes = np.round(1_000.0 * np.cumprod(1.0 + returns), 4)
     days = world.sessions.astype("datetime64[D]")
     return pl.DataFrame({"ticker": INDEX, "date": days, "close": closes}, schema=INDICES)

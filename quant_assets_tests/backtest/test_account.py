@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.backtest.account import account, by_sector
+from quant_assets.backtest.account import account, attribution, by_sector
 from quant_assets.backtest.benchmark import with_index
 from quant_assets.backtest.capacity import by_capital
 from quant_assets.backtest.simulation import lookback_months, simulated
@@ -109,6 +109,34 @@ def test_everything_adds_up_to_the_result(settings: BacktestSettings) -> None:
     done = found["turnover"].filter("traded").group_by("date").agg(pl.sum("turnover"))
     joined = backtest.filter(pl.col("turnover") > 0).join(done, on="date", how="full", coalesce=True)
     assert joined["turnover"].to_numpy() == pytest.approx(joined["turnover_right"].to_numpy(), abs=1e-12)
+
+
+def test_without_a_benchmark_nothing_is_said_of_the_sector() -> None:
+    """A session with a known index alone: what is beside the index is selection, not the sector's."""
+    given, prices = decisions(6), wide_market()
+    found = simulated(
+        weights_of(given),
+        prices,
+        DAYS,
+        list(given),
+        date(2016, 1, 1),
+        DATES[-1],
+        entry_lag=1,
+        settings=BacktestSettings(),
+    )
+    days = [day for day in DATES if (day.year, day.month) == (2016, 3)]
+    held = pl.col("date") != days[3]
+    frame = found.frame.with_columns(
+        benchmark_return=pl.when(held).then(0.004), index_return=pl.when(held).then(0.001).otherwise(0.03)
+    )
+    as_of = next(day for day in ENDS if (day.year, day.month) == (2016, 3))
+    parts = attribution(replace(found, frame=frame), prices, indicators_of(prices), [as_of])
+    value = {(level, name): each for _, level, name, each in parts.iter_rows()}
+    assert value["index", "index"] == pytest.approx(0.001 * (len(days) - 1) + 0.03)
+    assert value["index", "sector"] == pytest.approx(0.003 * (len(days) - 1))
+    assert value["index", "selection"] == pytest.approx(value["total", "selection"] - 0.03)
+    of = {level: sum(each for (at, _), each in value.items() if at == level) for level in ("total", "index")}
+    assert of["index"] == pytest.approx(of["total"], abs=1e-12)
 
 
 def test_turnover_tells_limits_what_is_left_of_the_year_and_what_was_cut() -> None:

@@ -400,7 +400,7 @@ def test_what_was_traded_since_the_month_before_is_shown(frames: ReportFrames, r
         word = "" if name in before else "new "
         assert f"{name} {percent(weight)} {word}{percent(weight - before.get(name, 0.0), 1, True)}" in text
     sold = ", ".join(f"{name} ({percent(weight)})" for name, weight in report.left.iter_rows())
-    assert f"Sold since the decision of 2016-05-31: {sold}." in text
+    assert f"No longer held since the decision of 2016-05-31: {sold}." in text
     alone = replace(frames, weights=frames.weights.filter(as_of=JUNE))
     first = render(gather("it", JUNE, alone, ReportSettings(), 20)).decode()
     assert "Nothing was held by the decision of the month before." in first

@@ -99,7 +99,7 @@ def test_the_data_of_the_plots_is_what_the_sheet_says(sheet) -> None:
     assert (data["months"][0], data["months"][-1], data["months_horizon"]) == ("2022-01", "2023-12", 20)
     march = sheet.by_month.filter(factor="weak", as_of=date(2022, 3, 28)).row(0, named=True)
     assert weak["by_month"]["ic"][2] == round(march["ic"], 4)
-    assert weak["by_month"]["quantiles"][2] == [round(march[f"quantile_{number}"], 4) for number in range(1, 6)]
+    assert weak["by_month"]["quantiles"][2] == [round(march[f"quantile_{number}"], 6) for number in range(1, 6)]
     assert model["by_month"] is None, "no forecast at the horizon whose months are drawn"
 
 

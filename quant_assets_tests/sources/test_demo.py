@@ -1,6 +1,7 @@
 """The simulated market but for its dirt: schemas, append-only, realistic bars, kinds of events, the planted signal."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from quant_assets.settings.providers import DemoSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources import base, demo
 from quant_assets.sources.demo import DemoSource
+from quant_assets.sources.demo_closes import index_closes
 from quant_assets.sources.demo_dirt import plan
 from quant_assets.sources.demo_events import BAD_KINDS, ORIGIN, WARM_UP, gaps, schedule
 from quant_assets.sources.demo_market import Market, simulate
@@ -180,6 +182,7 @@ def test_simulating_further_changes_no_earlier_value(
     for name, values in full.items():
         assert np.array_equal(getattr(short, name), values[:days]), name
     assert np.array_equal(short.market_variance, world.market_variance[:days])
+    assert_frame_equal(index_closes(short), index_closes(world).head(days))
     assert short.bad_rows == tuple(bad for bad in world.bad_rows if bad.session < days)
 
     tickers = list(world.tickers)
@@ -348,6 +351,23 @@ def test_delisting_is_not_known_before_its_day(source: DemoSource, world: Market
         assert before["known_at"].max() != known
         assert len(then) == len(before) + 1
         assert before.is_empty() or reason not in ("failure", "takeover")
+
+
+def test_the_index_earns_what_the_listed_stocks_earn_on_average(world: Market) -> None:
+    """From the bars' point of view: a stock counts from the session after its first bar to its last."""
+    closes = index_closes(world)["close"].to_numpy()
+    returns = closes[1:] / closes[:-1] - 1.0
+    position, simple = np.arange(len(world.sessions))[:, None], np.exp(world.log_return) - 1.0
+    first, last = world.traded.argmax(axis=0), len(position) - 1 - world.traded[::-1].argmax(axis=0)
+    listed = (position > first) & (position <= last)
+    origin = int(first.min())
+    assert (first > origin).any()
+    assert (last < len(position) - 1).any()
+    expected = [simple[at, listed[at]].mean() for at in range(origin + 1, len(position))]
+    assert returns[origin:] == pytest.approx(np.array(expected), abs=2e-7)
+    assert (closes[: origin + 1] == 1_000.0).all()
+    unlisted = np.where(listed, world.log_return, 9.0)
+    assert (index_closes(replace(world, log_return=unlisted))["close"].to_numpy() == closes).all()
 
 
 def test_first_and_last_bar_are_never_missing() -> None:

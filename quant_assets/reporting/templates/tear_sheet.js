@@ -138,7 +138,7 @@ if (source !== null) {
     if (missing(found)) { for (const each of places) each.replaceChildren(); return; }
     lines(places[0], `IC by month, ${horizon} sessions`, data.months, [
       { label: "month", color: "color-mix(in srgb, var(--muted) 55%, transparent)", values: found.ic },
-      { label: `mean of ${TRAILING} months`, color: "var(--accent)", values: trailing(found.ic) },
+      { label: `mean of up to ${TRAILING} months`, color: "var(--accent)", values: trailing(found.ic) },
     ], value => fixed(value, 2, true));
     const sums = [0, 0, 0, 0, 0], tones = ["var(--loss)", "color-mix(in srgb, var(--loss) 45%, transparent)", "var(--muted)",
       "color-mix(in srgb, var(--accent) 45%, transparent)", "var(--accent)"];
