@@ -103,10 +103,7 @@ def materialise(
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
     if not submit and not any_compiled():
-        print(
-            "the first run compiles its numerical loops, once: this may take some minutes without progress",
-            file=sys.stderr,
-        )
+        sys.stderr.write("the first run compiles its numerical loops once: some minutes without progress\n")
     executing, tally = [executor for executor, _ in prepared.stages][:1], Tally()
     try:
         with Counter("partitions", prepared.outputs) as counter:

@@ -80,7 +80,10 @@ class PageServer(ThreadingHTTPServer):
         """What to answer where there is no such page."""
         profile = self.profile.settings.profile
         if path.strip("/") in ("", place(self.profile.settings)):
-            return f"No list of pages is stored yet: quant run -p {profile} writes pages, quant report -p {profile} the list."
+            return (
+                f"No list of pages is stored yet: quant run -p {profile} writes pages, "
+                f"quant report -p {profile} their list."
+            )
         return (
             f"No such page in the storage of profile {profile}. "
             "Links of another profile or storage are served by its own make ui or quant pages."
