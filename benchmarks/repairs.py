@@ -1,4 +1,4 @@
-"""`python benchmarks/repairs.py [--data FOLDER]`: detection and repair of planted faults by the rules for prices.
+"""`python -m benchmarks.repairs [--data FOLDER]`: detection and repair of planted faults by the rules for prices.
 
 Each series gets one fault, by a seed, in random walks with real jumps, or with `--data` in clean stretches of
 `prices_sp500_raw.parquet` in FOLDER. It is passed to `market.bars.company_bars` alone and with a second provider of

@@ -7,7 +7,7 @@ session, so that an unknown profile is reported at once.
 import os
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,15 +41,19 @@ ProfileOption = Annotated[
         autocompletion=_profiles,
     ),
 ]
-SectorOption = Annotated[
-    list[str] | None,
-    typer.Option(
+
+
+def _sector_option(default: str) -> Any:
+    """The option `--sector`; `default` is for the help."""
+    return typer.Option(
         "--sector",
         "-s",
-        help="Sector slug; comma-separated or repeated [default: all eleven].",
+        help=f"Sector slug; comma-separated or repeated [default: {default}].",
         autocompletion=lambda incomplete: [name for name in SECTORS if name.startswith(incomplete)],
-    ),
-]
+    )
+
+
+SectorOption = Annotated[list[str] | None, _sector_option("all eleven")]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
 
@@ -261,8 +265,14 @@ app.add_typer(audit_app, name="audit")
 
 @audit_app.command()
 def lookahead(
-    sector: SectorOption = None,
-    first: FromOption = None,
+    sector: Annotated[list[str] | None, _sector_option("the smallest; all eleven with --full")] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="First month, YYYY-MM [default: two years up to --to; the first of the profile with --full].",
+        ),
+    ] = None,
     last: ToOption = None,
     asset: Annotated[
         list[str] | None,

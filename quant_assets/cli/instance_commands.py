@@ -162,7 +162,7 @@ def ui(
 
         quant ui
 
-        quant ui --profile files --port 3001
+        quant ui --profile files --port 3100
     """
     settings = load_settings(profile)
     from quant_assets.cli.ui import start

@@ -1,5 +1,6 @@
 """Body of `quant run`: plans and executes the runs, and prints notes before and a summary after them."""
 
+import sys
 from collections.abc import Sequence
 from datetime import date
 
@@ -23,6 +24,7 @@ from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
 from quant_assets.sources.registry import said_absent, said_left_out
+from quant_assets.windows.compiled import any_compiled
 
 #: Datasets that may have no row in a month: nothing happened, or nothing is known yet.
 _OFTEN_EMPTY = {"quarantine", "price_events", "price_disagreements", "absences", "delistings", "labels"}
@@ -100,6 +102,8 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
+    if not submit and not any_compiled():
+        sys.stderr.write("the first run compiles its numerical loops once: some minutes without progress\n")
     executing, tally = [executor for executor, _ in prepared.stages][:1], Tally()
     try:
         with Counter("partitions", prepared.outputs) as counter:

@@ -29,14 +29,15 @@ def commands_page() -> str:
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """All commands by full name."""
+    """All commands by full name; a group that is also a command stands before its subcommands."""
     for part, each in command.commands.items():
         if each.hidden:
             continue
-        if hasattr(each, "commands"):
-            yield from _commands(each, f"{name} {part}")
-        else:
+        subcommands = hasattr(each, "commands")
+        if not subcommands or each.invoke_without_command:
             yield f"{name} {part}", each
+        if subcommands:
+            yield from _commands(each, f"{name} {part}")
 
 
 def _anchor(heading: str) -> str:

@@ -82,6 +82,19 @@ class PageServer(ThreadingHTTPServer):
                 return None
             raise
 
+    def absent(self, path: str) -> str:
+        """What to answer where there is no such page."""
+        profile = self.profile.settings.profile
+        if path.strip("/") in ("", place(self.profile.settings)):
+            return (
+                f"No list of pages is stored yet: quant run -p {profile} writes pages, "
+                f"quant report -p {profile} their list."
+            )
+        return (
+            f"No such page in the storage of profile {profile}. "
+            "Links of another profile or storage are served by its own make ui or quant pages."
+        )
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
@@ -103,8 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         content = self.server.page(unquote(urlsplit(self.path).path))
         if content is None:
-            text = f"No such page in the storage of profile {self.server.profile.settings.profile}. "
-            text += "Links of another profile or storage are served by its own make ui or quant pages."
+            text = self.server.absent(urlsplit(self.path).path)
             self._send(HTTPStatus.NOT_FOUND, text.encode(), body)
             return
         self._send(HTTPStatus.OK, content, body)

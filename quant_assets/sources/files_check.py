@@ -232,7 +232,7 @@ def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[
         made["no_split"] = 0.0
     evidence = [f"{found.adjustment}: {found.evidence}"]
     if not {"dividend", "adjusted_close"} & mapped.keys() and found.adjustment != "total_return":
-        evidence.append("without dividends: total returns lack them")
+        evidence.append("no column of dividends: returns leave dividends out")
     return made, evidence
 
 

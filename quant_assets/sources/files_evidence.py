@@ -105,8 +105,8 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
         )
     return Adjustment(
         "split_adjusted",
-        f"none of {len(steps)} closes steps by a ratio of a split; the file does not show whether dividends are taken "
-        "out: write total_return if your provider says so",
+        f"no split among {len(steps)} steps between closes; prices do not show whether dividends are taken out: "
+        "if your provider says they are, write adjustment: total_return for this file in the profile",
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -25,6 +26,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
         return compiled(*args, **kwargs)
 
     return call
+
+
+def any_compiled() -> bool:
+    """Whether machine code of this package's kernels is on disk, from this or an earlier process."""
+    folder = machine_code(any_compiled).stats.cache_path  # declared only: numba compiles at a call
+    return folder is not None and any(Path(folder).glob("*.nbi"))
 
 
 def machine_code(function: Callable[P, R], **options: Any) -> Callable[P, R]:

@@ -87,7 +87,7 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
                         continue
                     if first:
                         raise SettingsError(
-                            f"feature '{name}' depends on sessions more than {lookback} before its month, which is "
+                            f"feature '{name}' depends on sessions more than {lookback} before the row's own, "
                             "the total lookback of it and its inputs; declare the sessions it needs, or compute each "
                             "value from a window alone"
                         )

@@ -47,6 +47,19 @@ def test_the_site_has_every_page() -> None:
     assert navigation(site["nav"]) == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
 
 
+def test_the_home_page_lists_the_pages_in_the_order_of_the_site() -> None:
+    (_, *parts) = yaml.safe_load((PROJECT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    site = {part: list(pages) for entry in parts for part, pages in entry.items()}
+    _, _, text = (DOCS / "index.md").read_text(encoding="utf-8").partition("## All pages\n")
+    listed = {}
+    for paragraph in text.strip().split("\n\n"):
+        part, _, links = " ".join(paragraph.split("\n")).partition(".** ")
+        listed[part.removeprefix("**")] = [
+            {title: page} for title, page in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", links)
+        ]
+    assert listed == site
+
+
 def test_the_readme_is_short() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
 

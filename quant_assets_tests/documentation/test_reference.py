@@ -34,6 +34,13 @@ def test_a_default_that_depends_on_the_machine_is_told_in_words() -> None:
     assert workers == "| `--workers`, `-w` | number | number of cores | Sectors computed in parallel. |"
 
 
+def test_a_group_that_is_also_a_command_has_its_own_section() -> None:
+    headings = [line for line in commands_page().splitlines() if line.startswith("## ")]
+    position = headings.index("## quant collect")
+    assert headings[position + 1] == "## quant collect replay"
+    assert "## quant audit" not in headings, "it does nothing without a subcommand"
+
+
 def test_signs_of_markdown_and_html_are_shown_as_they_are() -> None:
     assert text("a < b, [c] and *d*,\n  but `e|<f>`") == r"a &lt; b, \[c\] and \*d\*, but `e|<f>`"
     assert table(("x",), [("a|b",)]).splitlines()[-1] == r"| a\|b |"

@@ -78,6 +78,9 @@ def test_nothing_but_pages_of_this_storage_is_served(server: PageServer) -> None
         f"/{own}/",
     ):
         assert get(server, path).status_code == 404, path
+    for root in ("/", f"/{own}", f"/{own}/"):
+        assert get(server, root).text.startswith("No list of pages is stored yet: quant run -p demo writes pages"), root
+    assert get(server, f"/demo-00000000/{PAGE}").text.startswith("No such page in the storage of profile demo.")
     server.profile.store.write_artifact("index.html", b"list")
     assert get(server, f"/{own}/").text == get(server, "/").text == "list"
     assert not any(map(is_page, ("a/../b.html", ".a.html", "/a.html", "a//b.html", "a.html/..", "a.json", "a\\b.html")))

@@ -33,14 +33,14 @@ def test_lagged_windows_over_others_pass() -> None:
     [
         (0, lambda x, w: np.roll(x["close"], -1, axis=1), "depends on later sessions"),
         (0, lambda x, w: x["close"] / np.nanmax(x["close"], axis=1, keepdims=True), "depends on"),
-        (18, lambda x, w: w.mean(x["close"], 50), "more than 24 before its month"),
-        (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 36 before its month"),
+        (18, lambda x, w: w.mean(x["close"], 50), "more than 24 before the row's own"),
+        (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 36 before the row's own"),
         (
             0,
             lambda x, w: w.slope(x["close"], x["sector_return"], 2),
-            "depends on sessions more than 6 before its month",
+            "depends on sessions more than 6 before the row's own",
         ),
-        (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before its month"),
+        (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before the row's own"),
         (0, lambda x, w: x["close"] - np.nanmean(x["close"], axis=0), "depends on other tickers"),
         (0, lambda x, w: x["close"] / x["close"][:1], "depends on other tickers"),
         (0, lambda x, w: np.nancumsum(x["close"], axis=0), "depends on other tickers"),
