@@ -76,9 +76,11 @@ def by_partition(
     if not broken:
         return {}
     alone = {key: found_in(frame.filter(grain_of(key).holds(key))) for key in keys} if len(keys) > 1 else {}
-    return {
-        name: alone_or_all(keys, all_of, lambda key, name=name: alone[key][name]) for name, all_of in broken.items()
-    }
+
+    def of(name: str) -> Callable[[str], Sequence[str]]:
+        return lambda key: alone[key][name]
+
+    return {name: alone_or_all(keys, all_of, of(name)) for name, all_of in broken.items()}
 
 
 def alone_or_all(

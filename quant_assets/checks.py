@@ -168,7 +168,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
                 found[REFERENCES] = broken_references(dataset, frame, related)
             return found | {test.name: test.breaches(frame, related) for test in declared}
 
-        found: dict[str, dict[str, list[str]]] = {spec.name: {} for spec in specs}
+        found: dict[str, dict[str, Sequence[str]]] = {spec.name: {} for spec in specs}
         rows = 0
         try:
             for part in _parts(dataset, profile.store, keys) if apart else [keys]:

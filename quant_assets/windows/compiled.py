@@ -30,7 +30,8 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 def any_compiled() -> bool:
     """Whether machine code of this package's kernels is on disk, from this or an earlier process."""
-    folder = machine_code(any_compiled).stats.cache_path  # declared only: numba compiles at a call
+    dispatcher: Any = machine_code(any_compiled)  # declared only: numba compiles at a call
+    folder = dispatcher.stats.cache_path
     return folder is not None and any(Path(folder).glob("*.nbi"))
 
 
