@@ -62,17 +62,23 @@ def compare_files(
             yield Difference(name, pl.DataFrame(differing, schema).sort(dataset.dated_by), days, len(both))
 
 
-def keep_shown(events: Sequence[dg.DagsterEvent], url: str) -> None:
+def keep_shown(events: Sequence[dg.DagsterEvent], url: str, links: str) -> None:
     """Append the metadata of runs' partitions to files of a scratch storage, one per asset.
 
     Metadata of the whole run (`..._of_run`), of the provider's files, and Dagster's own are left out.
+
+    Args:
+        events: of the runs.
+        url: of the storage, which addresses in the metadata begin with; it differs between computations.
+        links: the part of the pages' links that differs likewise.
+
     """
     for event in events:
         if not event.is_step_materialization:
             continue
         made = event.step_materialization_data.materialization
         shown = {
-            name: str(value.value).replace(url, "")
+            name: str(value.value).replace(url, "").replace(links, "")
             for name, value in made.metadata.items()
             if not (name.endswith("_of_run") or name.startswith("dagster/") or speaks_of_source(name))
         }

@@ -16,6 +16,7 @@ from quant_assets.dagster_internals import job_of_all_assets, partition_loading_
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
+from quant_assets.page_links import place
 from quant_assets.partitions import parse_key
 from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
@@ -109,7 +110,7 @@ class Recomputed:
 
     def _keep(self, events: Sequence[dg.DagsterEvent]) -> None:
         """Write the metadata of the runs' partitions to disk, for another process to compare."""
-        keep_shown(events, self.profile.store.url)
+        keep_shown(events, self.profile.store.url, place(self.profile.settings))
 
     def earliest(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> str:
         """First month that is computed if nothing is stored."""
