@@ -397,8 +397,8 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
             if not any(each == symbol or each.startswith((f"{symbol}.", f"{symbol}.<locals>")) for symbol in listed)
             and not each.endswith(("<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"))
         }
-        # Which features there are is a setting; how they are computed does not change a model.
-        assert missing <= {"features.library.FeatureLibrary.names"}, name
+        # Which features there are is a setting; how they are computed changes no model. Links are beside the rows.
+        assert missing <= {"features.library.FeatureLibrary.names", "page_links.page_link", "page_links.place"}, name
         done += len(modules)
     assert done > 100
 
