@@ -26,7 +26,7 @@ from quant_assets.market.panel import FloatArray, Panel
 PARTS = {
     "training": (date(2013, 1, 2), date(2015, 12, 31)),
     "validation": (date(2016, 1, 4), date(2016, 12, 30)),
-    #: Number of names in a portfolio.
+    "test": (date(2017, 1, 3), date(2017, 12, 8)),
 }
 
 #: Names that a portfolio holds.
