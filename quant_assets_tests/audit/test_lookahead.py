@@ -89,6 +89,7 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
         "price_disagreements",
         "quarantine",
         "absences",
+        "benchmark",
         "sentiment",
     }
     assert sum(compared.values()) > 5_000
@@ -201,7 +202,7 @@ def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path)
         ({"sectors": []}, "needs a sector"),
         ({"sectors": ["technology"]}, "sector 'technology' does not exist"),
         ({"cuts": [date(2024, 4, 14)]}, "cut 2024-04-14 is not a closed session"),
-        ({"cuts": [date(2024, 7, 16)]}, "of the months 2024-01 to 2024-06"),
+        ({"cuts": [date(2024, 7, 16)]}, "is not a closed session of 2024-01 to 2024-06"),
         ({"last": "2025-06"}, "has no closed session at as_of|outside the range"),
     ],
 )

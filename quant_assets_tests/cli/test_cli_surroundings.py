@@ -97,7 +97,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(
             "/a/b.parquet: Read-only file system; set QUANT__STORAGE to a folder that can be",
         ),
         (errno.EACCES, "/a/.b", "/a/.b: Permission denied; give yourself the right to it, or set QUANT__STORAGE to"),
-        (errno.EIO, "/a/b", "/a/b: Input/output error; mend that and run again"),
+        (errno.EIO, "/a/b", "/a/b: Input/output error; fix that and run again"),
     ],
 )
 def test_what_a_disk_refuses_names_the_file_and_what_helps(number: int, file: str, said: str) -> None:

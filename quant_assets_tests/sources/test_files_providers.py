@@ -213,7 +213,7 @@ def test_a_folder_of_kaggle_with_a_suffix_and_a_column_of_names(tmp_path: Path) 
     (checked,) = looked_at(tmp_path)
     assert checked.file == "individual_stocks_5yr/{ticker}_data.csv"
     assert checked.entry["adjustment"] == "split_adjusted"
-    assert "write total_return if your provider says so" in checked.evidence[1]
+    assert "if your provider says they are, write adjustment: total_return" in checked.evidence[1]
     assert checked.evidence[2] == "no column of dividends: returns leave dividends out"
     assert len(prices_of(tmp_path, [checked], "AAPL")) == 12
 
