@@ -45,7 +45,7 @@ def test_lagged_windows_over_others_pass() -> None:
         (0, lambda x, w: x["close"] / x["close"][:1], "depends on other tickers"),
         (0, lambda x, w: np.nancumsum(x["close"], axis=0), "depends on other tickers"),
         (0, lambda x, w: x["volume"], r"cannot be computed \(KeyError: 'volume'\)"),
-        (0, lambda x, w: x["close"][:, :3], "gives float64 of shape"),
+        (0, lambda x, w: x["close"][:, :3], "returns float64 of shape"),
     ],
 )
 def test_what_depends_on_more_is_found(lookback: int, compute: Compute, message: str) -> None:
