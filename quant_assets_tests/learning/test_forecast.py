@@ -150,7 +150,7 @@ def test_predictions_rank_unseen_returns(market: Market, unseen: pl.DataFrame, m
 def test_a_changed_file_is_refused(trained: list[TrainedModel]) -> None:
     item = trained[0]
     with pytest.raises(
-        DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise lightgbm_checkpoint"
+        DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise that month"
     ):
         load(item, model=item.files.paths[item.model_name].read_bytes() + b" ")
     with pytest.raises(DatasetError, match="manifest of checkpoint"):

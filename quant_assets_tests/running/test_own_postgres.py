@@ -64,8 +64,8 @@ def test_a_new_instance_keeps_its_records_there_and_no_file_of_it_the_password(
     with pytest.raises(SettingsError, match=rf"in the PostgreSQL that {VARIABLE} names, which is not set; set it"):
         initialise_instance()
     assert kept_elsewhere(home, load_settings("demo")) == (
-        f"Dagster's records stay in the PostgreSQL of dagster.url, as {home} has them, not in its own PostgreSQL "
-        "(dagster.storage, dagster.url); move that folder to change"
+        f"Dagster's records stay in the PostgreSQL of dagster.url, by {home}/dagster.yaml, not in its own PostgreSQL "
+        "(dagster.storage, dagster.url); move that folder away to change it"
     )
     monkeypatch.setenv(VARIABLE, url_at(port))
     assert kept_elsewhere(home, load_settings("demo")) is None
