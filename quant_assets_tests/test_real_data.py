@@ -239,7 +239,7 @@ def test_what_became_known_later_changes_no_row_known_before(
     earlier = case.graph(tmp_path / "storage", data, cut)
     earlier.run(case.sectors, case.first, cut.strftime("%Y-%m"))
     compared = compare_known_by(cut, truth(case), earlier)
-    none = {"price_events", "price_disagreements", "sentiment", "episode_returns"}
+    none = {"price_events", "price_disagreements", "sentiment", "episode_returns", "benchmark"}
     assert {name for name, rows in compared.items() if not rows} == empty | none
     assert sum(compared.values()) > 20_000
 
