@@ -224,7 +224,7 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 @pytest.mark.parametrize(
     ("case", "cut", "empty"),
     [
-        pytest.param(MOVE, date(2021, 4, 20), {"absences"}, id="before the move"),
+        pytest.param(MOVE, date(2021, 4, 20), {"absences"}, id="before the move", marks=pytest.mark.nightly),
         pytest.param(MOVE, date(2021, 5, 14), set[str](), id="after the move", marks=pytest.mark.nightly),
         # The last bar is five days old, but nobody knows yet that it is the last.
         pytest.param(TAKEOVER, date(2017, 3, 15), {"quarantine", "delistings"}, id="during the takeover"),
