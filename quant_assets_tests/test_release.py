@@ -23,6 +23,7 @@ build-backend = "hatchling.build"
 [project]
 name = "quant-assets"
 dynamic = ["version"]
+requires-python = ">=3.11"
 [tool.hatch.version]
 path = "quant_assets/__init__.py"
 [tool.hatch.build.targets.wheel]

@@ -144,7 +144,7 @@ def test_what_was_said_stands_and_other_holdings_are_refused(profile: Profile) -
     richer = Profile(profile.settings.model_copy(update={"orders": other}))
     done, said = materialised(richer, DAILY_ORDERS, DAY, DAY, ["it"])
     assert not done
-    assert f"daily_orders of {DAY}|it said otherwise" in said
+    assert f"daily_orders of {DAY}|it differ from the rows written before" in said
     assert exported(profile, DAY).equals(files), "what is to be carried out is what was said"
     assert {each.name: each.read_bytes() for each in path.rglob("*.parquet")} == before
 

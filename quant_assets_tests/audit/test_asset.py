@@ -68,7 +68,7 @@ def test_the_audit_names_the_asset_that_leaks(tmp_path: Path, monkeypatch: pytes
     shown = record.asset_materialization.metadata  # type: ignore[union-attr]
     assert shown["assets_that_fail"].value == "regime_state"
     assert str(shown["not_tested"].value).startswith("learning was not tested")
-    page = Path(shown["page"].value)
+    page = Path(shown["page_file"].value)
     assert page == Path(store.artifact_url(rows["page_file"][0]))
     assert "regime_state" in page.read_text(encoding="utf-8")
 

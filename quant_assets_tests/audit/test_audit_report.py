@@ -97,7 +97,7 @@ def test_the_page_names_column_day_ticker_values_cause_and_root() -> None:
     assert "order was left out" in text
     assert "from the first bar" in text
     assert "No look-ahead found" not in text
-    assert text.index("What differs") < text.index("inherits from features") < text.index("Warm-up")
+    assert text.index("Differences that must not be") < text.index("inherits from features") < text.index("Warm-up")
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert "prefers-color-scheme: dark" in page
@@ -119,5 +119,5 @@ def test_a_bar_grows_with_the_power_of_ten() -> None:
 
 def test_the_page_tells_what_need_not_be_tested_from_what_was_not() -> None:
     page = render(replace(RESULT, notes=("order was left out", Exempt("by promise")))).decode()
-    untested, exempt = page.index("Although it was asked for"), page.index("By declaration")
+    untested, exempt = page.index("Although requested"), page.index("By declaration")
     assert untested < page.index("<li>order was left out") < exempt < page.index("<li>by promise")

@@ -31,7 +31,7 @@ def test_returns_are_from_the_session_before_and_a_month_equals_its_part_of_a_ra
 def test_a_series_that_lacks_a_session_or_is_not_there_is_an_error_with_its_remedy() -> None:
     gap = CLOSES.filter(~pl.col("date").is_in([date(2023, 5, 10), date(2023, 5, 11)]))
     with pytest.raises(
-        SourceError, match=r"IDX has no close on 2023-05-10 and 1 more sessions up to 2023-05-11 .*files"
+        SourceError, match=r"IDX has no close on 2023-05-10 and 1 more session up to 2023-05-11 .*files"
     ):
         benchmark_rows(gap, "IDX", MAY)
     assert len(benchmark_rows(gap, "IDX", DAYS[np.datetime64("2023-05-10") > DAYS]))

@@ -62,7 +62,7 @@ def test_what_could_not_be_had_is_status_1_and_the_rest_is_kept(venue: Loopback,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--provider nosuch", "'nosuch' is no provider; choose from"),
+        ("--provider nosuch", "'nosuch' is not a provider; choose from"),
         ("--since 2023-13-01", "'2023-13-01' is not a day; write --since as YYYY-MM-DD"),
     ],
 )

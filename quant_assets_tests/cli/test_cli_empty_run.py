@@ -51,8 +51,8 @@ def test_a_run_without_a_bar_is_an_error_that_names_the_cause(
     assert outcome.status == 1
     assert outcome.err == (
         "error: ohlcv has no bar of it from 2023-06 to 2023-06: none of AAAA, BBBB has a bar from 2023-06-01 to "
-        "2023-06-30, but there is aaaa, bbbb: spell tickers alike in all files; --may-be-empty takes "
-        "that for well\n"
+        "2023-06-30, but there is aaaa, bbbb: spell tickers alike in all files; --may-be-empty accepts "
+        "that\n"
     )
     assert "differ only in case are taken for different ones: AAAA and aaaa, BBBB and bbbb" in outcome.out
 

@@ -136,7 +136,7 @@ def test_what_is_no_table_is_a_line(command: Quant, folder: Path, tmp_path: Path
     done = command("files", "check", str(bad))
     assert (done.status, done.err) == (
         1,
-        f"error: no file of {bad} can be read; docs/files.md has the forms that can\n",
+        f"error: no file of {bad} can be read; docs/files.md has the supported forms\n",
     )
     assert set(done.out) <= {"\n", *map(chr, range(32, 127))}
     lines = sorted(done.out.splitlines())
@@ -179,7 +179,7 @@ def test_the_profile_runs(command: Quant, folder: Path) -> None:
     assert told is not None
     assert told.asset_materialization is not None
     said = told.asset_materialization.metadata["read {ticker}.csv"].value
-    assert said.startswith("{ticker}.csv (3 files) read as: ticker from the file's name; ")
+    assert said.startswith("{ticker}.csv (3 files) read as: ticker from the file's name, ")
     assert said.endswith(f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} used, refused 1 not_a_date")
     recorded = [
         json.loads(path.read_text()) for path in (folder.parent / "storage" / "own" / "artifacts" / "sources").iterdir()

@@ -46,7 +46,7 @@ def test_what_training_prints_is_what_a_profile_needs(
         (("train", "TEXTS", "--out", "x", "--trained-through", "soon"), "'soon' is not a day"),
         (("train", "TEXTS", "--out", "x", "--trained-through", "2021-12-31", "--scorer", "vader"), "not trained here"),
         (("score", "a text"), "has no scorer; name one with --scorer"),
-        (("score", "--scorer", "vader"), "name the texts, each in quotes"),
+        (("score", "--scorer", "vader"), "give quoted texts"),
         (("evaluate", "TEXTS", "--scorer", "oracle"), "there is no scorer 'oracle'"),
     ],
 )

@@ -13,6 +13,12 @@ import pytest
 
 from quant_assets.running.processes import worker_pool
 
+#: A script's background ignores the signal, and so does what it starts.
+IGNORED = pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="SIGINT is ignored in this process, as in a background job",
+)
+
 SCRIPT = """
 import multiprocessing, sys, time
 from pathlib import Path
@@ -43,6 +49,7 @@ if __name__ == "__main__":
 """
 
 
+@IGNORED
 @pytest.mark.slow
 @pytest.mark.parametrize("at_work", [False, True])
 def test_an_interruption_is_one_line_while_workers_start_and_while_they_work(tmp_path: Path, at_work: bool) -> None:
@@ -65,6 +72,7 @@ def test_an_interruption_is_one_line_while_workers_start_and_while_they_work(tmp
     assert "given up" in out
 
 
+@IGNORED
 @pytest.mark.parametrize("to_process", [True, False])
 def test_an_interruption_during_the_submission_comes_after_it(
     monkeypatch: pytest.MonkeyPatch, to_process: bool
