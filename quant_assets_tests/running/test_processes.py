@@ -16,7 +16,7 @@ from quant_assets.running.processes import worker_pool
 #: A script's background ignores the signal, and so does what it starts.
 IGNORED = pytest.mark.skipif(
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-    reason="SIGINT is ignored in this process, as in a background job",
+    reason="SIGINT is ignored in this process",
 )
 
 SCRIPT = """
