@@ -32,6 +32,7 @@ def graph(tmp_path: Path) -> Graph:
         for sector in sectors:
             rows = pl.DataFrame({"date": days, "net_return": 0.01 * rng.standard_normal(len(days))}).with_columns(
                 *(pl.lit(0.0).alias(each) for each in ("gross_return", "cost", "equity", "benchmark_return")),
+                pl.lit(None, pl.Float64).alias("index_return"),
                 turnover=pl.when(pl.col("date") == date(2023, 4, 20)).then(1.0).otherwise(0.0),
                 positions=(pl.col("date") >= date(2023, 4, 20)).cast(pl.Int32),
                 cash=pl.lit(0.0),
