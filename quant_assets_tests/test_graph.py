@@ -26,7 +26,7 @@ START = {"start": "2022-12"}
 
 #: What two providers say differently, and news: the simulated market has one provider and no news.
 #: `assets/test_market.py` and `assets/test_sentiment.py` run them on others.
-NOT_SIMULATED = {"price_disagreements", "sentiment"}
+NOT_SIMULATED = {"benchmark", "price_disagreements", "sentiment"}
 
 
 @pytest.fixture(scope="module")
