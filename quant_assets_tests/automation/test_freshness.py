@@ -91,7 +91,9 @@ def test_each_state_is_said_once_a_session_and_when_it_changes() -> None:
     ]
     again = evaluated([one("energy", 0), one("it", 3)], monday, first.cursor)
     assert isinstance(again, dg.SkipReason)
-    assert again.skip_message.startswith("reported already for 2024-12-02: it knows until 2024-12-02: 3 closed")
+    assert again.skip_message.startswith(
+        "reported already for 2024-12-02: it knows until 2024-12-02: 3 closed sessions"
+    )
     mended = evaluated([one("energy", 0), one("it", 0)], monday, first.cursor)
     assert isinstance(mended, dg.SensorResult)
     assert [(partition(each), each.passed) for each in mended.asset_events] == [("2024-12|it", True)]

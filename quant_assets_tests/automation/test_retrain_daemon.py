@@ -126,7 +126,7 @@ def test_the_daemon_trains_what_is_due_once_and_then_is_quiet(home: Path, daemon
             ["quant_assets.cli", "sensors", "preview", "retrain"],
             [
                 f"{LEARNT} 2021-06: requested, attempt 1; age: the training of 2021-06 is due",
-                "would request retrain:",
+                f"would request retrain:{CHECKPOINTS.name}:it:",
                 "quant/reasons",
             ],
             id="quant",

@@ -373,7 +373,8 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ),
         (
             "status --profile nosuch",
-            r"profile 'nosuch' does not exist; choose one of demo, files, live, tutorial with --profile or",
+            r"profile 'nosuch' does not exist; choose one of demo, files, live, tutorial with --profile or "
+            r"QUANT_PROFILE, or",
         ),
         (
             "run --sector it --select nosuch",
@@ -535,6 +536,7 @@ def test_help_has_examples_that_work_and_fit_the_window(name: str, quant: Quant)
         if getattr(option, "hidden", False):
             continue
         # An argument is shown by its metavar where it has one.
-        assert any(shown and shown in outcome.out for shown in (option.opts[0], option.metavar))
+        shown = option.metavar if option.param_type_name == "argument" and option.metavar else option.opts[0]
+        assert shown in outcome.out
         assert option.help or option.name == "help", f"{option.name} says nothing"
     assert name.split()[0] in quant("--help").out

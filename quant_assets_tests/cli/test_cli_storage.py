@@ -134,7 +134,10 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
         ("report --portfolio -s it", "--portfolio spans the sectors; leave --sector out"),
         ("prune --before 2024", "month '2024' is not a month"),
         ("prune --before 2024-05 -d nosuch", "there is no dataset 'nosuch'"),
-        ("prune --before 2024-05 -d decisions", "'decisions' belongs to the ledger of live decisions"),
+        (
+            "prune --before 2024-05 -d decisions",
+            "'decisions' belongs to the ledger of live decisions and is never pruned",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(store: DatasetStore, command: Quant, arguments: str, message: str) -> None:

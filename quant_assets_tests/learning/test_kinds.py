@@ -151,7 +151,9 @@ def test_rows_of_one_direction_and_a_kind_without_directions_are_refused() -> No
         RandomForest("it", task="classification").fit(risen, later, 1)
     with pytest.raises(DatasetError, match="targets of 0 and 1, and the returns as outcomes"):
         RandomForest("it", task="classification").fit(replace(rows, outcomes=None), later, 1)
-    with pytest.raises(SettingsError, match=r"models\.mine\.task_type is classification; kind ridge supports"):
+    with pytest.raises(
+        SettingsError, match=r"models\.mine\.task_type is classification; kind ridge supports regression"
+    ):
         learner_type("quant_assets_tests.learning.ridge:Ridge")("mine", task="classification")
 
 
