@@ -69,8 +69,9 @@ def told_sessions(counts: pl.DataFrame, last: date, complete: date) -> NDArray[n
     """
     days = counts.filter(pl.col("date") <= complete).with_columns(provider=pl.lit("file"))
     usual = days.join(lacking(days, LOST_SHARE), on="date", how="anti")["date"].sort()
-    later = calendar.sessions(last + timedelta(days=1), complete)
-    return np.concatenate([usual.to_numpy().astype("datetime64[D]"), later])
+    said = usual.to_numpy().astype("datetime64[D]")
+    # A file may have the last of all dates, which has no next day.
+    return said if last >= complete else np.concatenate([said, calendar.sessions(last + timedelta(days=1), complete)])
 
 
 def given_delistings(

@@ -20,6 +20,7 @@ from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import SECTOR_SNAPSHOTS
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_delistings import told_sessions
 
 START = date(2020, 1, 1)
 DAYS: list[date] = sessions(date(2019, 1, 2), date(2023, 12, 29)).tolist()
@@ -278,3 +279,10 @@ def test_an_answer_depends_neither_on_who_is_asked_for_nor_on_the_start(files: O
         assert source.delistings([name], DAYS[-1]).equals(whole.filter(pl.col("ticker") == name))
     later = source.altered(None, day(400)).delistings(list(names), DAYS[-1])
     assert later.equals(whole.filter(pl.col("known_at") >= day(400)))
+
+
+def test_a_file_may_reach_to_the_last_of_all_dates() -> None:
+    counts = pl.DataFrame({"date": [date(2024, 5, 15), date.max], "tickers": [2, 2]})
+    assert told_sessions(counts, date.max, date.max).tolist() == [date(2024, 5, 15), date.max]
+    later = told_sessions(counts.head(1), date(2024, 5, 15), date(2024, 5, 17))
+    assert later.tolist() == [date(2024, 5, day) for day in (15, 16, 17)]
