@@ -19,6 +19,8 @@ TAG ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# A test that hangs ends the run with the stacks of its threads, instead of holding CI until it is stopped.
+HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart=0
 # Written last: by the installation of what the demo runs, and by that of everything.
 CORE := $(VENV)/.installed
 EVERYTHING := $(VENV)/.complete
@@ -40,7 +42,7 @@ ui: $(CORE) ## Dagster's web UI and the pages that it links to, on loopback (PRO
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(HANGS) $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: lint ## Lint and the tests that are not marked slow, in less than a minute

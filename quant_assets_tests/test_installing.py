@@ -147,10 +147,17 @@ def test_make_installs_what_the_demo_runs_and_starts_afresh_after_an_interruptio
     python, fails, left = tmp_path / "python", tmp_path / "fails", tmp_path / ".venv" / "left"
     python.write_text(PYTHON, encoding="utf-8")
     python.chmod(0o755)
+    # `make test` hands its own on: what it calls would then print the folders that it enters.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
     def make(target: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            ["make", target, f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+            ["make", target, f"PYTHON={python}"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def asked() -> list[str]:

@@ -20,6 +20,7 @@ from quant_assets.running.instance import dagster_home, existing_instance, home_
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import ROOT
 from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.tcp_postgres import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -212,10 +213,24 @@ def test_looking_makes_and_binds_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "storage").exists()
 
 
+#: `quant`, with the program that `quant ui` becomes replaced by its environment and arguments in one line.
+SAYS_WHAT_IT_BECOMES = """
+import os
+
+def say(program, arguments):
+    print(os.environ["DAGSTER_HOME"], os.environ["QUANT_PROFILE"], *arguments[1:], flush=True)
+    os._exit(0)
+
+os.execv = say
+from quant_assets.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_path: Path) -> None:
-    """With `dagster` replaced by something that says what it was given: a web server is not what is tested."""
+    """With the last step replaced by one that says what Dagster would be given: a web server is not what is tested."""
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / ".env").write_text(f"QUANT__STORAGE={tmp_path / 'other'}\nQUANT__DAGSTER__STORAGE=sqlite\n")
     programs = tmp_path / ".venv" / "bin"
@@ -223,11 +238,9 @@ def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text("")
     (programs.parent / ".installed").write_text("")
-    (programs / "dagster").write_text('#!/bin/sh\necho "$DAGSTER_HOME" "$QUANT_PROFILE" "$@"\n')
-    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (programs / "quant").write_text(f'#!/bin/sh\nexec {sys.executable} -m quant_assets.cli "$@"\n')
-    for each in programs.iterdir():
-        each.chmod(0o755)
+    (tmp_path / "command.py").write_text(SAYS_WHAT_IT_BECOMES, encoding="utf-8")
+    (programs / "quant").write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "command.py"} "$@"\n')
+    (programs / "quant").chmod(0o755)
 
     def ui(**variables: str) -> "subprocess.CompletedProcess[str]":
         environment = os.environ | {"PYTHONPATH": str(PROJECT)} | variables
@@ -238,12 +251,13 @@ def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_
             capture_output=True,
             text=True,
             check=False,
+            timeout=300,
         )
 
-    served = ui()
+    served = ui(PORT=str(free_port()))
     assert served.returncode == 0, served.stderr
     home = tmp_path / "other" / "dagster" / "demo"
-    assert served.stdout.splitlines()[-1].startswith(f"{home} demo dev -m quant_assets.definitions -h 127.0.0.1")
+    assert f"{home} demo -m dagster dev -m quant_assets.definitions -h 127.0.0.1 " in served.stdout
     assert (home / "history").is_dir(), "made before several processes meet it"
     bind(tmp_path, str(tmp_path / "third" / "demo"))
     refused = ui(DAGSTER_HOME=str(tmp_path))
