@@ -14,6 +14,7 @@ import polars as pl
 
 from quant_assets.audit.asset import audit_assets, audit_checks
 from quant_assets.graph import build_defs
+from quant_assets.page_links import place
 from quant_assets.partitions import key, month_range
 from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
@@ -150,10 +151,11 @@ class Graph:
     def metadata(self, months: Collection[str]) -> dict[tuple[str, str, str], Any]:
         """What the web UI shows of the partitions of some months, by asset, partition key and name.
 
-        Without what is named as a fact of the run, and without Dagster's own.
+        Without what is named as a fact of the run, and without Dagster's own; addresses without the storage's part.
         """
+        url, links = self.profile.store.url, place(self.settings)
         return {
-            (asset, partition, name): value.replace(self.profile.store.url, "") if isinstance(value, str) else value
+            (asset, partition, name): value.replace(url, "").replace(links, "") if isinstance(value, str) else value
             for (asset, partition), shown in self.told.items()
             if partition.partition("|")[0] in months
             for name, value in shown.items()

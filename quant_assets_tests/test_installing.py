@@ -148,7 +148,9 @@ def test_make_installs_what_the_demo_runs_and_starts_afresh_after_an_interruptio
     python.write_text(PYTHON, encoding="utf-8")
     python.chmod(0o755)
     # `make test` hands its own on: what it calls would then print the folders that it enters.
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
 
     def make(target: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -145,8 +145,8 @@ def test_what_is_no_table_is_a_line(command: Quant, folder: Path, tmp_path: Path
     for name in ("noise.csv", "below/noise.txt", "picture.csv", "numbers.csv", "wide.csv"):
         assert f"{name} {binary}" in lines
     assert "empty.csv is empty; download it again or remove it" in lines
-    assert "book.xlsx is a workbook (Excel), which is not read; save its sheet as CSV and name that file" in lines
-    for place, message in ((tmp_path / "conf" / "profiles", "holds no table"), (tmp_path / "nowhere", "is no folder")):
+    assert "book.xlsx is a workbook (Excel), which cannot be read; save its sheet as CSV and name that file" in lines
+    for place, message in ((tmp_path / "conf" / "profiles", "has no table"), (tmp_path / "nowhere", "is not a folder")):
         done = command("files", "check", str(place))
         assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
         assert message in done.err

@@ -80,7 +80,7 @@ def test_what_is_compared_must_be_there() -> None:
     with pytest.raises(SettingsError, match="'nothing_sector_rank' compares 'nothing', which is not a column"):
         FeatureLibrary({"core": ready_made("core"), "mine": [compared("nothing", "sector", "rank")]})
     twice = compared("rsi_14_sector_rank", "sector", "rank")
-    with pytest.raises(SettingsError, match="that one ticker has by itself"):
+    with pytest.raises(SettingsError, match="or is itself a comparison"):
         FeatureLibrary({"core": ready_made("core"), "mine": [compared("rsi_14", "sector", "rank"), twice]})
 
 

@@ -38,8 +38,8 @@ if __name__ == "__main__":
     told = Channel(context)
     pool = worker_pool(2, context, told)
     futures = [pool.submit(work, sys.argv[1], number) for number in range(3)]
-    print("begun", flush=True)
     try:
+        print("begun", flush=True)
         time.sleep(300)
     except KeyboardInterrupt:
         told.interrupt()
