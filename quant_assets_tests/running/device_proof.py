@@ -309,6 +309,10 @@ class Proof:
         begun = {str(each["run"]) for each in self.holders()}
         return sum(1 for each in self.leases.held() if each.about and str(each.about["run"]) in begun)
 
+    def holds(self, run: str) -> bool:
+        """Whether a training of a run still holds a device."""
+        return any(each.about is not None and str(each.about["run"]) == run for each in self.leases.held())
+
     def _slots(self) -> int:
         return int(self.instance.event_log_storage.get_concurrency_info(POOL).active_slot_count)
 
@@ -334,9 +338,10 @@ def whole(proof: Proof) -> None:
     """Three kills of the daemon, one of a code server, three of runs; one of them waits for all devices."""
     proof.request(proof.instance, proof.wanted)
     proof.fill(proof.devices)
-    proof.kill_worker()
+    killed = proof.kill_worker()
     proof.kill_daemon()
-    proof.recover("a run and the daemon killed", lambda: proof.held() >= proof.devices)
+    # Its training holds its device for the moment that it takes to notice.
+    proof.recover("a run and the daemon killed", lambda: not proof.holds(killed) and proof.held() >= proof.devices)
     begun = len(proof.trainings())
     proof.kill_server()
     # The training over all devices may come first of those that are launched again: then nobody may pass it.
