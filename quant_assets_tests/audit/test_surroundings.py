@@ -79,6 +79,7 @@ def test_state_that_outlives_a_run_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_clock_zone_locale_and_home_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "scores.txt").write_text("0.5", encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
