@@ -53,6 +53,11 @@ def test_all_of_ours_see_the_same_settings_storage_and_database() -> None:
     environments = [service["environment"] for service in OURS.values()]
     assert all(each == environments[0] for each in environments)
     assert all(service["volumes"] == SERVICES["code"]["volumes"] for service in OURS.values())
+    assert all(service["env_file"] == [{"path": ".env", "required": False}] for service in OURS.values())
+    paths = {"QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_BASE_DIR"}
+    assert paths <= environments[0].keys(), "they win over the host's in .env"
+    mounted = {volume.split(":")[1] for volume in OURS["code"]["volumes"]}
+    assert {environments[0]["QUANT_DATA_DIR"], environments[0]["QUANT_CONF_DIR"]} <= mounted
     assert environments[0]["DAGSTER_HOME"].startswith("/app/storage/"), "which is a volume"
     user, database = (
         SERVICES["postgres"]["environment"]["POSTGRES_USER"],
@@ -106,6 +111,7 @@ class Machine:
         given = {"POSTGRES_PASSWORD": PASSWORD, "QUANT_PROFILE": "demo"}
         found = {name: self._here(str(value), given) for name, value in SERVICES["code"]["environment"].items()}
         found |= {"CODE_SERVER_HOST": "127.0.0.1", "CODE_SERVER_PORT": str(code), "QUANT_DATA_DIR": str(folder)}
+        found |= {"QUANT_CONF_DIR": str(PROJECT / "conf"), "QUANT_BASE_DIR": str(PROJECT)}
         # What a small month needs beside what the file says.
         found |= {
             "QUANT__STORAGE": str(self.storage),

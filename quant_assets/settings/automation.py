@@ -43,7 +43,7 @@ class FreshnessSettings(SettingsGroup):
 
 
 class VacuumSettings(SettingsGroup):
-    """Removal of Dagster's records by `quant instance vacuum`.
+    """Removal of Dagster's records by `quant vacuum`.
 
     Attributes:
         keep_days: days after the end of a run for which its events are kept; events that hold the state of a partition
