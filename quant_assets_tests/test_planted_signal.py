@@ -36,7 +36,7 @@ from quant_assets.sources.demo import DemoSource
 pytestmark = pytest.mark.slow
 
 FEATURES = FeatureLibrary({"core": ready_made("core")})
-QUARTERLY = {"cadence_months": 3}
+QUARTERLY = {"cadence_months": 3, "window_months": 36}
 SECTORS, HORIZON, LAST = ("healthcare", "it"), 20, date(2023, 12, 29)
 
 

@@ -18,7 +18,7 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 
 FIRST, END = date(2023, 10, 2), date(2024, 5, 31)
-QUARTERLY = {"cadence_months": 3}
+QUARTERLY = {"cadence_months": 3, "window_months": 36}
 
 
 @pytest.fixture(scope="module")
