@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
     },
     "candidates": {"min_history_sessions": 60},
     "fundamentals": {"lookback_months": 15},
-    "training": {"window_months": 9, "min_rows": 500},
+    "training": {"cadence_months": 3, "window_months": 9, "min_rows": 500},
     # One kind: what holds for all of them is tested apart from the graph.
     "models": {
         "lightgbm": {"parameters": {"min_data_in_leaf": 20}},

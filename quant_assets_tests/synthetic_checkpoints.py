@@ -24,6 +24,7 @@ FIRST, OLDEST, NEWEST = "2020-03", "2020-11", "2021-04"
 ENVIRONMENT = {
     "QUANT__AS_OF": str(AS_OF),
     "QUANT__PARTITIONS__START": FIRST,
+    "QUANT__TRAINING__CADENCE_MONTHS": "3",
     "QUANT__TRAINING__WINDOW_MONTHS": "6",
     "QUANT__MODELS": json.dumps({"lightgbm": {"kind": "lightgbm"}, "xgboost": None, "random_forest": None}),
 }
@@ -42,6 +43,7 @@ LEARNT_FIRST = "2020-01"
 LEARNT_ENVIRONMENT = {
     "QUANT__PARTITIONS__START": LEARNT_FIRST,
     "QUANT__FEATURES__SETS": '["core"]',
+    "QUANT__TRAINING__CADENCE_MONTHS": "3",
     "QUANT__TRAINING__WINDOW_MONTHS": "9",
     "QUANT__TRAINING__FOLDS": "2",
     "QUANT__TRAINING__SAMPLE_EVERY_SESSIONS": "2",

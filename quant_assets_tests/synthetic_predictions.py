@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     "partitions": {"start": "2020-01"},
     "features": {"sets": ["core"]},
     "models": MODELS,
-    "training": {"window_months": 18, "min_rows": 300},
+    "training": {"cadence_months": 3, "window_months": 18, "min_rows": 300},
     # Three longs and three shorts: fewer than can be picked among.
     "candidates": {"long_fraction": 0.15, "short_fraction": 0.15},
 }
@@ -46,6 +46,7 @@ ENVIRONMENT = {
     "QUANT__PARTITIONS__START": "2020-01",
     "QUANT__FEATURES__SETS": '["core"]',
     "QUANT__MODELS": json.dumps(MODELS),
+    "QUANT__TRAINING__CADENCE_MONTHS": "3",
     "QUANT__TRAINING__WINDOW_MONTHS": "18",
     "QUANT__TRAINING__MIN_ROWS": "300",
 }

@@ -36,6 +36,7 @@ from quant_assets.sources.demo import DemoSource
 pytestmark = pytest.mark.slow
 
 FEATURES = FeatureLibrary({"core": ready_made("core")})
+QUARTERLY = {"cadence_months": 3, "window_months": 36}
 SECTORS, HORIZON, LAST = ("healthcare", "it"), 20, date(2023, 12, 29)
 
 
@@ -94,8 +95,8 @@ def _rank_ic(settings: Settings) -> tuple[float, float]:
 
 
 def test_the_planted_signal_is_found_and_none_where_there_is_none() -> None:
-    found, error = _rank_ic(load_settings("demo"))
+    found, error = _rank_ic(load_settings("demo", training=QUARTERLY))
     assert found > 0.05
     assert found >= 4 * error, f"rank IC {found:.3f}, standard error {error:.3f}"
-    nothing, error = _rank_ic(load_settings("demo", demo={"signal_strength": 0.0}))
+    nothing, error = _rank_ic(load_settings("demo", demo={"signal_strength": 0.0}, training=QUARTERLY))
     assert abs(nothing) <= 2 * error, f"rank IC {nothing:.3f}, standard error {error:.3f}"

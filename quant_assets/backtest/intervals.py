@@ -205,11 +205,11 @@ def bootstrap_interval(
     length = min(length, count // blocks)
     centre = float(_with_influence(values, statistic)[0])
     rng = np.random.default_rng(seed)
-    offsets = np.arange(length)
+    joined = np.lib.stride_tricks.sliding_window_view(np.concatenate([values, values[: length - 1]]), length)
     distances = []
     for done in range(0, replications, _CHUNK):
         starts = rng.integers(0, count, size=(min(_CHUNK, replications - done), blocks))
-        samples = values[(starts[:, :, None] + offsets) % count]
+        samples = joined[starts]  # the block of each start, shape (n_samples, n_blocks, length)
         resampled, influence = _with_influence(samples.reshape(len(starts), -1), statistic)
         sums = influence.reshape(samples.shape).sum(axis=2)
         errors = np.sqrt((sums**2).sum(axis=1) * blocks / (blocks - 1)) / (blocks * length)  # the sums add up to 0

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,7 @@ def _train(
         "seed": seed,
         "data": span(frame),
         "final": _entry(frame, folds[-1], model),
-        "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
+        "libraries": {name: version_of(name) for name in (*learner.libraries, "numpy", "polars")},
         **({"horizons": list(horizons)} if len(horizons) > 1 else {}),
     }
     judgements = [
@@ -316,6 +317,12 @@ def span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
     return {"rows": len(part)} | {
         name: value.isoformat() if isinstance(value, date) else None for name, value in ends.items()
     }
+
+
+@cache
+def version_of(distribution: str) -> str:
+    """Installed version of a distribution; a process reads its metadata once, not in each of its fits."""
+    return version(distribution)
 
 
 def seed_of(seed: int, scope: str, as_of: date, horizons: str) -> int:

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +29,7 @@ from quant_assets.learning.out_of_fold import fold_forecasts
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import purged_walk_forward
 from quant_assets.learning.trained import TrainedModel
-from quant_assets.learning.training import rows_of, seed_of, span, target_column, with_targets
+from quant_assets.learning.training import rows_of, seed_of, span, target_column, version_of, with_targets
 from quant_assets.market.calendar import session_number
 from quant_assets.settings.domain import TrainingSettings
 
@@ -217,7 +216,7 @@ def update_checkpoint(
             "feature_importance": {measure: dict(zip(names, values, strict=True)) for measure, values in importances},
             "metrics": of_horizon["before"],
             "data": span(frame),
-            "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
+            "libraries": {name: version_of(name) for name in (*learner.libraries, "numpy", "polars")},
             "updated": {
                 "training": stored.of_training,
                 "from": {

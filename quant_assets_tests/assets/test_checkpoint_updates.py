@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "partitions": {"start": "2020-01"},
     "features": {"sets": ["core"]},
     "training": {
+        "cadence_months": 3,
         "window_months": 12,
         "max_checkpoint_age_months": 3,
         "folds": 2,

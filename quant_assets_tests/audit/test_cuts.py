@@ -18,11 +18,12 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 
 FIRST, END = date(2023, 10, 2), date(2024, 5, 31)
+QUARTERLY = {"cadence_months": 3, "window_months": 36}
 
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile(load_settings("demo", as_of=date(2024, 12, 13), partitions={"start": "2018-01"}))
+    return Profile(load_settings("demo", as_of=date(2024, 12, 13), partitions={"start": "2018-01"}, training=QUARTERLY))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_the_newest_training_that_has_a_month_after_it_is_surrounded(profile: Pr
 
 
 def test_execution_is_cut_as_late_as_it_is_declared() -> None:
-    late = Profile(load_settings("demo", as_of=date(2024, 12, 13), labels={"entry_lag": 3}))
+    late = Profile(load_settings("demo", as_of=date(2024, 12, 13), labels={"entry_lag": 3}, training=QUARTERLY))
     found = market_cuts(late, Planner(build_defs(late), late), "2023-01", "2024-12", every_month=False)
     assert {cut.day: cut.why for cut in found[2:]} == {
         date(2024, 10, 3): "execution session",
