@@ -56,7 +56,7 @@ def test_all_of_ours_see_the_same_settings_storage_and_database() -> None:
     assert all(service["env_file"] == [{"path": ".env", "required": False}] for service in OURS.values())
     paths = {"QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_BASE_DIR"}
     assert paths <= environments[0].keys(), "they win over the host's in .env"
-    mounted = {volume.split(":")[1] for volume in OURS["code"]["volumes"]}
+    mounted = {volume.removesuffix(":ro").rpartition(":")[2] for volume in OURS["code"]["volumes"]}
     assert {environments[0]["QUANT_DATA_DIR"], environments[0]["QUANT_CONF_DIR"]} <= mounted
     assert environments[0]["DAGSTER_HOME"].startswith("/app/storage/"), "which is a volume"
     user, database = (
