@@ -12,7 +12,7 @@ from quant_assets.dagster_internals import job_of_all_assets
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.execute import failure
-from quant_assets.running.work import ORIGIN, REASONS, Work, work_of
+from quant_assets.running.work import ORIGIN, REASONS, RESUMED_BY, Work, work_of
 
 _EVENTS = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
@@ -68,7 +68,7 @@ def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Mome
         reason = next((message for message in messages if message), "see the run in the web UI")
         title = f"{profile.settings.profile}: failed: {run.job_name}"
     reason = reason.splitlines()[0]
-    go_on = _command(profile, work, assets)
+    go_on = run.tags.get(RESUMED_BY) or _command(profile, work, assets)
     because = f"\nwhy it ran: {run.tags[REASONS]}" if run.tags.get(REASONS) else ""
     return Alert(
         title,

@@ -1,5 +1,6 @@
 """Body of `quant run`: plans and executes the runs, and prints notes before and a summary after them."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -20,6 +21,7 @@ from quant_assets.running.launching import Executor, Submitted
 from quant_assets.running.preparation import prepare
 from quant_assets.running.staging import Staged
 from quant_assets.running.tally import Tally
+from quant_assets.running.work import RESUMED_BY
 from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
@@ -84,7 +86,8 @@ def materialise(
     phases = plan.phases
     if not phases:
         raise SettingsError(f"nothing to run for {first} to {last}")
-    prepared = Staged.of(plan, profile, defs, workers, memory=memory, submitted=submitted)
+    tags = {RESUMED_BY: _command(name, sectors, first, last, select, refresh)}
+    prepared = Staged.of(plan, profile, defs, workers, memory=memory, submitted=submitted, tags=tags)
     notes = [*plan.notes, *prepared.notes]
     earliest = min(phase.first for phase in phases)
     if earliest < first:
@@ -161,3 +164,11 @@ def refuse_emptiness(profile: Profile, names: Sequence[str], sectors: Sequence[s
 def _cause(profile: Profile, sectors: Sequence[str], first: str, last: str) -> str | None:
     through = min(month_end(last), profile.last_session())
     return unmatched(profile.source, sectors, month_start(first), through)
+
+
+def _command(profile: str, sectors: Sequence[str], first: str, last: str, select: str | None, refresh: bool) -> str:
+    """The command that computes the same, for the tag of its runs."""
+    places = () if set(sectors) == set(SECTORS) else ("-s", ",".join(sectors))
+    chosen = ("--select", select) if select else ()
+    words = ("quant", "run", "-p", profile, *places, "--from", first, "--to", last, *chosen)
+    return shlex.join([*words, "--refresh"] if refresh else words)

@@ -18,6 +18,9 @@ from quant_assets.settings.sectors import SECTORS
 #: Tags on the cause of a run: its origin, its reasons in words, the state that triggered it, and the attempt number.
 ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", training_orders.REASONS, "quant/trigger", "quant/attempt"
 
+#: Tag with the `quant run` that started a run: it resumes all of it, of which the run may be one phase.
+RESUMED_BY = "quant/command"
+
 #: Module and name of the code location that runs belong to.
 CODE_LOCATION = "quant_assets.definitions"
 

@@ -10,7 +10,7 @@ from quant_assets.automation.alerts import Alert
 from quant_assets.automation.on_failure import failure_sensor
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
-from quant_assets.running.work import REASONS
+from quant_assets.running.work import REASONS, RESUMED_BY
 from quant_assets.settings.loading import load_settings
 
 pytestmark = pytest.mark.slow
@@ -69,6 +69,16 @@ def test_a_run_on_partitions_is_told_with_its_place_and_the_command(
         "go on with: quant run -p demo -s healthcare -s financials --from 2024-03 --to 2024-06 --select ohlcv,prices",
     ]
     assert (alert.fields["sectors"], alert.fields["first"]) == ("healthcare,financials", "2024-03")
+
+
+def test_a_run_of_a_command_is_resumed_by_the_whole_command(instance: dg.DagsterInstance, told: list[Alert]) -> None:
+    phase, command = Phase(("prices",), "2024-03", "2024-06", ("it",)), "quant run -p demo -s it --from 2024-06"
+    run = instance.create_run_for_job(tiny, tags={**phase.range_tags, RESUMED_BY: command})
+    instance.report_run_failed(run, "its process was killed")
+    failed(instance, run)
+    (alert,) = told
+    assert alert.text.splitlines()[-1] == f"go on with: {command}"
+    assert alert.fields["command"] == command
 
 
 def test_a_job_without_partitions_is_told_by_its_first_cause(instance: dg.DagsterInstance, told: list[Alert]) -> None:

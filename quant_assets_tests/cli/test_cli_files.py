@@ -178,6 +178,10 @@ def test_the_profile_runs(command: Quant, folder: Path) -> None:
     told = DagsterInstance.get().get_latest_materialization_event(AssetKey("ohlcv"))
     assert told is not None
     assert told.asset_materialization is not None
+    run = DagsterInstance.get().get_run_by_id(told.run_id)
+    assert run is not None
+    again = "quant run -p own -s it --from 2024-01 --to 2024-02 --select ohlcv,prices"
+    assert run.tags["quant/command"] == again, "the alert of a failure names it"
     said = told.asset_materialization.metadata["read {ticker}.csv"].value
     assert said.startswith("{ticker}.csv (3 files) read as: ticker from the file's name, ")
     assert said.endswith(f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} used, refused 1 not_a_date")
