@@ -135,6 +135,8 @@ class Grain:
         period, _, sector = key.partition(_BETWEEN)
         if self.by_sector != bool(sector):
             raise SettingsError(f"'{key}' is not a partition by {self.name}; write {self.example}")
+        if period in SECTORS and sector not in SECTORS:
+            raise SettingsError(f"'{key}' has the sector first; write '{self.key(self.period.check(sector), period)}'")
         return (check_sector(sector) if sector else None), self.period.check(period)
 
     def placed(self, key: str) -> dict[str, str]:

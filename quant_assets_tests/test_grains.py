@@ -136,3 +136,10 @@ def test_labels_are_told_apart_by_sector() -> None:
     assert labels_of(["2016-05", "2016-06"]) == {None: ["2016-05", "2016-06"]}
     assert SECTOR_MONTHLY.keys(["2016-05", "2016-06"], ["re"]) == ["2016-05|re", "2016-06|re"]
     assert MONTHLY.keys(["2016-05", "2016-06"], ["re"]) == ["2016-05", "2016-06"]
+
+
+def test_a_key_with_the_sector_first_is_told_how_to_write_it() -> None:
+    with pytest.raises(SettingsError, match=r"^'it\|2024-02' has the sector first; write '2024-02\|it'$"):
+        SECTOR_MONTHLY.parse("it|2024-02")
+    with pytest.raises(SettingsError, match="month 'june' is not a month"):
+        SECTOR_MONTHLY.parse("it|june")

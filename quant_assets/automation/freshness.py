@@ -150,8 +150,10 @@ def evaluated(found: Sequence[Freshness], session: date, cursor: str | None) -> 
     ]
     late = [result for result in found if result.late]
     if not new:
+        if not found:
+            return dg.SkipReason(f"no sector has a partition of the last {_BACK} months")
         summary = "; ".join(dict.fromkeys(result.description for result in late)) or "every sector is fresh"
-        return dg.SkipReason(f"reported already for {session}: {summary}" if found else "nothing is stored yet")
+        return dg.SkipReason(f"reported already for {session}: {summary}")
     return dg.SensorResult(asset_events=list(_evaluations(new)), cursor=json.dumps(now, sort_keys=True))
 
 
