@@ -85,7 +85,7 @@ def lines(page: Path) -> list[str]:
 def in_sentences(page: Path) -> list[str]:
     """The `quant` commands with options that stand in a page's sentences; arguments may be missing."""
     found = re.findall(r"`(quant [a-z][^`]* -[^`]*)`", page.read_text(encoding="utf-8"))
-    return [" ".join(each.split()) for each in found if "…" not in each]
+    return [" ".join(each.split()) for each in found if "…" not in each and "--help" not in each]
 
 
 def parse(command: str) -> None:
