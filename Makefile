@@ -49,7 +49,7 @@ quick: lint ## Lint and the tests that are not marked slow, in less than a minut
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(EVERYTHING) ## Ten thousand mistakes without a traceback, innocents without an alarm, a quarter of sessions with a killed daemon
+nightly: $(EVERYTHING) ## The slowest tests: 10,000 wrong inputs, false alarms of the audit, a quarter of sessions with a killed daemon
 	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
 	$(BIN)/pytest -m nightly $(PYTEST_ARGS)
 	AUDIT_NIGHTLY=1 $(BIN)/pytest quant_assets_tests/audit/test_innocents.py $(PYTEST_ARGS)
@@ -57,16 +57,16 @@ nightly: $(EVERYTHING) ## Ten thousand mistakes without a traceback, innocents w
 
 # Apart from `make test`, which has a smaller one: some thirty processes are started, in minutes.
 .PHONY: devices
-devices: $(EVERYTHING) ## Eight pretended devices, and daemon, code server and runs killed: none is shared or lost
+devices: $(EVERYTHING) ## Test that no device is shared or lost: eight simulated ones, with daemon, code server and runs killed
 	$(BIN)/python -m quant_assets_tests.running.device_proof
 
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
-coverage: $(EVERYTHING) ## Every test once more, with the lines that none of them reaches and a floor for their share
+coverage: $(EVERYTHING) ## All tests with coverage: lists the lines that no test reaches, and fails below a minimum
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(EVERYTHING) ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
+bench: $(EVERYTHING) ## Compare with other packages (TOPIC='alpha158'); some comparisons need make peers first
 	$(BIN)/python -m benchmarks $(TOPIC)
 
 .PHONY: scale
@@ -74,7 +74,7 @@ scale: $(EVERYTHING) ## The whole history at 1, 2 and 4 times the tickers of QUA
 	$(BIN)/python -m benchmarks.scale --data $(QUANT_DATA_DIR)
 
 .PHONY: study
-study: $(EVERYTHING) ## GARCH against arch on thousands of windows of the prices in QUANT_DATA_DIR
+study: $(EVERYTHING) ## Compare GARCH with the package arch on thousands of windows of the prices in QUANT_DATA_DIR
 	$(BIN)/python -m benchmarks.garch_study $(QUANT_DATA_DIR)
 
 .PHONY: walk
@@ -99,7 +99,7 @@ lint: $(EVERYTHING) ## ruff, mypy and the import contracts
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: format
-format: $(EVERYTHING) ## Format the code and mend what ruff can mend
+format: $(EVERYTHING) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -129,16 +129,16 @@ clean: ## Remove .venv, .venv-peers and caches; storage/ is kept
 	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What pip says, as one line on a terminal that counts the packages, and as few lines elsewhere.
+# The progress of pip: on a terminal one line that counts the packages, elsewhere a line for every 25.
 define PROGRESS
 packages=0; wheel='([^ /]+)\.(whl|tar\.gz)( \([0-9.]+ [kMG]B\))?( |$$)'; \
 while IFS= read -r line; do \
 	if [[ $$line =~ $$wheel ]]; then \
-		packages=$$((packages + 1)); told="$$packages packages, now $${BASH_REMATCH[1]%%-[0-9]*}$${BASH_REMATCH[3]}"; \
-		if [ -t 1 ]; then printf '\r\033[K  %s' "$$told"; elif ((packages % 25 == 0)); then echo "  $$told"; fi; \
+		packages=$$((packages + 1)); progress="$$packages packages, now $${BASH_REMATCH[1]%%-[0-9]*}$${BASH_REMATCH[3]}"; \
+		if [ -t 1 ]; then printf '\r\033[K  %s' "$$progress"; elif ((packages % 25 == 0)); then echo "  $$progress"; fi; \
 	elif [[ $$line == 'Installing collected packages'* ]]; then \
 		if [ -t 1 ]; then printf '\r\033[K'; fi; \
-		echo "  $$packages packages, all here; unpacking them …"; \
+		echo "  $$packages packages downloaded; installing them …"; \
 	fi; \
 done
 endef

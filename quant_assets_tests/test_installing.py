@@ -170,7 +170,7 @@ def test_make_installs_what_the_demo_runs_and_starts_afresh_after_an_interruptio
     assert done.stdout.splitlines()[1:] == [
         "  25 packages, now part_25 (2.5 MB)",
         "  50 packages, now part_50 (2.5 MB)",
-        "  50 packages, all here; unpacking them …",
+        "  50 packages downloaded; installing them …",
         "computed",
     ]
     assert make("demo").stdout == "computed\n", "once is enough"

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from quant_assets.cli.commands import app
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.pages import Reader, blocks
 
@@ -81,11 +82,18 @@ def lines(page: Path) -> list[str]:
     return [re.sub(r"\s+#.*$|\s+\|.*$", "", each) for each in found if "…" not in each]
 
 
+def in_sentences(page: Path) -> list[str]:
+    """The `quant` commands with options that stand in a page's sentences; arguments may be missing."""
+    found = re.findall(r"`(quant [a-z][^`]* -[^`]*)`", page.read_text(encoding="utf-8"))
+    return [" ".join(each.split()) for each in found if "…" not in each and "--help" not in each]
+
+
 def parse(command: str) -> None:
     """Read a command's arguments as `quant` does, and do nothing.
 
     Raises:
-        click.UsageError: the command or an option does not exist, or an argument is missing.
+        typer.BadParameter: an argument is missing or not valid.
+        Exception: the command or an option does not exist.
 
     """
     _, *words = shlex.split(command)
@@ -105,6 +113,34 @@ def parse(command: str) -> None:
 def test_commands_of_pages_exist_with_their_options(page: Path) -> None:
     for command in lines(page):
         parse(command)
+    for command in in_sentences(page):
+        try:
+            parse(command)
+        except typer.BadParameter as error:
+            if not str(error).startswith("Missing"):
+                raise
+
+
+def test_targets_of_make_on_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = {*re.findall(r"`make ([a-z-]+)", text), *re.findall(r"^ *make ([a-z-]+)", text, re.MULTILINE)}
+    assert {"demo", "ui", "test"} < named
+    assert named - targets == set()
+
+
+def test_months_of_pages_are_in_the_simulated_market() -> None:
+    """Those of the profile demo; the tutorials have a profile of their own, and are run."""
+    start = load_settings("demo").partitions.start
+    checked = 0
+    for page in PAGES:
+        for command in lines(page) if page.parent != TUTORIALS else []:
+            words = shlex.split(command)
+            if {"-p", "--profile", "--before"}.isdisjoint(words):
+                months = [each[:7] for each in words if re.match(r"\d{4}-\d\d(-\d\d)?(\||$)", each)]
+                assert [month for month in months if month < start] == [], f"{page}: {command}"
+                checked += len(months)
+    assert checked > 50
 
 
 @pytest.mark.parametrize("command", ["quant pick -s it", "quant picks --secter it", "quant models show"])

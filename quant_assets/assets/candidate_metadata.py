@@ -41,7 +41,7 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
             shown: dict[str, Any] = {**readable(figures | counts | shares)}
             if key(sector, month) in named:
                 lines = [f"- {reason}: {', '.join(tickers)}" for reason, tickers in left_out.items()]
-                shown["excluded"] = dg.MetadataValue.md("\n".join(lines) or "nobody")
+                shown["excluded"] = dg.MetadataValue.md("\n".join(lines) or "none")
             if key(sector, month) in pictured:
                 shown["selection"] = _picture(sector, chosen, turnovers, row["as_of"])
             yield sector, month, shown

@@ -28,18 +28,18 @@ ACROSS_SECTORS = "across_sectors"
 
 #: Descriptions of the groups. Dagster has none, so the description of every asset includes that of its group.
 GROUPS = {
-    "market": "what the provider says, checked, dated and adjusted: members, bars, statements, news",
-    "signals": "what is computed of prices: indicators, features, labels, the candidates",
-    "learning": "models that are trained, what they forecast, and whether their inputs have drifted",
-    "portfolio": "scores, weights, what became of them in the backtest, trades and orders",
-    "risk": "value at risk, where it comes from, and whether past forecasts of it held",
+    "market": "market data, checked, dated and adjusted: index members, price bars, statements, news",
+    "signals": "computed from prices: indicators, features, labels, candidates",
+    "learning": "trained models, their forecasts, and the drift of their inputs",
+    "portfolio": "scores, weights, their backtest, trades and orders",
+    "risk": "value at risk, its sources, and the test of past forecasts",
     "operations": "the report of the sector: figures and a page",
-    "research": "what each factor was worth: by month, over years with a page, across sectors",
-    "sql": "models in SQL, one file each in dbt_like_sql",
-    ACROSS_SECTORS: "what spans sectors, by month alone: macro, the market, the total portfolio",
-    "live": "the ledger: what was said at the close of a day, never written again",
-    "live_report": "the page of a day, from the ledger alone",
-    "audit": "the look-ahead audit, which runs when somebody asks for it",
+    "research": "predictive power of each factor: by month, over years with a page, across sectors",
+    "sql": "SQL models, one per file of dbt_like_sql",
+    ACROSS_SECTORS: "data that span sectors, by month: macro, the market, the total portfolio",
+    "live": "the ledger: forecasts and decisions recorded at the close of a day and never changed",
+    "live_report": "the page of a day, made from the ledger alone",
+    "audit": "the look-ahead audit, which runs only on request",
 }
 
 

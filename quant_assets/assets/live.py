@@ -60,7 +60,7 @@ def live_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         return []
 
     @dg.asset_check(
-        name=IN_TIME, asset=DECISIONS, description="what was said of a session was said before the next one had closed"
+        name=IN_TIME, asset=DECISIONS, description="decisions were recorded before the next session had closed"
     )
     def said_in_time(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
@@ -205,8 +205,8 @@ def session_days(run: Run) -> list[date]:
             else f"not over yet (the last session that has closed is {run.last_session})"
         )
         raise LedgerError(
-            f"{shown}{more} {'is' if len(strange or early) == 1 else 'are'} {why}: nothing is said of such a day, and "
-            f"nothing of the {len(days)} days was written; choose sessions alone, or quant daily --as-of DAY"
+            f"{shown}{more} {'is' if len(strange or early) == 1 else 'are'} {why}: it has no decision, and "
+            f"nothing of the {len(days)} days was written; choose only sessions, or quant daily --as-of DAY"
         )
     return days
 

@@ -64,8 +64,8 @@ def daily_orders(
     earlier = [day for day in days if day < run.last_session]
     if live.holdings and earlier:
         raise LedgerError(
-            f"{live.holdings} tells what is held now, not at the close of {earlier[0]}: orders from it are said of the "
-            f"last session alone ({run.last_session}); take live.holdings out for what the backtest held then"
+            f"{live.holdings} has the holdings of now, not those at the close of {earlier[0]}: it gives orders of "
+            f"the last session only ({run.last_session}); remove live.holdings to use the holdings of the backtest"
         )
     by_folder: dict[str, dict[str, pl.DataFrame]] = {}
     for sector in run.sectors:

@@ -70,7 +70,7 @@ def sentiment(run: Run, source: Source, settings: SentimentSettings, universe: p
 
 
 def _without_scorer(settings: SentimentSettings) -> dict[str, str]:
-    said = "nobody reads the news: stories are counted and not scored; name a scorer in sentiment.scorer"
+    said = "no scorer is set: stories are counted, not scored; name one in sentiment.scorer"
     return {"no_scorer": said} if settings.scorer is None else {}
 
 

@@ -83,7 +83,7 @@ def record_missed(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]
                 check_name=IN_TIME,
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{sector}: nothing was said of {day} before the next session opened",
+                description=f"{sector}: no decision of {day} was recorded before the next session opened",
                 # As metadata: Dagster refuses a second evaluation of a partition from outside a run.
                 metadata={"partition": key(sector, day)},
             )
@@ -131,12 +131,12 @@ def after_close(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.Run
     last = moment.profile.last_session()
     if not due:
         if closed:
-            return dg.SkipReason(f"{day} is no session: {closed}; everything is said up to {last}")
+            return dg.SkipReason(f"{day} is no session: {closed}; the decisions up to {last} are recorded")
         if day > last:
             pinned = moment.profile.settings.as_of
             why = f" (as_of pins it to {pinned})" if pinned is not None and pinned < day else ""
-            return dg.SkipReason(f"the last session that has closed is {last}{why}; everything is said up to it")
-        return dg.SkipReason(f"everything is said of {last} and before")
+            return dg.SkipReason(f"the last closed session is {last}{why}; the decisions up to it are recorded")
+        return dg.SkipReason(f"the decisions up to {last} are recorded")
     half = ", a half day" if closes_early(day) else ""
     return _asked(context, moment.profile, due, AFTER_CLOSE, f"{day}{f' is no session: {closed}' if closed else half}")
 
@@ -155,9 +155,9 @@ def before_open(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.Run
     waiting = next(daily.unfinished([]), None)
     if waiting is not None:
         months = waiting.first if waiting.first == waiting.last else f"{waiting.first} to {waiting.last}"
-        reason = f"everything is said up to {last}; unfinished in {months}: {', '.join(waiting.names)}"
+        reason = f"the decisions up to {last} are recorded; unfinished in {months}: {', '.join(waiting.names)}"
         return _asked(context, moment.profile, {}, BEFORE_OPEN, reason)
-    return dg.SkipReason(f"everything is said of {last} and before, of {len(ledger.sectors)} sectors")
+    return dg.SkipReason(f"the decisions up to {last} are recorded, those of {len(ledger.sectors)} sectors")
 
 
 def _day(context: dg.ScheduleEvaluationContext) -> date:

@@ -205,7 +205,7 @@ def _left_out(shown: Shown, settings: CandidateSettings) -> Iterator[str]:
         return
     for sector, chosen in selections.items():
         reasons = [f"{reason} {', '.join(tickers)}" for reason, tickers in by_reason(chosen.excluded).items()]
-        yield f"{sector}, left out under the present settings: {'; '.join(reasons) or 'nobody'}"
+        yield f"{sector}, left out under the present settings: {'; '.join(reasons) or 'none'}"
 
 
 def _range(shown: Shown, rows: pl.DataFrame) -> Table:

@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
 from rich.table import Table
 
 from quant_assets.backtest.capacity import Capacity, by_capital
 from quant_assets.backtest.simulation import lookback_months
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import decision_sessions, sessions
-from quant_assets.partitions import key, month_end, month_range, month_start, shift_month
+from quant_assets.partitions import key, month_end, month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
+
+#: The datasets that a simulation reads.
+_READ = ("prices", "delistings", "weights")
 
 
 def output(
@@ -28,26 +32,30 @@ def output(
 
     Raises:
         SettingsError: a capital is not an amount.
-        MissingPartitionError: a needed month has not been run.
+        MissingPartitionError: a month of the result has not been run.
 
     """
     sizes = amounts(capitals)
     settings = profile.settings.backtest.model_copy(update={"costs": "itemised"})
     entry_lag = profile.settings.labels.entry_lag
-    since = max(shift_month(first, -lookback_months(entry_lag, settings)), profile.months.start)
+    # Every month of a year has the book of its December, which reaches back furthest.
+    since = max(shift_month(f"{first[:4]}-12", -lookback_months(entry_lag, settings)), profile.months.start)
     through = min(month_end(last), profile.last_session())
-    days = sessions(month_start(since), through)
+    days = sessions(month_start(shift_month(since, -1)), through)
     results: dict[str, list[Capacity]] = {}
     for sector in sectors:
-        keys = [key(sector, month) for month in month_range(since, last)]
+        begins = {name: first_stored(profile, name, sector, since, first) for name in _READ}
         frames = {
-            name: profile.store.read(profile.datasets[name], keys).collect().drop("sector", "month")
-            for name in ("weights", "prices", "delistings")
+            name: profile.store.read(
+                profile.datasets[name], [key(sector, month) for month in month_range(begin, last)]
+            ).collect()
+            for name, begin in begins.items()
         }
-        as_ofs = decision_sessions(month_start(since), through)
+        begin = max(begins.values())
+        as_ofs = decision_sessions(month_start(begin), through)
         results[sector] = by_capital(
-            frames["weights"],
-            frames["prices"],
+            frames["weights"].filter(pl.col("month") >= begin).drop("sector", "month"),
+            frames["prices"].drop("sector", "month"),
             days,
             as_ofs,
             month_start(first),
@@ -55,8 +63,14 @@ def output(
             sizes,
             entry_lag=entry_lag,
             settings=settings,
-            delistings=frames["delistings"],
+            delistings=frames["delistings"].drop("sector", "month"),
         )
+        if begin > since:
+            yield (
+                f"{sector}: the book begins with cash and buys after the decision of {as_ofs[0]}, the first that is "
+                f"stored; for an earlier begin: quant run --profile {profile.settings.profile} --sector {sector} "
+                f"--from {since} --to {shift_month(begin, -1)} --select {','.join(_READ)}"
+            )
         yield f"{sector}, {first} to {last}: a year's figures by capital, costs as in backtest.*"
         yield _table(results[sector])
     if plot is not None:
@@ -64,6 +78,13 @@ def output(
 
         plot.write_bytes(capacity_png(results))
         yield f"plot: {plot}"
+
+
+def first_stored(profile: Profile, name: str, sector: str, since: str, first: str) -> str:
+    """The first month from `since` on after which every month up to `first` is stored; `first` if none is."""
+    earlier = month_range(since, shift_month(first, -1))
+    missing = profile.store.missing(profile.datasets[name], [key(sector, month) for month in earlier])
+    return shift_month(max(parse_key(partition)[1] for partition in missing), 1) if missing else since
 
 
 def amounts(text: str) -> list[float]:

@@ -128,7 +128,7 @@ def run(
 
         quant run --sector energy --to 2024-06 --select 'group:signals'
 
-        quant run --from 2015-01 --submit
+        quant run --from 2024-01 --submit
     """
     session = Session(profile)
     months, chosen = session.months(first, last), session.sectors(sector)
@@ -239,9 +239,9 @@ def known(
 
     Examples:
 
-        quant known fundamentals --sector it --as-of 2016-06-30 --ticker AAPL
+        quant known fundamentals --sector it --as-of 2024-06-28 --ticker TEC01
 
-        quant known macro --as-of 2016-06-30 --newest
+        quant known macro --as-of 2024-06-28 --newest
     """
     session = Session(profile)
     from quant_assets.cli.known import output, rows_known
@@ -412,7 +412,7 @@ def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
 def repro(
     partition: Annotated[
         str,
-        typer.Option("--partition", help="Partition, such as '2016-06|healthcare', or 2016-06 across sectors."),
+        typer.Option("--partition", help="Partition, such as '2024-06|healthcare', or 2024-06 across sectors."),
     ],
     asset: Annotated[str, typer.Option("--asset", "-a", help="Asset, such as weights.")],
     keep: Annotated[bool, typer.Option("--keep", help="Keep the recomputed partitions for inspection.")] = False,
@@ -427,7 +427,7 @@ def repro(
 
         quant repro --partition '2024-06|healthcare' --asset weights
 
-        quant repro --partition '2016-06|it' --asset predictions --keep
+        quant repro --partition '2024-06|it' --asset predictions --keep
     """
     session = Session(profile)
     from quant_assets.audit.reproduction import recompute

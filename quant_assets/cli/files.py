@@ -116,7 +116,7 @@ def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -
     with_sectors = any(file.kind == "securities" for file in usable)
     sector = "" if with_sectors else f"  sector: {_SECTOR} # of every ticker, because no file has sectors\n"
     return (
-        "# Written by `quant files init`. How files are read, and what else can be said of them: docs/files.md.\n"
+        "# Written by `quant files init`. How files are read, and all settings: docs/files.md.\n"
         "# All other settings have their defaults: conf/base.yaml and docs/reference/settings.md list them.\n"
         f"{yaml.safe_dump(head, sort_keys=False)}"
         f"as_of: {days[1]} # last day of the prices; results are those of its close\n"

@@ -106,7 +106,7 @@ def update(profile: ProfileOption = None) -> None:
 
 @automation_app.command()
 def start(names: NamesArgument = None, profile: ProfileOption = None) -> None:
-    """Turn schedules and sensors on. They run while a daemon runs: that of `make ui`, or of the containers.
+    """Turn schedules and sensors on. They run only while a daemon runs: that of `make ui`, or of the containers.
 
     Examples:
 
@@ -157,6 +157,8 @@ def ui(
     profile: ProfileOption = None,
 ) -> None:
     """Start Dagster's web UI and its daemon on loopback, as `make ui` does. Ctrl-C or SIGTERM stops them.
+
+    Runs that the daemon has started are interrupted then.
 
     Examples:
 

@@ -35,7 +35,7 @@ def daily(
 
         quant daily --dry-run
 
-        quant daily -p files --as-of 2024-06-28
+        quant daily --as-of 2026-11-25
     """
     session = Session(profile)
     from quant_assets.cli.daily import carry_out, planned

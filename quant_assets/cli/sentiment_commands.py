@@ -78,7 +78,7 @@ def evaluate(
     path: PathOption = None,
     trained_through: ThroughOption = None,
 ) -> None:
-    """Evaluate a scorer on labelled texts: accuracy, macro F1 and time, compared with always the most common label.
+    """Evaluate a scorer on labelled texts: accuracy, macro F1 and time; always the most common label is the baseline.
 
     Do not evaluate on its training texts; `python -m benchmarks.sentiment` separates the two. Also prints its hash.
 

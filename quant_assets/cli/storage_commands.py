@@ -78,7 +78,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show the path of a sector's report: the newest, or that of a month. Without a sector, of the list of all pages.
+    """Show the path of a sector's newest report, or that of a month; without a sector, of the list of all pages.
 
     The list, `index.html`, and the page of the total portfolio are written from stored data on every call.
 
@@ -127,11 +127,11 @@ def prune(
 
     Examples:
 
-        quant prune --before 2015-01
+        quant prune --before 2022-01
 
-        quant prune --before 2015-01 --sector it
+        quant prune --before 2022-01 --sector it
 
-        quant prune --before 2020-01 --dataset features --dataset labels --yes
+        quant prune --before 2023-01 --dataset features --dataset labels --yes
     """
     session = Session(profile)
     from quant_assets.cli.prune import output

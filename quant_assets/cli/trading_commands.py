@@ -65,9 +65,9 @@ def capacity(
 
     Examples:
 
-        quant capacity -s it --from 2020-01 --to 2024-12
+        quant capacity -s it --from 2024-01 --to 2024-12
 
-        quant capacity -s it --from 2015-01 --capital 5e6,5e8 --plot it.png
+        quant capacity -s it --from 2024-01 --capital 5e6,5e8 --plot it.png
     """
     session = Session(profile)
     months = session.months(first, last)
@@ -89,7 +89,7 @@ def turnover(
 
     Example:
 
-        quant turnover -s it --from 2020-01 --to 2024-12
+        quant turnover -s it --from 2024-01 --to 2024-12
     """
     session = Session(profile)
     months = session.months(first, last)

@@ -252,4 +252,4 @@ def _check_symbol(received: Received, rows: Any) -> None:
     symbol = httpx.URL(received.url).params.get("symbol")
     others = {str(row["symbol"]) for row in rows if "symbol" in row} - {symbol}
     if symbol is not None and others:
-        raise ValueError(f"tells of {min(others)} instead of {symbol}")
+        raise ValueError(f"has data of {min(others)} instead of {symbol}")

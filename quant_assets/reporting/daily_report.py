@@ -1,4 +1,4 @@
-"""The page of a session: what was said, what changed since the session before, and what is late or missing.
+"""The page of a session: its recorded decisions, changes since the session before, and late or missing entries.
 
 Rows come from the ledger alone.
 """
@@ -35,7 +35,7 @@ class SectorDay:
         forecasts: number of names with a forecast.
         models: name and version of each model that forecasts.
         turnover: sum over names of the absolute changes of weight; None where the ledger begins.
-        late: sessions by which it was said late.
+        late: sessions by which it was recorded late.
         notes: what a reader must know, in words.
         orders: what to trade: rows of dataset daily_orders of which something is traded, by ticker.
 
@@ -62,8 +62,8 @@ class DailyReport:
     Attributes:
         day: session.
         horizon: sessions that the forecasts shown look ahead.
-        sectors: those that said something, in GICS order.
-        missing: names of those that should have.
+        sectors: those with an entry, in GICS order.
+        missing: names of the expected sectors without one.
 
     """
 
@@ -86,8 +86,8 @@ def gather(
         day: session.
         decisions: dataset decisions with `sector`, of the session and of some days before; later rows are not used.
         horizon: of the forecasts that are shown.
-        expected: sectors that should have said something; all eleven where empty.
-        orders: dataset daily_orders with `sector`; None where none are said.
+        expected: sectors that should have an entry; all eleven where empty.
+        orders: dataset daily_orders with `sector`; None without orders.
 
     """
     found = {str(name): rows for (name,), rows in decisions.partition_by("sector", as_dict=True).items()}
@@ -138,7 +138,7 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     late = now["late"][0]
     notes = []
     if late:
-        notes.append(f"said {late} session{'' if late == 1 else 's'} late, from what was known of this day by then")
+        notes.append(f"recorded {late} session{'' if late == 1 else 's'} late, with what was known of this day by then")
     if models.is_empty():
         notes.append("no model forecasts: too little history, or no checkpoint that is young enough")
     elif follows is not None and shown.is_empty():
@@ -147,7 +147,7 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
         notes.append("no name is held: no long candidate")
     changed = sorted(set(_versions(now)) - set(_versions(then))) if before is not None else []
     if changed:
-        notes.append(f"other models than the session before: {', '.join(changed)}")
+        notes.append(f"models that changed since the session before: {', '.join(changed)}")
     return SectorDay(
         sector,
         SECTORS[sector].name,

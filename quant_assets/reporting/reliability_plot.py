@@ -1,4 +1,4 @@
-"""Reliability of probabilities as a small SVG: how often forecasts rose for what was said of them. No library."""
+"""Reliability of probabilities as a small SVG: how often names rose by the forecast probability. No library."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
 def reliability_svg(panels: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -> str:
-    """A panel for each model, a line for each horizon; on the diagonal what is said comes true.
+    """A panel for each model, a line for each horizon; on the diagonal the two are equal.
 
     Args:
         panels: of each model and horizon the `bins` of `learning.calibration.reliability`.
@@ -33,7 +33,7 @@ def reliability_svg(panels: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]
             f'<rect x="{left}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#999999"/>',
             f'<line x1="{left}" y1="{bottom}" x2="{left + _SIDE}" y2="{_TOP}" stroke="#999999" stroke-dasharray="3"/>',
             f'<text x="{left}" y="{bottom + 12}">0</text><text x="{left + _SIDE - 6}" y="{bottom + 12}">1</text>',
-            f'<text x="{left + 20}" y="{bottom + 12}">said probability of a rise</text>',
+            f'<text x="{left + 20}" y="{bottom + 12}">forecast probability of a rise</text>',
             f'<text x="{left - 8}" y="{bottom}" text-anchor="end">0</text>',
             f'<text x="{left - 8}" y="{_TOP + 8}" text-anchor="end">1</text>',
             f'<text x="{left - 8}" y="{_TOP + _SIDE // 2}" text-anchor="end">rose</text>',

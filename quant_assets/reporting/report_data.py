@@ -298,9 +298,9 @@ def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) 
         `date, names, rank_ic`, sorted by date.
 
     """
-    heard = known(labels).filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
+    outcomes = known(labels).filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
     joined = predictions.select("ticker", "date", "horizon", "prediction").join(
-        heard, on=["ticker", "date", "horizon"], how="left"
+        outcomes, on=["ticker", "date", "horizon"], how="left"
     )
     share = pl.col("forward_return").is_not_null().sum().over("date") / pl.len().over("date")
     return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select(
@@ -363,8 +363,8 @@ def _models(
         .unique("model", keep="first", maintain_order=True)
     )
     rows = checkpoint.filter(pl.col("as_of") < as_of).sort("as_of").unique(on, keep="first", maintain_order=True)
-    told = rows.select(*on, "as_of", "status", "rows", "rank_ic")
-    return used.join(told, on=on, how="left", maintain_order="left").to_dicts()
+    trained = rows.select(*on, "as_of", "status", "rows", "rank_ic")
+    return used.join(trained, on=on, how="left", maintain_order="left").to_dicts()
 
 
 def _months(first: date, last: date) -> int:

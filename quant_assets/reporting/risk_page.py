@@ -123,12 +123,12 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
     judged = known.drop_nulls("exception")
     sessions = judged["date"].n_unique()
     counts = judged.group_by("method").agg(pl.col("exception").sum()).sort("method")
-    said = ", ".join(f"{method.replace('_', ' ')} {count}" for method, count in counts.iter_rows())
+    counted = ", ".join(f"{method.replace('_', ' ')} {count}" for method, count in counts.iter_rows())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         'font-family="sans-serif" font-size="10" role="img">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{_LEFT}" y="14">exceptions at {100 * level:g} % in {sessions} sessions: {escape(said)}</text>',
+        f'<text x="{_LEFT}" y="14">exceptions at {100 * level:g} % in {sessions} sessions: {escape(counted)}</text>',
     ]
     for value in (-reach, 0.0, reach):
         text = f"{100 * value:+.1f} %".replace("-", "−") if value else "0"

@@ -80,7 +80,7 @@ def _last_scores(axes: Axes, selections: Mapping[str, Selection]) -> None:
     axes.set_ylim(len(_PARTS) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     if names.is_empty():
-        nothing(axes, "nobody is eligible", PNG_MUTED)
+        nothing(axes, "no name is eligible", PNG_MUTED)
         return
     colours = names["candidate_type"].replace_strict({"long": _LONG, "short": _SHORT}, default=PNG_BENCHMARK).to_list()
     for row, part in enumerate(_PARTS):

@@ -161,9 +161,9 @@ def render_market(
             ("Factors", len(shown), f"in {len(sectors)} of {len(SECTORS)} sectors"),
             ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
             (
-                "Factor and sector beyond chance",
+                "Significant pairs of factor and sector",
                 significant,
-                f"of {chance['tested']}; {chance['expected']} if all were worthless",
+                f"of {chance['tested']}; {chance['expected']} by chance alone",
             ),
             ("Same sign in all sectors", agree, "factor" if agree == 1 else "factors"),
         ],
@@ -222,12 +222,12 @@ def _correlations(
 
 def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
     tested = [each for each in shown if each["ic_t"] is not None]
-    beyond = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
+    significant = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
     chance = _chance(len(tested))
     most = max((each["months"] for each in tested), default=None)
-    needed = ("–", "too few months")
+    critical = ("–", "too few months")
     if most is not None:
-        needed = (number(significant_t(horizon, most), 1), f"with {counted(most, 'month')}")
+        critical = (number(significant_t(horizon, most), 1), f"with {counted(most, 'month')}")
     best = tested[0] if tested else None
     return [
         ("Factors", len(shown), f"over up to {counted(longest, 'month')}, {counted(horizon, 'session')} ahead"),
@@ -236,13 +236,13 @@ def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> li
             number(best["ic_t"] if best else None, 1, sign=True),
             best["factor"] if best else "too few months",
         ),
-        ("Beyond chance", beyond, f"of {chance['tested']} with a t; {chance['expected']} if all were worthless"),
-        ("|t| beyond chance", *needed),
+        ("Significant", significant, f"of {chance['tested']} with a t; {chance['expected']} by chance alone"),
+        ("Critical |t|", *critical),
     ]
 
 
 def _chance(tested: int) -> dict[str, Any]:
-    """How many figures with a t there are, and in words how many would be beyond chance if no factor had any worth."""
+    """How many figures with a t there are, and in words how many would be significant by chance alone."""
     return {"tested": tested, "expected": f"about {round(BY_CHANCE * tested)}"}
 
 

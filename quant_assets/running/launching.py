@@ -236,6 +236,6 @@ def _no_daemon(instance: dg.DagsterInstance) -> str:
     last = queue_heartbeat(instance)
     ago = "has run yet" if last is None else f"has been alive for {time.time() - last:.0f} seconds"
     return (
-        f"no daemon of the instance in {instance.root_directory} {ago}, so nobody executes what is submitted; "
+        f"no daemon of the instance in {instance.root_directory} {ago}, so submitted runs are not executed; "
         "start one with 'make ui' (PROFILE=… for a profile other than demo)"
     )

@@ -170,7 +170,7 @@ class Dataset:
         if missing or extra:
             raise DatasetError(
                 f"dataset '{self.name}': missing columns {missing or 'none'}, unknown columns {extra or 'none'}; "
-                "declare them in quant_assets/schemas or mend the asset"
+                "declare them in quant_assets/schemas or fix the asset"
             )
         wrong = [name for name, dtype in expected.items() if found[name] != dtype]
         if wrong:

@@ -52,7 +52,7 @@ FIGURES: dict[str, str] = {
     "overfitting_probability": "probability that the strategy chosen as the best ranks below the median out of sample",
     "overfitting_strategies": "strategies that the probability of overfitting compares",
     "overfitting_sessions": "sessions that all of these strategies have",
-    "rank_ic": "mean over sessions of the rank correlation of forecasts and what came, as far as it is known",
+    "rank_ic": "mean over sessions of the rank correlation of forecasts and outcomes, as far as they are known",
     "rank_ic_standard_error": "standard error of the mean rank IC, which allows for overlapping outcomes",
     "rank_ic_sessions": "sessions whose outcomes are known, over which the rank IC is a mean",
     "members": "names of the sector at as_of",

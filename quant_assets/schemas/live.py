@@ -13,19 +13,19 @@ from quant_assets.schemas.trading import order_columns
 LIVE = (
     Dataset(
         "decisions",
-        "What was said at the close of the session: forecasts, candidates and weights, with what they came from; "
-        "written once and never again",
+        "The ledger: forecasts, candidates and weights recorded at the close of the session, with their inputs; "
+        "written once and never changed",
         ("ticker", "date", "item", "model", "horizon"),
         "date",
         "date",
         {
             "ticker": ticker(),
-            "date": day("session at whose close it was said"),
-            "item": Column(pl.String, "what was said", isin=("forecast", "candidate", "weight")),
+            "date": day("session at whose close it was recorded"),
+            "item": Column(pl.String, "what the row records", isin=("forecast", "candidate", "weight")),
             "model": Column(
                 pl.String, "model of a forecast, or whose forecasts a weight follows; composite_score where none is"
             ),
-            "horizon": Column(pl.Int32, "sessions from entry to exit; 0 where a composite score is said", ge=0),
+            "horizon": Column(pl.Int32, "sessions from entry to exit; 0 for a composite score", ge=0),
             "value": ratio(
                 "forecast: forward return; candidate: composite score, in standard deviations; "
                 "weight: share of the sector's capital",
@@ -49,8 +49,8 @@ LIVE = (
             ),
             "late": Column(
                 pl.Int32,
-                "sessions that had closed since when it was said: above 0 it is what would have been said, "
-                "from what was known of that day by then",
+                "sessions that closed between this one and the recording: above 0 the row is what would have been "
+                "recorded in time, with what was known of that day by then",
                 "sessions",
                 ge=0,
             ),
@@ -67,18 +67,18 @@ LIVE = (
     ),
     Dataset(
         "daily_orders",
-        "What to trade so that what is held becomes the weights said at the session; written once and never again",
+        "The orders that bring the holdings to the weights recorded at the session; written once and never changed",
         ("ticker", "date"),
         "date",
         "date",
         {
             "ticker": ticker(),
-            "date": day("session at whose close it was said"),
+            "date": day("session at whose close it was recorded"),
             **order_columns(),
             "held_by": Column(
                 pl.String, "whose holdings: the backtest's, or the file of `live.holdings`", isin=("backtest", "file")
             ),
-            "late": Column(pl.Int32, "sessions that had closed since when it was said", "sessions", ge=0),
+            "late": Column(pl.Int32, "sessions that closed between this one and the recording", "sessions", ge=0),
         },
         grain=SECTOR_DAILY,
         across="sector",

@@ -65,7 +65,7 @@ def _returns_and_turnover() -> dict[str, Column]:
 RESEARCH = (
     Dataset(
         "factor_statistics",
-        "What each factor said of the returns after it: "
+        "How well each factor predicted the returns after it: "
         "means over the cross-sections whose last label became known in the month",
         _KEY,
         "as_of",

@@ -102,7 +102,7 @@ def _of(prefix: str, whose: str, grain: Grain, across: str) -> tuple[Dataset, ..
     return (
         Dataset(
             f"{prefix}var_forecasts",
-            f"Value at risk of {whose} forecast for each session, and what came",
+            f"Value at risk of {whose} forecast for each session, and the outcome",
             ("date", "method", "level"),
             "date",
             "date",

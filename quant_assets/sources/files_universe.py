@@ -245,7 +245,7 @@ def said_rules(settings: FilesSettings, *, without_price: list[str]) -> list[str
         )
     adjusted = [file.file for file in settings.prices if file.adjustment == "total_return"]
     if rule.most_liquid is not None and adjusted:
-        sentences.append(f"members.most_liquid: the total_return prices of {', '.join(adjusted)} rank nobody")
+        sentences.append(f"members.most_liquid: the total_return prices of {', '.join(adjusted)} are not ranked")
     if without_price:
         sentences.append(f"members.tickers: no price file has {', '.join(without_price)}")
     if settings.securities is None and settings.sector is not None:

@@ -141,8 +141,8 @@ def test_the_report_of_a_day_says_what_changed_and_what_is_missing(tmp_path: Pat
     assert materialised(profile, DAILY_REPORT, day, day) == (True, "")
     rows = profile.store.read(profile.every_dataset[DAILY_REPORT], [str(day)]).collect()
     page = profile.store.read_artifact(rows["report_file"][0]).decode()
-    assert "nothing said of Health Care" in page
-    assert "said late: Information Technology" in page
+    assert "no entry of Health Care" in page
+    assert "recorded late: Information Technology" in page
     assert "Since 2024-06-28: turnover" in page
     figures = {
         metric: value

@@ -70,7 +70,7 @@ def test_without_a_scorer_stories_are_counted_and_it_is_said(tmp_path: Path, giv
     graph = computed(tmp_path / "storage", given | {"sentiment": {"names": NAMES}})
     rows = graph.read("sentiment")
     assert (rows["stories"].sum(), rows["sentiment"].null_count(), rows["scorer"].null_count()) == (5, 4, 4)
-    assert "nobody reads the news" in graph.told["sentiment", "2022-01|energy"]["no_scorer"]
+    assert "no scorer is set" in graph.told["sentiment", "2022-01|energy"]["no_scorer"]
 
 
 def test_without_news_it_is_there_and_empty_and_says_so(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_without_news_it_is_there_and_empty_and_says_so(tmp_path: Path) -> None:
     assert graph.read("sentiment").is_empty()
     told = graph.told["sentiment", "2024-01|energy"]
     assert told["stories_of_all_sectors"] == 0
-    assert "nobody reads the news" in told["no_scorer"]
+    assert "no scorer is set" in told["no_scorer"]
 
 
 def test_another_scorer_than_the_settings_say_reads_nothing(tmp_path: Path, given: dict[str, Any]) -> None:

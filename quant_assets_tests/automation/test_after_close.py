@@ -92,7 +92,7 @@ def test_what_was_missed_is_one_run_in_order_and_never_asked_for_twice(ticks: Ti
     ticks.instance.report_run_failed(run, "killed")
     assert asked(ticks.tick("before_open", date(2024, 7, 2), 8)) == [str(DAYS[2]), str(DAYS[3])]
     ticks.said(*DAYS[2:4])
-    assert ticks.tick(AFTER_CLOSE, DAYS[3]) == f"everything is said of {DAYS[3]} and before"
+    assert ticks.tick(AFTER_CLOSE, DAYS[3]) == f"the decisions up to {DAYS[3]} are recorded"
 
 
 @pytest.mark.slow
@@ -100,10 +100,10 @@ def test_days_without_a_session_are_told_with_the_reason(ticks: Ticks) -> None:
     ticks.at(DAYS[5])
     ticks.said(*DAYS)
     assert ticks.tick(AFTER_CLOSE, date(2024, 7, 4)) == (
-        f"2024-07-04 is no session: July 4th; everything is said up to {DAYS[5]}"
+        f"2024-07-04 is no session: July 4th; the decisions up to {DAYS[5]} are recorded"
     )
     assert ticks.tick(AFTER_CLOSE, date(2024, 7, 5)) == (
-        f"the last session that has closed is {DAYS[5]} (as_of pins it to {DAYS[5]}); everything is said up to it"
+        f"the last closed session is {DAYS[5]} (as_of pins it to {DAYS[5]}); the decisions up to it are recorded"
     )
     assert ticks.tick("before_open", date(2024, 7, 4), 8) != ""
 
@@ -149,7 +149,7 @@ def test_orders_that_failed_after_their_decisions_are_asked_for_again(
     monkeypatch.setenv("QUANT__LIVE__HOLDINGS", "{sector}.csv")
     assert asked(ticks.tick(AFTER_CLOSE, DAYS[3])) == [str(DAYS[3])]
     ticks.said(DAYS[3], sectors=("healthcare",), name=DAILY_ORDERS)
-    assert ticks.tick(AFTER_CLOSE, DAYS[3]) == f"everything is said of {DAYS[3]} and before"
+    assert ticks.tick(AFTER_CLOSE, DAYS[3]) == f"the decisions up to {DAYS[3]} are recorded"
 
 
 def test_what_was_missed_is_a_failed_check_of_its_partition() -> None:
@@ -162,7 +162,7 @@ def test_what_was_missed_is_a_failed_check_of_its_partition() -> None:
     assert event is not None
     found = event.asset_check_evaluation_data
     assert (found.passed, found.metadata["partition"].value) == (False, "2024-07-01|healthcare")
-    assert found.description == "healthcare: nothing was said of 2024-07-01 before the next session opened"
+    assert found.description == "healthcare: no decision of 2024-07-01 was recorded before the next session opened"
 
 
 @pytest.mark.slow

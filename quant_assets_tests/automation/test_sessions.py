@@ -33,12 +33,12 @@ def test_a_months_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert simulation.executed(request, instance)
             trained = simulation.trained()
             assert trained == (["2024-03|cons_staples"] if day == days[1] else [])
-            assert simulation.tick("after_close", day, 18, instance) == f"everything is said of {day} and before"
+            assert simulation.tick("after_close", day, 18, instance) == f"the decisions up to {day} are recorded"
         assert simulation.entries() == {day: set(SECTORS) for day in days}
         runs = instance.get_runs(dg.RunsFilter(tags={"quant/session": str(days[2])}))
         assert [each.status for each in runs] == [dg.DagsterRunStatus.SUCCESS] * 2, "the entry, and the day's page"
         request = simulation.tick("before_open", days[3], 20, instance)
-        assert request == f"everything is said of {LAST} and before, of 1 sectors"
+        assert request == f"the decisions up to {LAST} are recorded, those of 1 sectors"
     profile = simulation.profile
     dataset = profile.every_dataset[DECISIONS]
     rows = profile.store.read(dataset, profile.store.existing(dataset)).collect()

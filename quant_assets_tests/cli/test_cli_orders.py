@@ -225,6 +225,26 @@ def test_capacity_is_a_row_for_each_capital_and_a_plot(store: DatasetStore, comm
     assert "--capital many is not an amount" in command("capacity", "-s", "it", "--capital", "many")[2]
 
 
+def test_capacity_begins_with_the_first_stored_decision(
+    store: DatasetStore, command: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ("capacity", "-s", "it", "--to", "2024-06", "--from")
+    whole = command(*wanted, "2024-03")
+    assert "begins with cash" not in whole.out, "every month of the profile is stored"
+    monkeypatch.setenv("QUANT__PARTITIONS__START", "2020-01")
+    part = command(*wanted, "2024-03")
+    first, rest = part.out.split("\n", 1)
+    assert (part.status, rest) == (0, whole.out)
+    assert first == (
+        "it: the book begins with cash and buys after the decision of 2024-01-31, the first that is stored; for an "
+        "earlier begin: quant run --profile demo --sector it --from 2022-08 --to 2023-12 --select "
+        "prices,delistings,weights"
+    )
+    missing = command(*wanted, "2023-11")
+    assert missing.status == 1
+    assert "quant run --profile demo --sector it --from 2023-11 --to 2023-12" in missing.err
+
+
 def test_turnover_by_cause_and_its_report(store: DatasetStore, command: Quant, tmp_path: Path) -> None:
     head = {"sector": "it", "traded": True, "max_turnover": 0.35, "annual_left": 0.1}
     rows = [

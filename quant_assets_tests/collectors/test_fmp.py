@@ -126,7 +126,7 @@ def test_bars_are_as_traded_and_neither_running_nor_absent() -> None:
     ]
     other = reader().read("prices", "AAPL", received(rows, url="http://loopback/prices?symbol=MSFT"))
     assert isinstance(other, Broken)
-    assert "tells of AAPL instead of MSFT" in other.why
+    assert "has data of AAPL instead of MSFT" in other.why
 
 
 def test_of_two_versions_in_one_answer_the_last_accepted_counts() -> None:

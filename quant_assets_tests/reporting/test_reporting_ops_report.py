@@ -123,7 +123,7 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     assert f"{percent(history['deflated_sharpe'])} after 3 logged trials, for independent returns, variance" in text
     endless = replace(deflated, evidence={**deflated.evidence, "minimum_track_record": 1e9})
     assert "more than 100 years for 95 %, for independent returns" in render(endless).decode()
-    assert f"{percent(history['probabilistic_sharpe'])} that the true one is above 0, for independent returns" in text
+    assert f"{percent(history['probabilistic_sharpe'])} that the true ratio is above 0, for independent returns" in text
     assert [track_length(each) for each in (None, 25_200.4, 1e9)] == ["–", "more than 100 years", "more than 100 years"]
     assert track_length(25_199.6) == "25,200 sessions"
     assert f"{number(history['sharpe_bootstrap_low'])} to {number(history['sharpe_bootstrap_high'])}" in text
@@ -163,7 +163,7 @@ def test_there_is_one_track_record_and_every_window_is_named(
     assert f"Volatility per year {percent(whole['annualised_volatility'])} of daily net returns {all_of_it}" in text
     assert f"Largest drawdown {percent(whole['max_drawdown'])} {all_of_it}; this month" in text
     assert f"against the equal-weight sector, {shown}" in text
-    assert f"How far the ratios {shown} can be believed" in text
+    assert f"Uncertainty of the ratios {shown}" in text
 
 
 def test_every_figure_is_explained(report: ReportData) -> None:

@@ -72,5 +72,5 @@ def test_no_line_is_drawn_over_sessions_without_a_forecast(content) -> None:
 def test_a_page_without_a_forecast_says_so(content) -> None:
     rows, told, parts = content
     page = render("Energy", AS_OF, with_backtests(rows, told.clear()), told.clear(), parts, None).decode()
-    assert "No forecast has been held against a return yet." in page
+    assert "No forecast has been compared with a return yet." in page
     assert "<svg" not in page

@@ -79,7 +79,7 @@ def table(page: str) -> list[list[str]]:
 
 def test_the_table_is_there_without_scripts_and_by_t(sheet) -> None:
     found = table(render(sheet, "Health Care", 20, 1).decode())
-    assert [each[0] for each in found] == ["weak the same: weak_sector_rank", NAUGHTY, "lightgbm"]
+    assert [each[0] for each in found] == ["weak same figures: weak_sector_rank", NAUGHTY, "lightgbm"]
     assert found[0][1:] == ["feature", "−0.080", "−3.2", "−0.80", "−32.00%", "25%", "0.90", "0"]
     assert found[2][1:5] == ["model", "–", "–", "–"], "no forecast at the horizon that is shown"
 
@@ -156,17 +156,17 @@ def tiles(page: str) -> dict[str, str]:
 
 
 def test_only_figures_with_a_t_count_as_tried(sheet) -> None:
-    """At 20 sessions 24 months take |t| of 2.46: the weak factor's 3.2 is beyond chance, that of 2.3 is not."""
+    """At 20 sessions 24 months take |t| of 2.46: the weak factor's 3.2 is significant, that of 2.3 is not."""
     untried = [row(f"new_{number}", 20, 0.01 + number / 1000, None) for number in range(60)]
     tried = [row(f"old_{number}", 20, 0.1 + number / 1000, 2.3) for number in range(18)]
     rows = pl.concat([sheet.rows, pl.DataFrame(untried + tried, schema=sheet.rows.schema)])
     page = render(Summary(AS_OF, rows, sheet.by_year, sheet.by_month), "Health Care", 20, 1).decode()
-    assert tiles(page)["Beyond chance"] == "1; of 20 with a t; about 1 if all were worthless"
-    assert tiles(page)["|t| beyond chance"] == "2.5; with 24 months"
-    assert "of the 20 with a t at 20 sessions, about 1 would be beyond chance" in page
+    assert tiles(page)["Significant"] == "1; of 20 with a t; about 1 by chance alone"
+    assert tiles(page)["Critical |t|"] == "2.5; with 24 months"
+    assert "of the 20 with a t at 20 sessions, about 1 would be significant by chance alone" in page
     sheets = pl.concat(rows.with_columns(sector=pl.lit(sector)) for sector in ("it", "energy"))
     page = render_market(AS_OF, market_rows(sheets), sheets, 20).decode()
-    assert tiles(page)["Factor and sector beyond chance"] == "2; of 40; about 2 if all were worthless"
+    assert tiles(page)["Significant pairs of factor and sector"] == "2; of 40; about 2 by chance alone"
     assert "of 40 pairs of a factor and a sector with a t, about 2 would be" in page
 
 

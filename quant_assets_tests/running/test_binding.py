@@ -213,16 +213,16 @@ def test_looking_makes_and_binds_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "storage").exists()
 
 
-#: `quant`, with the program that `quant ui` becomes replaced by its environment and arguments in one line.
-SAYS_WHAT_IT_BECOMES = """
+#: `quant`, with the program that `quant ui` serves replaced by its environment and arguments in one line.
+PRINTS_WHAT_IT_SERVES = """
 import os
+from quant_assets.cli import main, ui
 
-def say(program, arguments):
-    print(os.environ["DAGSTER_HOME"], os.environ["QUANT_PROFILE"], *arguments[1:], flush=True)
-    os._exit(0)
+def printed(arguments):
+    print(os.environ["DAGSTER_HOME"], os.environ["QUANT_PROFILE"], *arguments, flush=True)
+    return 0
 
-os.execv = say
-from quant_assets.cli import main
+ui.serve = printed
 main()
 """
 
@@ -238,7 +238,7 @@ def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text("")
     (programs.parent / ".installed").write_text("")
-    (tmp_path / "command.py").write_text(SAYS_WHAT_IT_BECOMES, encoding="utf-8")
+    (tmp_path / "command.py").write_text(PRINTS_WHAT_IT_SERVES, encoding="utf-8")
     (programs / "quant").write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "command.py"} "$@"\n')
     (programs / "quant").chmod(0o755)
 

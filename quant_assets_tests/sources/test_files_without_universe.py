@@ -122,7 +122,7 @@ def test_adjusted_prices_rank_nobody_where_there_are_others(tmp_path: Path) -> N
     rule = {"most_liquid": 1, "liquidity_sessions": 10}
     source = opened(tmp_path, bars, more, members=rule, prices=[adjusted, PRICES], renames=[])
     assert set(source.membership(END)["ticker"]) == {"ALL"}
-    assert "members.most_liquid: the total_return prices of adjusted.parquet rank nobody" in source.left_out()
+    assert "members.most_liquid: the total_return prices of adjusted.parquet are not ranked" in source.left_out()
 
 
 def test_adjusted_prices_rank_nobody_where_there_are_no_others(tmp_path: Path) -> None:

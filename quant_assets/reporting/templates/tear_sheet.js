@@ -143,7 +143,7 @@ if (source !== null) {
     const sums = [0, 0, 0, 0, 0], tones = ["var(--loss)", "color-mix(in srgb, var(--loss) 45%, transparent)", "var(--muted)",
       "color-mix(in srgb, var(--accent) 45%, transparent)", "var(--accent)"];
     const grown = found.quantiles.map(each => missing(each) ? null : each.map((value, q) => sums[q] += value * 21 / horizon));
-    lines(places[1], "Return by quantile, added up, less the mean", data.months, ["lowest", "2", "3", "4", "highest"].map((label, q) =>
+    lines(places[1], "Return by quantile, added up, minus the mean", data.months, ["lowest", "2", "3", "4", "highest"].map((label, q) =>
       ({ label, color: tones[q], values: grown.map(each => missing(each) ? null : each[q]) })), value => percent(value, 0, true));
   }
 
@@ -168,7 +168,7 @@ if (source !== null) {
     bars(detail.querySelector(".decay"), "IC by horizon in sessions, ± 2 standard errors", horizons, of("ic"), of("ic_standard_error"),
       value => fixed(value, 3, true));
     const quantiles = [1, 2, 3, 4, 5].map(number => figure(factor, own, `quantile_${number}`));
-    bars(detail.querySelector(".quantiles"), `Return of ${own} sessions by quantile, less the mean`,
+    bars(detail.querySelector(".quantiles"), `Return of ${own} sessions by quantile, minus the mean`,
       ["lowest", "2", "3", "4", "highest"], quantiles, [], value => percent(value, 2, true));
     bars(detail.querySelector(".years"), `IC by year, ${own} sessions`, data.years.map(year => year.slice(2)),
       factor.by_year[own] ?? [], [], value => fixed(value, 2));
