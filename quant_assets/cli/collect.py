@@ -17,7 +17,7 @@ def collected(profile: Profile, providers: Sequence[str], since: str | None) -> 
     Args:
         profile: its settings name the data to collect.
         providers: names; empty for all that the settings use.
-        since: first day of series that were never collected, YYYY-MM-DD.
+        since: first day of histories, YYYY-MM-DD.
 
     Returns:
         Whether every request got a usable answer.

@@ -26,7 +26,10 @@ def collect(
     provider: ProviderOption = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", help="First day of a series not collected yet [default: collecting.since]."),
+        typer.Option(
+            "--since",
+            help="First day; days before what is there are requested once [default: collecting.since].",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the planned requests, send none.")] = False,
     profile: ProfileOption = None,

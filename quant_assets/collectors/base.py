@@ -34,7 +34,7 @@ class Wanted:
     """Scope and state of a collection.
 
     Attributes:
-        since: first day of histories that have never been collected.
+        since: first day of histories.
         now: when the collection began, UTC.
         tables: data collected so far.
         answered: newest answer with rows or nothing since the day of the last session, by endpoint and subject. Answers

@@ -5,21 +5,21 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
 
-from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
+from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused
 from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
-from quant_assets.collectors.crypto import CANDLES, newest_days
+from quant_assets.collectors.crypto import CANDLES, Days
+from quant_assets.collectors.histories import Span
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
 from quant_assets.settings.collecting import CryptoVenueSettings
 
 _MOST = 1_000
 _FIELDS = 12
-_DAY = timedelta(days=1)
 
 
 class Binance:
@@ -42,31 +42,12 @@ class Binance:
         return Client(self._settings.url, clock=clock, paces=(Pace(1_000, 60.0),), retried=frozenset({500, 502, 503}))
 
     def planned(self, wanted: Wanted) -> int:
-        """One question for each pair without an answer yet, and one for each 1,000 days that it lacks."""
-        newest, today = newest_days(wanted), wanted.now.date()
-        return sum(
-            1 + (today - newest.get(pair, wanted.since)).days // _MOST
-            for pair in self._settings.pairs
-            if newest.get(pair, wanted.since) <= today and not wanted.is_done("klines", pair)
-        )
+        """One question for each 1,000 days that a pair lacks."""
+        return _DAYS.planned(wanted, self._settings.pairs)
 
     def questions(self, wanted: Wanted) -> Questions:
-        """The days of each pair from its newest candle on, which is requested again: a venue may revise it."""
-        newest, today = newest_days(wanted), wanted.now.date()
-        for pair in self._settings.pairs:
-            if wanted.is_done("klines", pair):
-                continue
-            begin = newest.get(pair, wanted.since)
-            while begin <= today:
-                end = min(begin + (_MOST - 1) * _DAY, today)
-                # Only the last window's subject is the pair: an interrupted history goes on from its newest candle.
-                subject = pair if end == today else f"{pair} from {begin}"
-                span = {"startTime": _milliseconds(begin), "endTime": _milliseconds(end)}
-                parameters = {"symbol": pair.replace("-", ""), "interval": "1d", **span, "limit": _MOST}
-                answer = yield Question("klines", subject, "/api/v3/klines", parameters)
-                if not isinstance(answer, Rows | Nothing):
-                    break
-                begin = end + _DAY
+        """The days of each pair that it lacks."""
+        yield from _DAYS.questions(wanted, self._settings.pairs)
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
         """Candles of days that were over when they were fetched."""
@@ -99,9 +80,13 @@ class Binance:
         return Broken(f"status {received.status}: {message or received.shown}")
 
 
-def _milliseconds(day: date) -> int:
-    """Start of a day, in milliseconds since 1970."""
-    return int(datetime.combine(day, time(), UTC).timestamp() * 1_000)
+def _question(pair: str, subject: str, span: Span) -> Question:
+    begin, end = (int(datetime.combine(day, time(), UTC).timestamp() * 1_000) for day in span)
+    parameters = {"symbol": pair.replace("-", ""), "interval": "1d", "startTime": begin, "endTime": end, "limit": _MOST}
+    return Question("klines", subject, "/api/v3/klines", parameters)
+
+
+_DAYS = Days(Binance.name, "klines", _MOST, _question)
 
 
 def _candle(pair: str, row: Sequence[Any], fetched_at: datetime) -> tuple[Any, ...] | None:

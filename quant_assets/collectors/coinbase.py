@@ -10,17 +10,17 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
+from quant_assets.collectors.answers import Answer, Broken, Exhausted, Refused
 from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
-from quant_assets.collectors.crypto import CANDLES, newest_days
+from quant_assets.collectors.crypto import CANDLES, Days
+from quant_assets.collectors.histories import Span
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
 from quant_assets.collectors.reading import WRONG, broken, decoded, number, seconds
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting import CryptoVenueSettings
 
 _MOST = 300
-_DAY = timedelta(days=1)
 
 
 class Coinbase:
@@ -42,30 +42,12 @@ class Coinbase:
         return Client(self._settings.url, clock=clock, paces=(Pace(5, 1.0),))
 
     def planned(self, wanted: Wanted) -> int:
-        """One question for each pair without an answer yet, and one for each 300 days that it lacks."""
-        newest, today = newest_days(wanted), wanted.now.date()
-        return sum(
-            1 + (today - newest.get(pair, wanted.since)).days // _MOST
-            for pair in self._settings.pairs
-            if newest.get(pair, wanted.since) <= today and not wanted.is_done("candles", pair)
-        )
+        """One question for each 300 days that a pair lacks."""
+        return _DAYS.planned(wanted, self._settings.pairs)
 
     def questions(self, wanted: Wanted) -> Questions:
-        """The days of each pair from its newest candle on, which is requested again: a venue may revise it."""
-        newest, today = newest_days(wanted), wanted.now.date()
-        for pair in self._settings.pairs:
-            if wanted.is_done("candles", pair):
-                continue
-            begin = newest.get(pair, wanted.since)
-            while begin <= today:
-                end = min(begin + (_MOST - 1) * _DAY, today)
-                # Only the last window's subject is the pair: an interrupted history goes on from its newest candle.
-                subject = pair if end == today else f"{pair} from {begin}"
-                parameters = {"granularity": 86_400, "start": f"{begin}T00:00:00Z", "end": f"{end}T00:00:00Z"}
-                answer = yield Question("candles", subject, f"/products/{pair}/candles", parameters)
-                if not isinstance(answer, Rows | Nothing):
-                    break
-                begin = end + _DAY
+        """The days of each pair that it lacks."""
+        yield from _DAYS.questions(wanted, self._settings.pairs)
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
         """Candles of days that were over when they were fetched."""
@@ -84,6 +66,15 @@ class Coinbase:
         over = pl.col("date") < received.fetched_at.date()
         frame = pl.DataFrame(rows, schema=CANDLES.schema, orient="row").filter(over).sort("date")
         return rows_of({CANDLES.name: frame}, f"no candle of {subject} in that span")
+
+
+def _question(pair: str, subject: str, span: Span) -> Question:
+    begin, end = (f"{day}T00:00:00Z" for day in span)
+    parameters = {"granularity": 86_400, "start": begin, "end": end}
+    return Question("candles", subject, f"/products/{pair}/candles", parameters)
+
+
+_DAYS = Days(Coinbase.name, "candles", _MOST, _question)
 
 
 def _candle(pair: str, begins: Any, low: Any, high: Any, opened: Any, close: Any, volume: Any) -> tuple[Any, ...]:

@@ -10,11 +10,9 @@ import polars as pl
 
 from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
 from quant_assets.collectors.base import Collector, Question, Wanted
-from quant_assets.collectors.histories import lacking_before
 from quant_assets.collectors.http import Clock, Received
 from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
-from quant_assets.errors import SourceError
 
 #: Number of answers after which they are read into the tables.
 _TOGETHER = 500
@@ -103,7 +101,7 @@ def collect(
         collector: of the provider.
         raw: store of the unchanged answers.
         tables: tables for the answers. Answers that an earlier collection stored and did not read are read first.
-        since: first day of histories that have never been collected.
+        since: first day of histories.
         closed: when the last session's prices were published.
         clock: clock of pace, retries and times of collection.
         progress: called after each answer.
@@ -118,7 +116,6 @@ def collect(
     answered = newest_answers(raw.entries(since=closed.date()))
     scope = Wanted(since, clock.now(), tables, answered, closed, lambda day: raw.entries(since=day))
     refused: dict[str, Refused] = {}
-    done = set[tuple[str, str]]()
     waiting, broken = 0, 0
     with collector.client(clock) as client:
         client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
@@ -132,7 +129,6 @@ def collect(
             else:
                 received = client.get(question.path, question.parameters)
                 answer = _kept(collector, raw, question, received)
-                done.add((question.endpoint, question.subject))
                 summary.asked += 1
                 summary.outcomes[outcome(answer)] += 1
                 waiting += 1
@@ -152,10 +148,6 @@ def collect(
                 question = None
         summary.left = client.left
     summary.changes += read_up(collector, raw, tables, summary.said.append)
-    try:
-        summary.said += filter(None, [lacking_before(collector.name, done, raw.entries(), since)])
-    except SourceError as error:  # of an old journal, which this collection does not need
-        summary.said.append(str(error))
     return summary
 
 

@@ -22,7 +22,7 @@ class Collection:
 
     Attributes:
         settings: requested data, by provider.
-        since: first day of histories that have never been collected.
+        since: first day of histories.
         closed: when the last session's prices were published.
         clock: clock of pace, retries and times of collection.
         registered: providers by name.
@@ -87,9 +87,10 @@ class Collection:
             SourceError: the stores cannot be read.
 
         """
-        tables = self.tables(name)
-        answered = newest_answers(self.raw(name).entries(since=self.closed.date()))
-        return self._collector(name).planned(Wanted(self.since, self.clock.now(), tables, answered, self.closed))
+        raw, tables = self.raw(name), self.tables(name)
+        answered = newest_answers(raw.entries(since=self.closed.date()))
+        wanted = Wanted(self.since, self.clock.now(), tables, answered, self.closed, lambda day: raw.entries(since=day))
+        return self._collector(name).planned(wanted)
 
     def read_up(self, name: str) -> list[Change]:
         """Read the stored answers of an interrupted collection into the tables."""

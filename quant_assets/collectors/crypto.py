@@ -1,12 +1,15 @@
-"""Daily candles of crypto pairs: the table that all venues fill, and differences between venues."""
+"""Daily candles of crypto pairs: the table that all venues fill, their questions, and differences between venues."""
 
-from collections.abc import Collection, Mapping
-from datetime import date
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from itertools import combinations
 
 import polars as pl
 
-from quant_assets.collectors.base import Wanted
+from quant_assets.collectors.answers import Nothing, Rows
+from quant_assets.collectors.base import Question, Questions, Wanted
+from quant_assets.collectors.histories import Span, answered_spans, unanswered
 from quant_assets.collectors.tables import Table
 
 #: One candle of a pair at a venue and completed UTC day. Prices in the pair's second currency, volume in its first.
@@ -27,6 +30,8 @@ CANDLES = Table(
     ("pair", "venue", "date"),
 )
 
+_DAY = timedelta(days=1)
+
 #: Differences between the candles of two venues.
 APART = pl.Schema(
     {
@@ -43,10 +48,65 @@ APART = pl.Schema(
 )
 
 
-def newest_days(wanted: Wanted) -> dict[str, date]:
-    """The day of each pair's newest candle at the venue."""
-    newest = wanted.tables.newest(CANDLES.name)
-    return dict(newest.group_by("pair").agg(pl.col("date").max()).iter_rows())
+@dataclass(frozen=True)
+class Days:
+    """How a venue is asked for the candles of a pair.
+
+    Attributes:
+        provider: its name.
+        endpoint: kind of its requests.
+        most: largest number of days of a request.
+        question: makes the request of a pair, with its subject and the first and last day.
+
+    """
+
+    provider: str
+    endpoint: str
+    most: int
+    question: Callable[[str, str, Span], Question]
+
+    def planned(self, wanted: Wanted, pairs: Sequence[str]) -> int:
+        """The number of questions."""
+        return sum(map(len, self.spans(wanted, pairs).values()))
+
+    def questions(self, wanted: Wanted, pairs: Sequence[str]) -> Questions:
+        """The spans of each pair; after an answer without a statement about the market the next pair."""
+        today = wanted.now.date()
+        for pair, spans in self.spans(wanted, pairs).items():
+            for begin, end in spans:
+                # Only the last days have the pair as subject: an interrupted history goes on from its newest candle.
+                subject = pair if end == today else f"{pair} from {begin}"
+                answer = yield self.question(pair, subject, (begin, end))
+                if not isinstance(answer, Rows | Nothing):
+                    break
+
+    def spans(self, wanted: Wanted, pairs: Sequence[str]) -> dict[str, list[Span]]:
+        """What is to be requested of each pair, in spans of at most `most` days.
+
+        First the days from its newest candle on, which is requested again because a venue may revise it, except where
+        they were answered since the last session closed; then the days from `since` on that were never answered, the
+        latest first: so all days between a pair's first and newest candle have been answered, wherever it breaks off.
+        """
+        today, candles = wanted.now.date(), wanted.tables.newest(CANDLES.name)
+        ends = candles.group_by("pair").agg(pl.col("date").min().alias("first"), pl.max("date"))
+        known = {pair: (first, last) for pair, first, last in ends.iter_rows() if pair in pairs}
+        late = {pair for pair, (first, _) in known.items() if first > wanted.since}
+        answered = answered_spans(self.provider, late, wanted.entries(date.min) if late else ())
+        found: dict[str, list[Span]] = {}
+        for pair in pairs:
+            first, last = known.get(pair, (wanted.since, wanted.since))
+            found[pair] = [] if wanted.is_done(self.endpoint, pair) else _parts((last, today), self.most)
+            if pair in late:
+                lacking = unanswered((wanted.since, first - _DAY), answered[pair])
+                found[pair] += reversed([part for span in lacking for part in _parts(span, self.most)])
+        return found
+
+
+def _parts(span: Span, most: int) -> list[Span]:
+    """The span in order, in parts of at most `most` days."""
+    begin, end = span
+    starts = [begin + n * _DAY for n in range(0, (end - begin).days + 1, most)]
+    return [(start, min(start + (most - 1) * _DAY, end)) for start in starts]
 
 
 def comparable(pairs: Collection[str], currencies: Mapping[str, str]) -> dict[str, str]:

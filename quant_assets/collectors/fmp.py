@@ -6,7 +6,7 @@ does not document the time zone: messages say UTC, and one request finds out.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -101,11 +101,14 @@ class Fmp:
         endpoints = [endpoint for kind in self._settings.kinds for endpoint in _OF_TICKERS.get(kind, ())]
         pairs = [(endpoint, ticker) for ticker in self._tickers for endpoint in endpoints]
         pairs += [(question.endpoint, question.subject) for question in self._lists()]
-        return sum(not wanted.is_done(*pair) for pair in pairs)
+        earlier = self._earlier(wanted, self._spans(wanted))
+        return sum(not wanted.is_done(*pair) or (pair[0] == "prices" and pair[1] in earlier) for pair in pairs)
 
     def questions(self, wanted: Wanted) -> Questions:
         """Lists first, then the tickers, starting with those that were requested longest ago."""
-        most, newest = self._settings.limit, self._newest(wanted)
+        most, bars = self._settings.limit, self._spans(wanted)
+        earlier = self._earlier(wanted, bars)
+        newest = {ticker: last for ticker, (_, last) in bars.items() if ticker not in earlier}
         for question in self._lists():
             if not wanted.is_done(question.endpoint, question.subject):
                 yield question
@@ -113,7 +116,7 @@ class Fmp:
             yield from self._delisted(wanted)
         for ticker in self._in_order(wanted):
             for endpoint in (name for kind in self._settings.kinds for name in _OF_TICKERS.get(kind, ())):
-                if wanted.is_done(endpoint, ticker):
+                if wanted.is_done(endpoint, ticker) and not (endpoint == "prices" and ticker in earlier):
                     continue
                 begin = max(wanted.since, newest.get(ticker, wanted.since) - _AGAIN)
                 answer = yield self._question(endpoint, ticker, begin, wanted.now, most)
@@ -176,14 +179,18 @@ class Fmp:
             parameters |= {"from": str(begin), "to": str(now.astimezone(NEW_YORK).date())}
         return Question(endpoint, ticker, source.path, parameters)
 
-    def _newest(self, wanted: Wanted) -> dict[str, date]:
-        """The day of each ticker's last bar, for tickers whose bars were requested from `since` on."""
-        bars = (
-            wanted.tables.newest(BARS.name).group_by("ticker").agg(pl.col("date").min().alias("first"), pl.max("date"))
-        )
-        late = bars.filter(pl.col("first") > wanted.since + _AGAIN)["ticker"]
-        earlier = never_asked_since(self.name, late, wanted.entries(date.min) if len(late) else (), wanted.since)
-        return {ticker: last for ticker, _, last in bars.iter_rows() if ticker not in earlier}
+    @staticmethod
+    def _spans(wanted: Wanted) -> dict[str, tuple[date, date]]:
+        """Days of each ticker's first and last bar."""
+        bars = wanted.tables.newest(BARS.name).group_by("ticker")
+        return {ticker: (first, last) for ticker, first, last in bars.agg(pl.min("date"), last=pl.max("date")).rows()}
+
+    def _earlier(self, wanted: Wanted, bars: Mapping[str, tuple[date, date]]) -> set[str]:
+        """Tickers whose bars were never requested from `since` on: their whole history is requested again."""
+        if "prices" not in self._settings.kinds:
+            return set()
+        late = {ticker for ticker, (first, _) in bars.items() if first > wanted.since}
+        return never_asked_since(self.name, late, wanted.entries(date.min) if late else (), wanted.since)
 
     def _in_order(self, wanted: Wanted) -> list[str]:
         """Never requested tickers first, then those requested longest ago: so a daily budget reaches all of them."""

@@ -1,55 +1,37 @@
-"""Finds histories that begin later than requested: providers that continue from the newest day do not go back."""
+"""The days of a history that a provider has answered, by its journal. Without them a history is requested again."""
 
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Container, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 
 from quant_assets.collectors.raw_store import Entry
 
-#: Of providers that continue from a history's newest day: the endpoint, and the parameter with the first requested day.
-_GOING_ON = {"fmp": ("prices", "from"), "binance": ("klines", "startTime"), "coinbase": ("candles", "start")}
-#: Number of named subjects.
-_SHOWN = 5
+#: First and last day.
+Span = tuple[date, date]
+
+#: Of providers that continue from a history's newest day: the endpoint, and the parameters with the requested span.
+_GOING_ON = {
+    "fmp": ("prices", "from", "to"),
+    "binance": ("klines", "startTime", "endTime"),
+    "coinbase": ("candles", "start", "end"),
+}
+_DAY = timedelta(days=1)
 
 
-def lacking_before(
-    provider: str, asked: Iterable[tuple[str, str]], entries: Iterable[Entry], since: date
-) -> str | None:
-    """One line about histories that were never requested from `since` on; None where there are none.
+def answered_spans(provider: str, subjects: Iterable[str], entries: Iterable[Entry]) -> dict[str, list[Span]]:
+    """The spans of histories that were answered, each history's in the order of their first days.
 
     Args:
         provider: its name.
-        asked: endpoints and subjects of this collection.
-        entries: of the whole journal; read until all histories were requested from `since` on.
-        since: first requested day.
+        subjects: names of the histories.
+        entries: of the whole journal.
 
     """
-    endpoint, parameter = _GOING_ON.get(provider, ("", ""))
-    remaining = {subject.split(" ")[0] for of, subject in asked if of == endpoint}
-    begun: dict[str, date] = {}
-    for entry in entries if remaining else ():
-        subject = entry.subject.split(" ")[0]
-        if entry.endpoint != endpoint or subject not in remaining or entry.outcome not in ("rows", "nothing"):
-            continue
-        start = httpx.URL(entry.url).params.get(parameter)
-        if start is None:
-            continue
-        first = _day(start)
-        begun[subject] = min(first, begun.get(subject, first))
-        if first <= since:
-            remaining.discard(subject)
-            if not remaining:
-                break
-    later = sorted(remaining & set(begun))
-    if not later:
-        return None
-    more = f" and {len(later) - _SHOWN} more" if len(later) > _SHOWN else ""
-    return (
-        f"{provider}: days from {since} to {max(begun[name] for name in later)} are not asked for of "
-        f"{', '.join(later[:_SHOWN])}{more}: a history that was begun later goes on from its newest day; for an "
-        "earlier one set another collecting.folder"
-    )
+    found: dict[str, list[Span]] = {name: [] for name in subjects}
+    for name, span in _answered(provider, found, entries):
+        found[name].append(span)
+    return {name: sorted(spans) for name, spans in found.items()}
 
 
 def never_asked_since(provider: str, subjects: Iterable[str], entries: Iterable[Entry], since: date) -> set[str]:
@@ -58,20 +40,46 @@ def never_asked_since(provider: str, subjects: Iterable[str], entries: Iterable[
     Args:
         provider: its name.
         subjects: names of the histories.
-        entries: of the whole journal; read until all are answered, and not at all without subjects.
+        entries: of the whole journal; read until all are answered.
         since: the day.
 
     """
-    endpoint, parameter = _GOING_ON[provider]
     remaining = set(subjects)
-    for entry in entries if remaining else ():
-        if entry.endpoint == endpoint and entry.subject in remaining and entry.outcome in ("rows", "nothing"):
-            start = httpx.URL(entry.url).params.get(parameter)
-            if start is not None and _day(start) <= since:
-                remaining.discard(entry.subject)
-                if not remaining:
-                    break
+    for name, (begin, _) in _answered(provider, frozenset(remaining), entries):
+        if begin <= since:
+            remaining.discard(name)
+            if not remaining:
+                break
     return remaining
+
+
+def unanswered(span: Span, answered: Sequence[Span]) -> list[Span]:
+    """The parts of a span that are in none of the answered spans, which are sorted."""
+    day, end = span
+    found = list[Span]()
+    for begin, until in answered:
+        if begin > end:
+            break
+        if begin > day:
+            found.append((day, begin - _DAY))
+        day = max(day, until + _DAY)
+    return [*found, (day, end)] if day <= end else found
+
+
+def _answered(provider: str, subjects: Container[str], entries: Iterable[Entry]) -> Iterator[tuple[str, Span]]:
+    """Names and spans of the requests that were answered, up to the last day that was over then.
+
+    A request for a part of a history has the name as its subject's first word.
+    """
+    endpoint, first, last = _GOING_ON[provider]
+    for entry in entries:
+        name = entry.subject.split(" ")[0]
+        if entry.endpoint == endpoint and name in subjects and entry.outcome in ("rows", "nothing"):
+            asked = httpx.URL(entry.url).params
+            if first in asked and last in asked:
+                begin, end = _day(asked[first]), min(_day(asked[last]), entry.at.date() - _DAY)
+                if begin <= end:
+                    yield name, (begin, end)
 
 
 def _day(text: str) -> date:

@@ -108,13 +108,16 @@ class Yahoo:
     def _done(self, wanted: Wanted) -> set[str]:
         """Tickers answered since the last session closed; where its bar is still missing only if that was recent.
 
+        Not those with bars that were never requested from an earlier `since` on.
         A ticker without a bar for as long as a collection reaches back is halted or delisted: its bar is not expected.
         """
         at: dict[str, datetime] = {}
         for (endpoint, ticker), entry in wanted.answered.items():
             if endpoint in (_TAIL, _WHOLE):
                 at[ticker] = max(entry.at, at.get(ticker, entry.at))
-        done = {ticker for ticker in self._tickers if ticker in at and at[ticker] >= wanted.closed}
+        asked = wanted.tables.newest(ASKED.name).group_by("ticker").agg(pl.min("since"))
+        later = set(asked.filter(pl.col("since") > wanted.since)["ticker"])
+        done = {ticker for ticker in self._tickers if ticker in at and at[ticker] >= wanted.closed} - later
         old = [ticker for ticker in done if wanted.now - at[ticker] >= _LATE]
         if not old:
             return done

@@ -1,5 +1,6 @@
 """The audit of profile `live` over what was collected on loopback: clean as it is, and leaks of the view are caught."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -17,12 +18,16 @@ from quant_assets.collectors.fred import Fred
 from quant_assets.collectors.view_known import KNOWN_ON
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
+from quant_assets.sentiment.training import labelled, train
 from quant_assets.settings.loading import load_settings
+from quant_assets.sources import collected_news
 from quant_assets_tests.audit.leaks import spoil
+from quant_assets_tests.collectors.answers_texts import NEWS_KEY
 from quant_assets_tests.collectors.clock import SimulatedClock
-from quant_assets_tests.collectors.live_market import SECTOR, TICKERS, collected
+from quant_assets_tests.collectors.live_market import NAMES, SECTOR, TICKERS, collected
 from quant_assets_tests.collectors.yahoo_server import evening
 from quant_assets_tests.graph import SMALL
+from quant_assets_tests.sentiment.texts import TRAINED, labelled_texts
 
 pytest.importorskip("yfinance")
 FIRST, BEGUN, LAST = date(2025, 3, 3), date(2025, 10, 1), date(2026, 2, 27)
@@ -36,11 +41,21 @@ def profile(folder: Path, evenings: list[date], patch: pytest.MonkeyPatch, ticke
     yfinance.set_tz_cache_location(str(folder / "yfinance"))
     patch.setenv("FMP_API_KEY", "a-key-of-fmp")
     patch.setenv("FRED_API_KEY", "a-key-of-fred")
+    patch.setenv("NEWSAPI_KEY", NEWS_KEY)
     with collected(folder / "collected", FIRST, evenings, SimulatedClock(evening(evenings[0])), tickers) as settings:
         pass
     SingletonMeta._instances.pop(YfData, None)
     given: dict[str, Any] = {**SMALL, "collecting": settings.model_dump(), "storage": str(folder / "storage")}
     given["files"] = {"membership": {"file": "membership.parquet", "without_start": "always"}}
+    scorer = train("tfidf", labelled(labelled_texts()), TRAINED)
+    (folder / "scorer.npz").write_bytes(scorer)
+    given["sentiment"] = {
+        "scorer": "tfidf",
+        "path": folder / "scorer.npz",
+        "sha256": hashlib.sha256(scorer).hexdigest(),
+    }
+    given["sentiment"]["names"] = {ticker: NAMES[ticker] for ticker in tickers}
+    given["features"] = {"sets": ["core", "sentiment"]}
     made = load_settings("live", **given, as_of=evenings[-1], partitions={"start": f"{FIRST:%Y-%m}"})
     return Profile(made)
 
@@ -60,7 +75,7 @@ def provider_failures(of: Profile) -> set[str]:
     )  # a view is named after the code of those that are not spoiled
     result = audit_provider(Profile(of.settings), sectors=[SECTOR], first="2025-11", last="2026-02")
     compared = {each.asset: each.compared for each in result.comparisons}
-    assert all(compared[name] for name in ("universe", "ohlcv", "fundamentals", "macro"))
+    assert all(compared[name] for name in ("universe", "ohlcv", "fundamentals", "macro", "sentiment"))
     return {each.asset for each in result.failures}
 
 
@@ -103,6 +118,16 @@ def latest_vintage(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, view_series, "observations", newest)
 
 
+def news_when_published(patch: pytest.MonkeyPatch) -> None:
+    """Whenever they were first seen."""
+
+    def told(real: Any, *given: Any) -> pl.DataFrame:
+        found: pl.DataFrame = real(*given)
+        return found.with_columns(known_at="published")
+
+    spoil(patch, collected_news, "known", told)
+
+
 def restated_at_first(patch: pytest.MonkeyPatch) -> None:
     """Of statements alone."""
 
@@ -121,6 +146,7 @@ LEAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "collected statements known at the end of their period": (statements_at_period_end, "fundamentals"),
     "a vintage known before it was collected": (lambda patch: known_when_published(patch, view_series), "macro"),
     "the newest vintage in place of the one known": (latest_vintage, "macro"),
+    "news known when published, not when first seen": (news_when_published, "sentiment"),
 }
 
 
@@ -142,7 +168,7 @@ def test_a_leak_of_the_view_is_caught(live: Profile, leak: str, monkeypatch: pyt
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_what_the_assets_make_of_it_uses_nothing_of_later(live: Profile) -> None:
-    assets = ("universe", "ohlcv", "delistings", "prices", "fundamentals", "macro")
+    assets = ("universe", "ohlcv", "delistings", "prices", "fundamentals", "macro", "sentiment")
     result = audit_lookahead(
         live,
         sectors=[SECTOR],
@@ -154,7 +180,7 @@ def test_what_the_assets_make_of_it_uses_nothing_of_later(live: Profile) -> None
     )
     assert [(each.test, each.asset, each.column, each.cause) for each in result.failures] == []
     compared = {each.asset: each.compared for each in result.comparisons}
-    assert all(compared[name] for name in ("universe", "ohlcv", "prices", "fundamentals", "macro"))
+    assert all(compared[name] for name in assets if name != "delistings")
 
 
 @pytest.mark.slow

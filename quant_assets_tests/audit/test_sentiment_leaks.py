@@ -1,4 +1,5 @@
-"""The audit of dataset `sentiment`: silent as it stands, and told where news count from when they were published."""
+"""The audit of dataset `sentiment` and of its features: silent as they stand, and told where news count from when they
+were published."""
 
 from datetime import date
 from pathlib import Path
@@ -21,7 +22,7 @@ def audited(folder: Path) -> AuditResult:
 
     One item is of two companies, known of A before the cut and of B after it.
     """
-    given = given_news(folder)
+    given = given_news(folder) | {"features": {"sets": ["sentiment"]}}
     days = (*range(3, 29), 18, 18)  # most of them on the eighteenth
     stories = news(*((f"i{n}", f"2022-01-{day:02d} 15:00", f"Beta {n} profit jumps") for n, day in enumerate(days)))
     for company, day in (("A", 13), ("B", 19)):
@@ -29,7 +30,7 @@ def audited(folder: Path) -> AuditResult:
     stories.with_columns(published=pl.col("known_at") - pl.duration(days=5)).write_parquet(folder / "news.parquet")
     return audit_lookahead(
         Graph.at(folder / "storage", "files", **given).profile,
-        assets=("sentiment",),
+        assets=("sentiment", "features"),
         tests=("truncation", "perturbation", "publication"),
         sectors=["energy"],
         first="2022-01",
@@ -39,11 +40,14 @@ def audited(folder: Path) -> AuditResult:
     )
 
 
-def test_the_dataset_uses_nothing_of_later(tmp_path: Path) -> None:
+TESTS = ("truncation", "perturbation", "publication")
+
+
+def test_dataset_and_features_use_nothing_of_later(tmp_path: Path) -> None:
     result = audited(tmp_path)
     assert [(each.test, each.asset, each.cause) for each in result.failures] == []
-    compared = {each.test: each.compared for each in result.comparisons if each.asset == "sentiment" and each.compared}
-    assert set(compared) == {"truncation", "perturbation", "publication"}
+    compared = {(each.test, each.asset) for each in result.comparisons if each.compared}
+    assert compared == {(test, asset) for test in TESTS for asset in ("sentiment", "features")}
 
 
 def test_published_instead_of_first_seen_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +58,4 @@ def test_published_instead_of_first_seen_is_caught(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(wiring, "daily", as_published)
     failed = {(each.test, each.asset) for each in audited(tmp_path).failures}
-    assert failed == {(test, "sentiment") for test in ("truncation", "perturbation", "publication")}
+    assert failed == {(test, asset) for test in TESTS for asset in ("sentiment", "features")}

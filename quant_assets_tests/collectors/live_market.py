@@ -1,11 +1,12 @@
-"""A market of companies of one sector that Yahoo, FMP and FRED on loopback tell of, and its collection, evening by
-evening: prices with splits and dividends, quarterly statements of which some are restated, vintages of a macro series.
+"""A market of companies of one sector that Yahoo, FMP, FRED and NewsAPI on loopback tell of, and its collection,
+evening by evening: prices with splits and dividends, quarterly statements of which some are restated, vintages of a
+macro series, news of each company.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from quant_assets.profile import published
 from quant_assets.settings.collecting import CollectingSettings
 from quant_assets_tests.collectors.answers_fmp import balance, income
 from quant_assets_tests.collectors.answers_fred import FredServer, Given
+from quant_assets_tests.collectors.answers_texts import NewsServer, article
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Asked, Loopback, Reply
 from quant_assets_tests.collectors.yahoo_server import Yahoo, evening, walk
@@ -94,6 +96,24 @@ def vintages(first: date, last: date) -> list[Given]:
     return [each for each in found if each[1] <= last]
 
 
+#: Names of the companies in titles.
+NAMES = {ticker: [f"Example {ticker}"] for ticker in TICKERS}
+#: What is searched for.
+_SEARCH = "Example"
+
+
+def news(tickers: Sequence[str], days: Sequence[date]) -> list[Any]:
+    """A title of each company on every third session, in the words of `sentiment.texts`."""
+    said = ("profit jumps", "faces large lawsuit", "names new director", "sales surge", "shares tumble after downgrade")
+    rng, found = np.random.default_rng(11), list[Any]()
+    for place, ticker in enumerate(tickers):
+        for day in days[place % 3 :: 3]:
+            title = f"{NAMES[ticker][0]} {said[rng.integers(len(said))]} in week {day:%W}"
+            at = datetime(day.year, day.month, day.day, int(rng.integers(24)), place, tzinfo=UTC)
+            found.append(article(f"https://example.com/{ticker}/{day}", at, title))
+    return found
+
+
 @contextmanager
 def collected(
     folder: Path, first: date, evenings: Sequence[date], clock: SimulatedClock, tickers: Sequence[str] = TICKERS
@@ -121,7 +141,11 @@ def collected(
         for seed, ticker in enumerate(tickers)
     }
     yahoo, fred = Yahoo(stocks, clock), FredServer(clock, {SERIES: vintages(first, days[-1])})
-    others = {"fmp": Reports(clock, tickers, first, days[-1]), "fred": fred}
+    others = {
+        "fmp": Reports(clock, tickers, first, days[-1]),
+        "fred": fred,
+        "newsapi": NewsServer(clock, {_SEARCH: news(tickers, days)}, budget=10_000),
+    }
 
     def answer(asked: Asked) -> Reply:
         of, _, path = asked.path.removeprefix("/").partition("/")
@@ -138,6 +162,7 @@ def collected(
                 "yahoo": {"url": server.url},
                 "fmp": {"url": f"{server.url}/fmp", "kinds": ["income", "balance", "constituents"]},
                 "fred": {"url": f"{server.url}/fred", "series": [SERIES]},
+                "newsapi": {"url": f"{server.url}/newsapi", "searches": {"all": _SEARCH}},
             }
         )
         for day in evenings:

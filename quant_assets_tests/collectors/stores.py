@@ -36,7 +36,8 @@ class Stores:
         """Questions that the next collection of the day would ask, as far as they can be told."""
         closed = datetime.combine(self.clock.now().date(), time(21, 30), UTC)
         answered = newest_answers(self.raw.entries(since=closed.date()))
-        return self.collector.planned(Wanted(since, self.clock.now(), self.tables, answered, closed))
+        wanted = Wanted(since, self.clock.now(), self.tables, answered, closed, lambda day: self.raw.entries(since=day))
+        return self.collector.planned(wanted)
 
     def versions(self) -> dict[str, pl.DataFrame]:
         """Every version in every table."""

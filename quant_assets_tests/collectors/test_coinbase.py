@@ -1,7 +1,9 @@
 """Coinbase: recorded answers, long histories in windows, and how far it is from another venue."""
 
 import math
-from datetime import UTC, date, datetime
+import random
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -129,11 +131,40 @@ def test_the_range_tells_a_low_that_one_venue_alone_had() -> None:
     assert math.isclose(apart(given)["range_apart"][0], -0.5)
 
 
-def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path) -> None:
-    clock = SimulatedClock(EVENING)
-    with Loopback(venue(clock)).running() as server:
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_of_firsts_and_failures_leaves_no_gap_and_asks_for_no_day_twice(tmp_path: Path, seed: int) -> None:
+    """Collections with a `since` of any size, of which some break off. The pair is younger than some of them."""
+    rng, clock, asked = random.Random(seed), SimulatedClock(EVENING), list[Asked]()
+    listed, missing = date(2024, 5, 5), frozenset({date(2025, 3, 4), date(2026, 11, 2)})
+    full = venue(clock, listed, missing)
+
+    def answer(each: Asked) -> Reply:
+        if rng.random() < broken:
+            return Reply(b"<html>")
+        asked.append(each)
+        return full(each)
+
+    with Loopback(answer).running() as server:
         stores = Stores(tmp_path, Coinbase(CryptoVenueSettings(url=server.url, pairs=("BTC-USD",))), clock)
-        stores.collect()
+        earliest, broken = date(2026, 11, 1), 0.0
+        stores.collect(earliest)
+        for _ in range(12):
+            clock.sleep(rng.choice((60, 86_400)))
+            since, broken = date(2022, 1, 1) + timedelta(days=rng.randrange(1_700)), 0.4
+            earliest = min(since, earliest)
+            stores.collect(since)
+        broken = 0.0
         clock.sleep(86_400)
-        (line,) = stores.collect(date(2024, 1, 1)).said
-    assert line.startswith("coinbase: days from 2024-01-01 to 2026-11-01 are not asked for of BTC-USD: ")
+        planned, before = stores.planned(earliest), len(asked)
+        assert stores.collect(earliest).said == []
+        assert len(asked) - before == planned
+        assert stores.collect(earliest).asked == 0
+    begun = max(earliest, listed)
+    every = {begun + timedelta(days=n) for n in range((clock.now().date() - begun).days)} - missing
+    stored = stores.tables.newest(CANDLES.name)["date"].to_list()
+    assert (sorted(every), len(stored)) == (stored, len(every))
+    days = Counter[date]()
+    for each in asked:
+        first, last = (date.fromisoformat(each.query[name][:10]) for name in ("start", "end"))
+        days.update(first + timedelta(days=n) for n in range((last - first).days + 1))
+    assert {day for day, times in days.items() if times > 1 and day < date(2026, 11, 1)} == set()

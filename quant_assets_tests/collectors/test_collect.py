@@ -1,6 +1,7 @@
 """Collections from a venue on loopback: what is kept, revised, resumed and said, with every kind of failing answer."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,19 +113,33 @@ def test_a_history_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
         assert stores.collect(since).asked == 0
 
 
-def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path) -> None:
+def test_an_earlier_since_is_asked_for_once_and_up_to_what_is_there(tmp_path: Path) -> None:
+    """On the evening of the first collection too; an earlier one again goes on from there."""
     clock = SimulatedClock(START)
+    earlier, earliest = date(2026, 1, 1), date(2022, 6, 1)
     with Loopback(venue(clock)).running() as server:
-        assert Stores(tmp_path, server.url, clock, "BTC-USDT").collect().said == []
-        clock.sleep(86_400)
         stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
-        summary = stores.collect(date(2026, 10, 1))
-        assert summary.said == [
-            "binance: days from 2026-10-01 to 2026-11-01 are not asked for of BTC-USDT: a history that was begun later "
-            "goes on from its newest day; for an earlier one set another collecting.folder"
-        ]
+        stores.collect()
+        summary = stores.collect(earlier)
+        assert (summary.asked, summary.said, summary.revised) == (2, [], {})
+        assert summary.new == {"candles": 2 * (SINCE - earlier).days}
+        assert (stores.collect(earlier).asked, stores.collect().asked) == (0, 0)
         clock.sleep(86_400)
-        assert stores.collect().said == []
+        count = len(server.asked)
+        assert stores.collect(earliest).new == {"candles": 2 * (1 + (earlier - earliest).days)}
+        spans = [span(asked.query) for asked in server.asked[count:] if asked.query["symbol"] == "BTCUSDT"]
+    assert spans == [
+        (date(2026, 11, 29), date(2026, 12, 1)),
+        (date(2025, 2, 25), date(2025, 12, 31)),
+        (earliest, date(2025, 2, 24)),
+    ]
+    every = [earliest + timedelta(days=n) for n in range((date(2026, 12, 1) - earliest).days)]
+    assert stores.tables.versions(CANDLES.name).filter(pair="BTC-USDT")["date"].sort().to_list() == every
+
+
+def span(query: Mapping[str, str]) -> tuple[date, date]:
+    first, last = (datetime.fromtimestamp(int(query[name]) / 1_000, UTC).date() for name in ("startTime", "endTime"))
+    return first, last
 
 
 def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:

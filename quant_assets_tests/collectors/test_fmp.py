@@ -323,11 +323,13 @@ def test_an_earlier_since_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.
     with Loopback(FmpServer(clock)).running() as server:
         stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("prices", "splits")), ("AAPL",)), clock)
         assert stores.collect().said == []
-        for _ in range(2):
-            clock.sleep(86_400)
-            assert stores.collect(date(2024, 1, 1)).said == []
+        for pause, questions in ((60, 1), (60, 0), (86_400, 2)):
+            clock.sleep(pause)
+            assert stores.planned(date(2024, 1, 1)) == questions
+            summary = stores.collect(date(2024, 1, 1))
+            assert (summary.asked, summary.said) == (questions, [])
         asked = [each.query["from"] for each in server.asked if "from" in each.query]
-    assert asked == ["2026-11-01", "2024-01-01", "2026-11-21"]
+    assert asked == ["2026-11-01", "2024-01-01", "2026-11-20"]
     assert stores.tables.newest("bars")["date"].min() == date(2024, 1, 1)
 
 

@@ -54,6 +54,10 @@ class Collected:
         return FilesSource(load_settings("live").files, view(self.settings, by), START)
 
 
+def evening(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 22, tzinfo=UTC)
+
+
 @pytest.fixture
 def collected(tmp_path: Path) -> Collected:
     """A history of two tickers, collected in one evening."""
@@ -85,6 +89,39 @@ def test_the_past_that_a_first_collection_tells_counts_as_known_in_it(collected:
     bars = collected.bars(datetime(2026, 2, 2, tzinfo=UTC))
     assert bars["date"].max() == DAYS[[day < BEGUN.date() for day in DAYS].count(True) - 1]
     assert bars["told_through"].null_count() == len(bars)
+
+
+def test_a_ticker_that_is_begun_late_is_in_the_past_as_in_the_end_and_its_late_rows_are_not(
+    collected: Collected,
+) -> None:
+    """Its history is older than its collection; a correction, an older bar and its first evening's come with theirs."""
+    wider = collected.settings.model_copy(update={"universe": {"it": ("A", "B", "LATE")}})
+    collected.settings = wider
+    late, old = BEGUN + timedelta(days=28), date(2025, 12, 31)
+    for day in (day for day in DAYS if BEGUN.date() < day <= late.date()):
+        collected.add(evening(day), [(ticker, day, 10.0) for ticker in "AB"])
+    first = [("LATE", day, 20.0) for day in DAYS if day <= late.date()]
+    collected.add(late, first, [("LATE", DAYS[10], "split", 2.0, None)])
+    collected.add(late + timedelta(days=1), [("LATE", DAYS[5], 21.0), ("LATE", old, 19.0)])
+
+    def of_late(by: datetime) -> list[tuple[date, float]]:
+        return collected.bars(by).filter(ticker="LATE").select("date", "close").rows()
+
+    past = [(day, 20.0) for _, day, _ in first if day < late.date()]
+    for by in (BEGUN - timedelta(days=20), BEGUN + timedelta(days=9), late):
+        assert of_late(by) == past
+        bars = collected.bars(by).filter(ticker="LATE")
+        assert bars["split_ratio"].drop_nulls().to_list() == [2.0]
+        assert bars["told_through"].null_count() == len(bars)
+    assert of_late(late + timedelta(seconds=1)) == [*past, (late.date(), 20.0)]
+    corrected = [(day, 21.0 if day == DAYS[5] else close) for day, close in past]
+    assert of_late(late + timedelta(days=2)) == [(old, 19.0), *corrected, (late.date(), 20.0)]
+
+    through = DAYS[30]
+    early, end = (collected.source(by).bars(["A", "LATE"], START, through) for by in (evening(through), late))
+    assert early.equals(end)
+    assert early["ticker"].unique().sort().to_list() == ["A", "LATE"]
+    assert collected.source(evening(through)).delistings(["LATE"], through).is_empty()
 
 
 def test_events_stand_on_their_own_days(collected: Collected) -> None:

@@ -130,6 +130,16 @@ def test_a_first_history_a_day_more_and_a_revision(market: Callable[..., Market]
     assert "yahoo: 2 answers (2 rows); new: 2 bars; revised: 1 bars" in said(second)
 
 
+def test_an_earlier_since_is_asked_for_once_also_on_the_same_evening(market: Callable[..., Market]) -> None:
+    here = market("A", "B")
+    later = dataclasses.replace(here.collection, since=date(2026, 9, 1))
+    assert later.collect("yahoo").new == {"bars": 2 * len(sessions(date(2026, 9, 1), TODAY))}
+    assert (later.planned("yahoo"), here.collection.planned("yahoo")) == (0, 2)
+    assert here.collect().new == {"bars": 2 * len(sessions(FIRST, date(2026, 8, 31)))}
+    assert of(here.newest(), "A") == traded(here.yahoo.stocks["A"], TODAY)
+    assert (here.collect().asked, later.planned("yahoo")) == (0, 0)
+
+
 def test_a_later_split_changes_no_stored_row(market: Callable[..., Market]) -> None:
     """Forward and reverse, with dividends before and after; and the whole history asked again."""
     here = market("A", "B", whole_every_sessions=2)
