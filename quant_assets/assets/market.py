@@ -209,8 +209,12 @@ def warn_of_refused(run: Run, sector: str, quarantine: pl.DataFrame, ohlcv: pl.D
 
 
 def marked(run: Run, sector: str, ohlcv: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
-    """Number of used bars without an open, and of bars with an unexplained move, by month."""
-    counted = ohlcv.group_by(month=MONTH.label("date")).agg(
+    """Number of used bars without an open, and of bars with an unexplained move, by month.
+
+    Bars that a ticker brings along with a later move are counted in its old sector: a month's figures do not change.
+    """
+    own = ohlcv.filter(pl.col("panel_from") == pl.col("date"))
+    counted = own.group_by(month=MONTH.label("date")).agg(
         bars_without_open=pl.col("open").null_count(), bars_unexplained=pl.col("unexplained").sum()
     )
     counts = {month: (without, unexplained) for month, without, unexplained in counted.iter_rows()}

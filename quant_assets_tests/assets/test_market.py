@@ -2,12 +2,16 @@
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.asset_functions import Run
+from quant_assets.assets.market import marked
 from quant_assets.market.calendar import sessions
 from quant_assets_tests.graph import Graph
 
@@ -161,3 +165,12 @@ def test_rows_that_are_not_used_are_said_beside_the_universe(tmp_path: Path) -> 
     assert said["ohlcv"] == ["- tickers that differ only in case are taken for different ones: A and a"]
     assert [line.split(":")[0] for line in said["universe"]] == ["- no membership file", "- securities.csv"]
     assert said["universe"][1].endswith("1 of 2 rows have no sector (B)")
+
+
+def test_bars_that_come_along_with_a_later_move_are_counted_in_their_old_sector() -> None:
+    day, moved = date(2026, 6, 2), date(2026, 7, 1)
+    schema = {"date": pl.Date, "panel_from": pl.Date, "open": pl.Float64, "unexplained": pl.Boolean}
+    rows = pl.DataFrame([(day, day, None, True), (day, moved, None, True)], schema, orient="row")
+    of_months = cast(Run, SimpleNamespace(months=["2026-06"]))
+    (counted,) = marked(of_months, "it", rows)
+    assert counted == ("it", "2026-06", {"bars_without_open": 1, "bars_unexplained": 1})
