@@ -54,7 +54,7 @@ def test_all_of_ours_see_the_same_settings_storage_and_database() -> None:
     assert all(each == environments[0] for each in environments)
     assert all(service["volumes"] == SERVICES["code"]["volumes"] for service in OURS.values())
     assert all(service["env_file"] == [{"path": ".env", "required": False}] for service in OURS.values())
-    paths = {"QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_BASE_DIR"}
+    paths = {"QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_BASE_DIR", "QUANT__STORAGE"}
     assert paths <= environments[0].keys(), "they win over the host's in .env"
     mounted = {volume.removesuffix(":ro").rpartition(":")[2] for volume in OURS["code"]["volumes"]}
     assert {environments[0]["QUANT_DATA_DIR"], environments[0]["QUANT_CONF_DIR"]} <= mounted
