@@ -220,4 +220,4 @@ def test_every_services_command_runs_and_the_daemon_computes_what_is_asked_for(m
     assert not [path for path in files if PASSWORD in path.read_text(errors="replace")]
     again = machine.call(SERVICES["init"]["command"])
     assert again.stdout == f"{home}\n"
-    assert "is there" in again.stderr, "a second `up` finds it"
+    assert f"the Dagster instance {home} exists" in again.stderr, "a second `up` finds it"
