@@ -42,6 +42,9 @@ _ONE_AT_A_TIME = threading.Lock()
 #: See the module's docstring. `_LOWEST_NU` is the kernel's lower bound of nu; within `_AT_BOUND` of it, nu is at it.
 _ABSURD, _LOWEST_NU, _AT_BOUND = 20.0, 2.05, 1e-6
 
+#: Returns are multiples of this: far below the effect of a cent, far above the rounding errors of a logarithm.
+RETURN_UNIT = 2.0**-32
+
 #: Result of a (ticker, month) pair, by its code.
 STATUS = ("fitted", "too_young", "too_few_bars", "no_fit")
 _FITTED, _TOO_YOUNG, _TOO_FEW_BARS, _NO_FIT = range(len(STATUS))
@@ -203,7 +206,7 @@ def garch_volatility(
     By ticker and month: the parameters are fitted on the returns of the last `settings.window` sessions up to the last
     session of the month before; the filter starts at the first of these returns and runs through the month. No other
     data is used, so a month's values are the same whatever range is computed. A return is the log return between
-    consecutive bars, also over a gap; the first return needs one session more.
+    consecutive bars, also over a gap, to the nearest `RETURN_UNIT`; the first return needs one session more.
 
     Args:
         close: adjusted closes, float64 of shape (n_tickers, n_sessions).
@@ -230,7 +233,9 @@ def garch_volatility(
         return GarchVolatility(volatility, status, {})
     # All bars in one array, ordered by ticker; the return of a bar is from the ticker's bar before.
     logs = logarithms(close)[has_bar]
-    returns = np.diff(logs, prepend=logs[0])
+    # Rounded, because the last bits of an adjusted close depend on the first bar that it is anchored at, and a search
+    # on a flat likelihood may end elsewhere when they change.
+    returns = np.round(np.diff(logs, prepend=logs[0]) / RETURN_UNIT) * RETURN_UNIT
     left_out = np.zeros(len(logs), dtype=bool) if unexplained is None else unexplained[has_bar]
     returns_before = np.arange(len(logs) + 1) - np.concatenate(
         [[0], np.cumsum(left_out)]

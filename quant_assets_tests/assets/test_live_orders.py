@@ -158,7 +158,7 @@ def test_holdings_of_a_file_are_those_of_the_last_session_and_the_kill_switch_ke
     by_file = Profile(profile.settings.model_copy(update={"live": live}))
     done, said = materialised(by_file, DAILY_ORDERS, DAY, DAY, ["it"])
     assert not done
-    assert f"not at the close of {DAY}" in said
+    assert f"not those at the close of {DAY}" in said
     profile.store.write_file(KILL_SWITCH, json.dumps({"halted": True, "reason": "drill"}).encode())
     assert materialised(by_file, DECISIONS, LAST, LAST, ["it"]) == (True, "")
     assert materialised(by_file, DAILY_ORDERS, LAST, LAST, ["it"]) == (True, "")
