@@ -58,6 +58,10 @@ def test_critical_value_of_acerbi_and_szekely() -> None:
     assert -0.80 < critical < -0.65
     assert shortfall_p_value(float(critical), 250, 0.975) == pytest.approx(0.05, abs=0.002)
     assert np.mean(_shortfall_samples(250, 0.975)) == pytest.approx(0.0, abs=0.03)
+    # Of many exceptions, too, each counts once: the mean is 0, and the deviation falls with the root of the sessions.
+    short, long = _shortfall_samples(1_000, 0.95), _shortfall_samples(16_000, 0.95)
+    assert np.mean(long) == pytest.approx(0.0, abs=0.005)
+    assert np.std(short) / np.std(long) == pytest.approx(4.0, rel=0.05)
 
 
 def test_a_right_model_is_refused_as_often_as_it_should_be_and_a_wrong_one_is_refused() -> None:
