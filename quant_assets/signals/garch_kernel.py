@@ -113,6 +113,20 @@ def _parallel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_compiled
+def _copy(values: FloatArray, to: FloatArray) -> None:
+    """As to[:] = values, whose error message for other shapes takes a second to compile."""
+    for i in range(len(values)):
+        to[i] = values[i]
+
+
+@_compiled
+def _copy_square(values: FloatArray, to: FloatArray) -> None:
+    for i in range(len(values)):
+        for j in range(len(values)):
+            to[i, j] = values[i, j]
+
+
+@_compiled
 def digamma(x: float) -> float:
     """Derivative of the logarithm of the gamma function, for positive x."""
     total = 0.0
@@ -520,12 +534,12 @@ def _search(
                 continue
             if fresh:
                 return level, ahead, gain <= _CONVERGED_GAIN
-            trial[:] = x
+            _copy(x, trial)
             informed = checking = True
             length = 0.0
             continue
         if informed:
-            curvature[:, :] = information
+            _copy_square(information, curvature)
             fresh = True
         elif length > 0.0:
             for i in range(k):
@@ -533,8 +547,8 @@ def _search(
                 score[i] -= new_score[i]
             fresh = not _update(curvature, step, score, push) and fresh
         level, ahead = new_level, new_ahead
-        x[:] = trial
-        score[:] = new_score
+        _copy(trial, x)
+        _copy(new_score, score)
         if not final and level < known_level:
             apart = 0.0
             for i in range(k):
@@ -548,7 +562,7 @@ def _search(
         if math.isnan(gain):  # rounding has made the updates indefinite
             informed = True
             length = 0.0
-            trial[:] = x
+            _copy(x, trial)
             continue
         if gain <= enough or (checking and gain <= _CONVERGED_GAIN):
             if fresh or not final:
@@ -637,20 +651,20 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
     k = (5 if leverage is not None else 4) + int(student)
     x, best, curvature, best_curvature = np.empty(k), np.zeros(k), np.empty((k, k)), np.zeros((k, k))
     level, ahead, converged = -math.inf, 0.0, False
-    starts, reached, final = 0, 0, False
-    while True:
+    reached, last = 0, len(_STARTS)
+    for attempt in range(len(_STARTS) + 1):
+        final = attempt == last
         if final:
-            x[:] = best
-            curvature[:, :] = best_curvature
+            _copy(best, x)
+            _copy_square(best_curvature, curvature)
         else:
-            _start(starts, y, backcast, leverage, x)
-            starts += 1
+            _start(attempt, y, backcast, leverage, x)
         reached_level, ahead, converged = _search(
             y, x, curvature, final, student, leverage, mean_square, backcast, best, best_curvature, level
         )
         if final:
             level = reached_level
-            best[:] = x
+            _copy(x, best)
             break
         if abs(reached_level - level) < _SAME_HILL:
             reached += 1
@@ -658,10 +672,11 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
             reached = 1
         if reached_level > level:
             level = reached_level
-            best[:] = x
-            best_curvature[:, :] = curvature
+            _copy(x, best)
+            _copy_square(curvature, best_curvature)
         # A maximum reached from three such different starts is hardly a lower one.
-        final = starts == len(_STARTS) or (starts >= _FIRST_STARTS and reached > 2)
+        if attempt + 1 >= _FIRST_STARTS and reached > 2:
+            last = attempt + 1
     if mean_square:
         backcast = 1.0 + best[MU] * best[MU]
     scale = deviation * deviation
@@ -672,7 +687,7 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
     out[7] = level - n * math.log(deviation)
     out[8] = scale * ahead
     out[9] = 1.0 if converged else 0.0
-    out[10] = starts
+    out[10] = last
 
 
 @_parallel
