@@ -134,6 +134,10 @@ class FeatureSet:
         """The features that are not hidden."""
         return tuple(feature for feature in self._all.values() if not feature.hidden)
 
+    def declared(self, name: str) -> Feature:
+        """The feature of that name, hidden ones too."""
+        return self._all[name]
+
     @property
     def names(self) -> tuple[str, ...]:
         """Column names, in order."""
