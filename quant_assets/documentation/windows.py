@@ -34,7 +34,9 @@ _LOOKS_BACK = re.compile(r"\s*Looks back ((?:`[^`]+`|without limit)[^.]*)\.")
 
 def functions() -> dict[str, Callable[..., Any]]:
     """The window functions that features call, by name, in the order of the code."""
-    shown = {name: each for name, each in vars(Windows).items() if inspect.isfunction(each) and name[0] != "_"}
+    shown: dict[str, Callable[..., Any]] = {
+        name: each for name, each in vars(Windows).items() if inspect.isfunction(each) and name[0] != "_"
+    }
     del shown["from_session"]  # for the evaluation of features, not for their functions
     return shown
 
