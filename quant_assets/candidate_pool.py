@@ -19,8 +19,8 @@ class Candidates:
 
     Attributes:
         as_of: session of the decision.
-        composite: composite score by ticker.
-        count: number of stored candidates; the others are the next tickers by composite score.
+        composite: selection score by ticker.
+        count: number of stored candidates; the others are the next tickers by selection score.
 
     """
 
@@ -39,7 +39,7 @@ def candidates_of(
         sector: slug.
         month: of the decision.
         kind: side of the candidates.
-        at_least: number of tickers to fill up to by composite score: in a small sector the fractions of `candidates`
+        at_least: number of tickers to fill up to by selection score: in a small sector the fractions of `candidates`
             leave too few to choose from.
 
     Raises:

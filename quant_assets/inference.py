@@ -114,7 +114,7 @@ def inference_pipeline(
     Returns:
         `selected_stocks` (best first), `predicted_scores` (forward return by ticker), `portfolio_weights` (in
         proportion to the positive scores, sum 1; none where no score is positive), `source` (`model`, or
-        `algorithmic_only` if the composite score replaces the model), `metadata` (`total_candidates`,
+        `algorithmic_only` if the selection score replaces the model), `metadata` (`total_candidates`,
         `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `horizon`, `model`, `model_version`, `notes`, more).
 
     Raises:
@@ -206,7 +206,7 @@ def _scores(
     notes, scores = [note for each in found for note in each.notes], dict[str, float]()
     for each in found:
         if each.scores is None:
-            # Forecasts and composite scores have different units, so all names get the same kind.
+            # Forecasts and selection scores have different units, so all names get the same kind.
             return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, notes
         scores |= each.scores
     names, versions = dict.fromkeys(each.name for each in found), dict.fromkeys(each.version for each in found)
@@ -281,7 +281,7 @@ def _registered(
     except ModelFileError as error:
         if profile.settings.registry.fallback == "refuse":
             raise
-        _LOG.warning("model %s: %s; the composite score stands in for it", version_name, error)
+        _LOG.warning("model %s: %s; the selection score stands in for it", version_name, error)
         return {}, [f"{sector}: {error}"]
     known = version.manifest.get("last_known_at")
     if known is None:
@@ -345,7 +345,7 @@ def usable_models(
     if not notes:
         _refuse_gap(profile, dataset, absent)
         notes.append(f"{sector}: model {name} has no checkpoint of {oldest} to the month before {month}")
-    _LOG.warning("model %s, %s: the composite score stands in for it", name, sector)
+    _LOG.warning("model %s, %s: the selection score stands in for it", name, sector)
     return {}, notes
 
 
@@ -361,7 +361,7 @@ def _trains(month: str, cadence: int) -> bool:
 
 
 def _composite(profile: Profile, asked: Asked, tickers: Collection[str]) -> dict[str, float]:
-    """Composite scores of the names: the requested ones, else those of the month's candidates."""
+    """Selection scores of the names: the requested ones, else those of the month's candidates."""
     scores = asked.composite
     if scores is None:
         month = month_of(asked.as_of)

@@ -1,13 +1,15 @@
 """What an installation brings: groups and how what lacks one says so, a wheel with every file, the demo from it."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,35 @@ GROUPS = {
     group: [Requirement(line) for line in lines]
     for group, lines in PYPROJECT["project"]["optional-dependencies"].items()
 }
+
+
+def brought(lines: Iterable[Requirement]) -> set[str]:
+    """Every package that requirements bring into this environment, by the metadata of what is installed."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [(line, "") for line in lines]
+    while waiting:
+        line, of_extra = waiting.pop()
+        name = canonicalize_name(line.name)
+        if line.marker is None or line.marker.evaluate({"extra": of_extra}):
+            for extra in {"", *line.extras} - {extra for one, extra in seen if one == name}:
+                seen.add((name, extra))
+                waiting += [(Requirement(each), extra) for each in requires(name) or ()]
+    return {name for name, _ in seen} - {"quant-assets"}
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine(), sys.version_info[:2]) != ("linux", "x86_64", (3, 11)),
+    reason="pages tell of this one",
+)
+def test_pages_count_the_packages_that_an_installation_brings() -> None:
+    core = brought(Requirement(line) for line in PYPROJECT["project"]["dependencies"])
+    counts = {group: len(brought(lines) - core) for group, lines in GROUPS.items()}
+    page = (PROJECT / "docs" / "installing.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `?(\w+)`? \|.*\| (\d+) \| \d+ \|$", page, re.MULTILINE)
+    assert {group: int(count) for group, count in told} == {"core": len(core), **counts}
+    whole = re.findall(r"\(`make (demo|test)`\) \| (\d+) \|", page)
+    assert whole == [("demo", str(len(core) + 1)), ("test", str(len(core) + counts["dev"] + 1))]
+    assert f"({len(core) + 1} packages" in (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:

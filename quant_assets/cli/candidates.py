@@ -22,9 +22,10 @@ NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
 #: Datasets whose absence of rows explains a month without candidates, and the message.
 _WITHOUT = {"universe": "no ticker was a member", "ohlcv": "no member has a bar"}
 
-_SCORES = {
-    "composite_score": "composite",
-    "momentum_score": "momentum",
+#: Columns of scores, and their headings.
+SCORES = {
+    "composite_score": "selection score",
+    "momentum_score": "price momentum",
     "ma_slope_score": "slope",
     "volatility_score": "low vol",
 }
@@ -186,13 +187,13 @@ def _month(profile: Profile, sector: str, as_of: date, rows: pl.DataFrame) -> It
         return
     eligible, members = rows.select("eligible_count", "universe_count").row(0)
     yield f"{sector}, decided at the close of {as_of}: {eligible} of {members} members eligible"
-    table = _table(("side", "ticker"), ("rank", *_SCORES.values()))
+    table = _table(("side", "ticker"), ("rank", *SCORES.values()))
     for row in rows.sort("candidate_type", "selection_rank").rows(named=True):
         table.add_row(
             row["candidate_type"],
             escape(row["ticker"]),
             str(row["selection_rank"]),
-            *(f"{row[name]:+.2f}" for name in _SCORES),
+            *(f"{row[name]:+.2f}" for name in SCORES),
         )
     yield table
 

@@ -225,7 +225,7 @@ def candidates(
 @app.command()
 def known(
     dataset: Annotated[
-        str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")
+        str, typer.Argument(help="Dataset whose rows have versions: fundamentals, macro, labels or delistings.")
     ],
     as_of: Annotated[str, typer.Option("--as-of", help="Day, YYYY-MM-DD: show what was known at its close.")],
     sector: SectorOption = None,
@@ -236,6 +236,8 @@ def known(
     profile: ProfileOption = None,
 ) -> None:
     """Show what was known at the close of a day: the version of each period that was valid then, from stored months.
+
+    Rows of other datasets, such as prices, have one version: `quant show`.
 
     Examples:
 

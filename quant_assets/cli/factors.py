@@ -1,6 +1,7 @@
 """Body of `quant factors`: the strongest factors of a sector's tear sheet, or one factor. Writes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 import polars as pl
 from rich.markup import escape
@@ -13,6 +14,8 @@ from quant_assets.reporting.tear_sheet import strongest
 from quant_assets.schemas.research import QUANTILES
 
 _MOST = 15
+#: Most factors to name in an error.
+_FEW = 10
 
 
 def output(profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None) -> Iterator[str | Table]:
@@ -50,10 +53,7 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
         if horizon is not None:
             shown = shown.filter(pl.col("horizon") == horizon)
         if shown.is_empty():
-            known = ", ".join(rows["factor"].unique().sort())
-            raise SettingsError(
-                f"factor '{factor}' has no figure in the tear sheet of {sector} {month}; choose among {known}"
-            )
+            raise SettingsError(_absent(profile, sector, month, factor, rows["factor"].unique().sort().to_list()))
         yield f"{factor} in {sector}, as known at the close of {rows['as_of'][0]}"
         yield _table(shown, "horizon")
     else:
@@ -73,6 +73,21 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
         else:
             yield _table(shown, "factor")
     yield f"page: {page}"
+
+
+def _absent(profile: Profile, sector: str, month: str, factor: str, known: Sequence[str]) -> str:
+    """The message for a factor without a figure: how to compute it, or what was probably meant."""
+    without = f"factor '{factor}' has no figure in the tear sheet of {sector} {month}"
+    if factor in (*profile.features.names, *profile.models.learners):
+        return (
+            f"{without}, which was computed before the factor was there; run quant run --profile "
+            f"{profile.settings.profile} --sector {sector} --to {month} --select factor_statistics,factor_tear_sheet "
+            "--refresh"
+        )
+    near = known if len(known) <= _FEW else get_close_matches(factor, known, n=5)
+    if not near:
+        return f"{without} and is no feature, score or model; quant features lists the features"
+    return f"{without}; choose among {', '.join(near)}" + ("" if len(near) == len(known) else " …")
 
 
 def _table(rows: pl.DataFrame, first: str) -> Table:

@@ -83,9 +83,15 @@ def output(rows: pl.DataFrame, name: str, as_of: date) -> Iterator[str | Table]:
 
 def _versioned(profile: Profile, name: str) -> Dataset:
     versioned = [key for key, dataset in profile.datasets.items() if "known_at" in dataset.columns]
-    if name not in versioned:
-        raise SettingsError(f"'{name}' is not a dataset with a column known_at; choose one of {', '.join(versioned)}")
-    return profile.datasets[name]
+    if name in versioned:
+        return profile.datasets[name]
+    named = f"datasets with versions, by a column known_at: {', '.join(versioned)}"
+    if name not in profile.every_dataset:
+        raise SettingsError(f"dataset '{name}' does not exist; {named}")
+    raise SettingsError(
+        f"a row of '{name}' has one version only, known from its {profile.every_dataset[name].known_at} on: "
+        f"quant show {name} prints it; {named}"
+    )
 
 
 def _text(value: object) -> str:

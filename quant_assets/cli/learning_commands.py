@@ -41,8 +41,8 @@ def predict(
 ) -> None:
     """Score a month's candidates with a model at the decision (the close of its last session), and pick the best.
 
-    The model is the newest checkpoint of an earlier month; without a usable one the composite score decides, and the
-    output says so. If a side has few candidates, the next names by composite score are added.
+    The model is the newest checkpoint of an earlier month; without a usable one the selection score decides, and the
+    output says so. If a side has few candidates, the next names by selection score are added.
 
     Examples:
 

@@ -64,7 +64,7 @@ def output(
         bar.update(task, completed=_STEPS, description="done")
     yield from picks.notes
     made_by = (
-        f"model {picks.model}, version {picks.model_version}" if picks.model else "composite score, no usable model"
+        f"model {picks.model}, version {picks.model_version}" if picks.model else "selection score, no usable model"
     )
     yield (
         f"{sector}, at the close of {picks.as_of}: {len(picks.scores)} of {len(picks.scores) + len(picks.excluded)} "
@@ -72,7 +72,7 @@ def output(
     )
     yield _table(picks, composite)
     horizon = profile.settings.weights.horizon
-    yield f"ML score: forecast return over {horizon} sessions; algo score: composite, in standard deviations"
+    yield f"ML score: forecast return over {horizon} sessions; algo score: selection score, in standard deviations"
     for name, why in picks.excluded.items():
         yield f"left out: {name}: {why}"
     if save:
@@ -108,7 +108,7 @@ def batch(
             else:
                 year, number = (int(part) for part in month.split("-"))
                 day = picks.as_of.isoformat()
-                # A composite score is not a forecast: without a usable model the column is empty.
+                # A selection score is not a forecast: without a usable model the column is empty.
                 scores = {name: picks.scores[name] if picks.model else None for name in picks.picked}
                 rows += [(sector, year, number, day, name, score) for name, score in scores.items()]
                 yield f"{month}: {', '.join(picks.picked)} by {picks.model_version}; {where}"
@@ -129,7 +129,7 @@ def _picked(
     model: str | None,
     step: Callable[[str], None] = lambda _: None,
 ) -> tuple[Picks, dict[str, float], int]:
-    """The picks of a month, the composite scores of the candidates, and the number of stored candidates."""
+    """The picks of a month, the selection scores of the candidates, and the number of stored candidates."""
     if top_n < 1:
         raise SettingsError(f"--top-n {top_n} is too small; choose 1 or more")
     profile.check_months(month, month)

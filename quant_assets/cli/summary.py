@@ -8,8 +8,8 @@ from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.running.tally import Tally
 
-#: Most checks to name, and most letters of their messages.
-_NAMED, _LETTERS = 5, 160
+#: Most checks to name, and most letters of their messages and of the end of one, which has the remedy.
+_NAMED, _LETTERS, _END = 5, 360, 220
 #: Most reports to name.
 _FEW_SECTORS = 3
 #: Most stored partitions to check for staleness: reading a record takes a tenth of a millisecond.
@@ -91,5 +91,9 @@ def report_url(profile: Profile, sector: str, month: str) -> str:
 
 
 def _short(message: str) -> str:
+    """A message without its middle if it is long: what is wrong first, and its last sentence, the remedy."""
     text = " ".join(message.split())
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1].rstrip()}…"
+    if len(text) <= _LETTERS:
+        return text
+    end = text[max(text.rfind(". ") + 2, len(text) - _END) :]
+    return f"{text[: _LETTERS - len(end) - 3].rstrip()} … {end}"

@@ -6,9 +6,15 @@ from pathlib import Path
 from quant_assets.documentation.commands import commands_page
 from quant_assets.documentation.datasets import datasets_page
 from quant_assets.documentation.settings import settings_page
+from quant_assets.documentation.windows import windows_page
 
 #: Functions that generate the pages, by file name.
-PAGES = {"commands.md": commands_page, "settings.md": settings_page, "datasets.md": datasets_page}
+PAGES = {
+    "commands.md": commands_page,
+    "settings.md": settings_page,
+    "datasets.md": datasets_page,
+    "windows.md": windows_page,
+}
 
 
 def write(folder: Path) -> None:

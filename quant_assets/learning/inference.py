@@ -15,7 +15,7 @@ from quant_assets.errors import HistoryError
 #: Sessions of the window, share of them in which a name needs bars, and least number of names.
 WINDOW, COVERAGE, FEWEST = 32, 0.9, 5
 
-#: `model_version` of picks by the composite score, without a model.
+#: `model_version` of picks by the selection score, without a model.
 COMPOSITE = "composite"
 
 #: Which end of the scores is picked.
@@ -32,7 +32,7 @@ class Picks:
         weights: weights of the picked names, in that order.
         excluded: reason of exclusion of each other name, by ticker.
         picked: the picked names, best first.
-        model: model of the scores; None for the composite score.
+        model: model of the scores; None for the selection score.
         model_version: version of the model, or `COMPOSITE`.
         notes: problems, such as a model that could not be read.
 
@@ -104,7 +104,7 @@ def picks(
     """Order names by their scores and weight the best.
 
     Args:
-        scores: score of each valid name: a forecast return, or the composite score.
+        scores: score of each valid name: a forecast return, or the selection score.
         excluded: reason of exclusion of each other name.
         as_of: session of the scores.
         top_n: greatest number of picks.

@@ -9,7 +9,7 @@ from quant_assets.settings.domain import CandidateSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 
-#: In place of a model, for a composite score.
+#: In place of a model, for a selection score.
 COMPOSITE = "composite_score"
 
 #: Columns of `said`: those of dataset decisions that hold the statement.

@@ -69,7 +69,7 @@ def sector_weights(
     """Weights decided at each as_of among that month's candidates.
 
     Long holdings are the best `top_n` long candidates by the prediction of `horizon` at as_of; short holdings, if the
-    book has shorts, the worst short candidates. If no candidate has a prediction (no model yet), the composite score
+    book has shorts, the worst short candidates. If no candidate has a prediction (no model yet), the selection score
     ranks them, and `score_source` says so; if only some have one, the others are left out, because the two scores have
     different units. Equal scores are ordered by ticker.
 
@@ -222,7 +222,7 @@ def _estimated(
 def _outlook(chosen: pl.DataFrame, matrix: FloatArray, window: Window | None, settings: WeightSettings) -> Outlook:
     """Expected returns per year from the scores, and scenarios where there is a window.
 
-    A forecast return counts once for each horizon of the year. A composite score z, in standard deviations, is
+    A forecast return counts once for each horizon of the year. A selection score z, in standard deviations, is
     `skill` times the name's deviation over the horizon times z (Grinold and Kahn 1999, Active Portfolio Management,
     equation 6.1).
     """

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -210,17 +210,15 @@ def explain(
     """
     changes = {}
     if recorded.code != now.code:
-        changes["code"] = (
-            f"code of {_changes(before('code', recorded.code), after('code', now.code), values=False)} changed"
-        )
+        changes["code"] = f"code of {_names(before('code', recorded.code), after('code', now.code))}"
     if recorded.settings != now.settings:
         was, is_now = (
             version.settings(changes, sector)
             for changes in (before("settings", recorded.all_settings), after("settings", now.all_settings))
         )
-        changes["settings"] = f"settings {_changes(was, is_now)}"
+        changes["settings"] = "; ".join(_settings(was, is_now))
     if recorded.inputs != now.inputs:
-        changes["inputs"] = f"inputs {_changes(recorded.inputs, now.inputs, values=False)} changed"
+        changes["inputs"] = f"inputs {_names(recorded.inputs, now.inputs)}"
     if recorded.libraries != now.libraries:
         changes["libraries"] = (
             f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
@@ -230,17 +228,44 @@ def explain(
             meaning("sources", each.sources) if each.sources else {}
             for meaning, each in ((before, recorded), (after, now))
         )
-        changes["sources"] = f"files {_changes(*files, values=False)} changed"
+        changes["sources"] = f"files {_names(*files)}"
     return changes
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any], most: int = 3, *, values: bool = True) -> str:
-    """The first few names under which two mappings differ."""
+def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Changed settings; a model that is new or gone by its name alone, without each of its settings."""
+    was, are = ({path.split(".")[1] for path in each if path.startswith("models.")} for each in (before, after))
+    # A record without any model is of an asset that did not read them.
+    new, gone = (are - was, was - are) if was and are else (set(), set())
+    for which, names in (("new model", new), ("removed model", gone)):
+        if names:
+            yield f"{which} {', '.join(sorted(names))}"
+    whole = tuple(f"models.{name}." for name in new | gone)
+    before, after = (
+        {path: value for path, value in each.items() if not path.startswith(whole)} for each in (before, after)
+    )
+    if before != after:
+        yield f"settings {_changes(before, after)}"
+
+
+def _names(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The first few names under which two mappings differ, and how."""
+    found = {
+        "changed": [name for name in before if name in after and before[name] != after[name]],
+        "added": [name for name in after if name not in before],
+        "gone": [name for name in before if name not in after],
+    }
+    return ", ".join(f"{_few(sorted(names))} {how}" for how, names in found.items() if names)
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The first few names under which two mappings differ, with both values."""
     changed = [name for name in sorted({*before, *after}) if before.get(name, _NONE) != after.get(name, _NONE)]
-    shown = [
-        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" if values else name for name in changed[:most]
-    ]
-    return ", ".join(shown) + (f" and {len(changed) - most} more" if len(changed) > most else "")
+    return _few([f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" for name in changed])
+
+
+def _few(shown: Sequence[str], most: int = 3) -> str:
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
 _NONE = object()

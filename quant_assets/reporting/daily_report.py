@@ -142,7 +142,7 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     if models.is_empty():
         notes.append("no model forecasts: too little history, or no checkpoint that is young enough")
     elif follows is not None and shown.is_empty():
-        notes.append("weights follow the composite score: their model has no forecast of the day")
+        notes.append("weights follow the selection score: their model has no forecast of the day")
     if held.is_empty():
         notes.append("no name is held: no long candidate")
     changed = sorted(set(_versions(now)) - set(_versions(then))) if before is not None else []

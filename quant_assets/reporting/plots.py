@@ -220,7 +220,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
     picks = report.picks
     forecast = report.score_source == "prediction"
     which = f"{_MOST_PICKS} best names: weight" if len(picks) > _MOST_PICKS else "Weight"
-    axes.set_title(f"{which} ({'forecast return' if forecast else 'composite score'})")
+    axes.set_title(f"{which} ({'forecast return' if forecast else 'selection score'})")
     axes.grid(visible=False)
     if picks.is_empty():
         nothing(axes, "nothing is held")

@@ -33,8 +33,8 @@ _SECTORS = (*mpl.colormaps["tab20"].colors[::2], "#101828")  # type: ignore[attr
 #: Number that keeps the colours of the two sides.
 _COLOURS = 128
 _PARTS = {
-    "composite_score": "composite",
-    "momentum_score": "momentum",
+    "composite_score": "selection score",
+    "momentum_score": "price momentum",
     "ma_slope_score": "slope",
     "volatility_score": "low volatility",
 }
@@ -43,8 +43,8 @@ _PARTS = {
 def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, pl.DataFrame]) -> bytes:
     """A picture of 860 x 520 pixels.
 
-    Top left: composite score and its parts of the eligible names at the last decision, longs and shorts coloured, with
-    quartiles. Top right: the 10th, 50th and 90th percentile of the composite score by decision. Below: how many of the
+    Top left: selection score and its parts of the eligible names at the last decision, longs and shorts coloured, with
+    quartiles. Top right: the 10th, 50th and 90th percentile of the selection score by decision. Below: how many of the
     members were eligible and had a GARCH volatility, and the turnover of longs and shorts. With several sectors, a line
     for each: of coverage the eligible, of turnover both sides together.
 
@@ -93,7 +93,7 @@ def _last_scores(axes: Axes, selections: Mapping[str, Selection]) -> None:
 def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnovers: Mapping[str, pl.DataFrame]) -> None:
     several = len(selections) > 1
     spread, coverage, turnover = axes
-    light(spread, "Composite score: 10th, 50th and 90th percentile")
+    light(spread, "Selection score: 10th, 50th and 90th percentile")
     light(coverage, "Eligible among the members" if several else "Among the members")
     light(turnover, "New among longs and shorts" if several else "New among the longs and among the shorts")
     days = pl.concat([each.coverage["as_of"] for each in selections.values()]).unique().sort().to_physical().to_list()

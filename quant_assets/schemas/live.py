@@ -25,9 +25,9 @@ LIVE = (
             "model": Column(
                 pl.String, "model of a forecast, or whose forecasts a weight follows; composite_score where none is"
             ),
-            "horizon": Column(pl.Int32, "sessions from entry to exit; 0 for a composite score", ge=0),
+            "horizon": Column(pl.Int32, "sessions from entry to exit; 0 for a selection score", ge=0),
             "value": ratio(
-                "forecast: forward return; candidate: composite score, in standard deviations; "
+                "forecast: forward return; candidate: selection score, in standard deviations; "
                 "weight: share of the sector's capital",
                 nullable=False,
             ),

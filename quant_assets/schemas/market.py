@@ -80,11 +80,18 @@ def ohlcv_quantity(name: str, sessions: int) -> str:
 OHLCV_QUANTITIES = tuple(ohlcv_quantity(name, n) for n in OHLCV_MEANS for name in OHLCV_FIELDS)
 
 
+def _anchored(name: str) -> Column:
+    """A column of `prices`: that of `ohlcv` times the factor that carries it from the company's first bar."""
+    factor, unit = ("volume_factor", "shares of the first bar") if name == "volume" else ("price_factor", "index")
+    said = f"`{name}` times `{factor}` of `ohlcv`: {BAR[name].meaning}"
+    return replace(BAR[name], meaning=said, unit=unit, anchored=FIRST_BAR)
+
+
 def _peak(name: str) -> str:
     """What a column of `price_peaks` says: `open`, or the mean over five sessions `open_mean_5`."""
     quantity, _, sessions = name.partition("_mean_")
     of = f"mean {quantity} over {sessions} sessions" if sessions else f"{quantity} of a session"
-    return f"largest {of} since the first bar, in prices and shares of that bar (forward-anchored)"
+    return f"largest {of} since the first bar, in the unit of dataset prices (forward-anchored)"
 
 
 MARKET = (
@@ -105,7 +112,7 @@ MARKET = (
     ),
     Dataset(
         "ohlcv",
-        "Daily bars as the provider gives them, "
+        "Daily bars as the provider gives them (in USD, adjusted as `adjustment` says), "
         "with the corporate actions used and the factors carried from the first bar",
         ("ticker", "date"),
         "panel_from",
@@ -381,15 +388,14 @@ MARKET = (
     ),
     Dataset(
         "prices",
-        "Split- and dividend-adjusted bars, anchored at the ticker's first bar and carried forward",
+        "Split- and dividend-adjusted bars: prices are an index, the price in USD as traded at the company's first bar "
+        "(a close of 1 where that bar is adjusted), carried forward with splits and dividends reinvested",
         ("ticker", "date"),
         "panel_from",
         "panel_from",
         {
-            **{
-                name: replace(column, anchored=FIRST_BAR) if column.dtype == pl.Float64 else column
-                for name, column in BAR.items()
-            },
+            **BAR,
+            **{name: _anchored(name) for name in OHLCV_FIELDS},
             "close_unadjusted": Column(
                 pl.Float64,
                 "close as traded; null where only adjusted prices are known (before the first as-traded bar)",

@@ -119,7 +119,7 @@ PORTFOLIO = (
             ),
             "score_source": Column(
                 pl.String,
-                "whether `score` is a model's forecast or, without one, the candidates' composite score",
+                "whether `score` is a model's forecast or, without one, the candidates' selection score",
                 isin=("prediction", "composite_score"),
             ),
             "volatility": ratio(

@@ -11,7 +11,7 @@ from quant_assets.schemas.dataset import Column, Dataset, Reference
 SIGNALS = (
     Dataset(
         "candidates",
-        "Long and short candidates by composite score at the month's last session",
+        "Long and short candidates by selection score at the month's last session",
         ("ticker", "as_of"),
         "as_of",
         "as_of",
@@ -20,17 +20,20 @@ SIGNALS = (
             "as_of": as_of(),
             "candidate_type": Column(
                 pl.String,
-                "long: among the highest composite scores, to be bought; short: among the lowest, to be sold or "
+                "long: among the highest selection scores, to be bought; short: among the lowest, to be sold or "
                 "avoided",
                 isin=("long", "short"),
             ),
             "selection_rank": Column(pl.Int32, "1 is the highest score among longs, the lowest among shorts", ge=1),
             "composite_score": Column(
                 pl.Float64,
-                "weighted sum of momentum_score, ma_slope_score and volatility_score (settings candidates.*_weight)",
+                "selection score: weighted sum of momentum_score, ma_slope_score and volatility_score (settings "
+                "candidates.*_weight)",
                 "standard deviations",
             ),
-            "momentum_score": Column(pl.Float64, "momentum, standardised across the sector", "standard deviations"),
+            "momentum_score": Column(
+                pl.Float64, "price momentum, standardised across the sector", "standard deviations"
+            ),
             "ma_slope_score": Column(
                 pl.Float64, "moving-average slope, standardised across the sector", "standard deviations"
             ),

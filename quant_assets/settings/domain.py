@@ -138,7 +138,7 @@ class IndicatorSettings(SettingsGroup):
 
 
 class CandidateSettings(SettingsGroup):
-    """Composite score and selection of long and short candidates.
+    """Selection score and selection of long and short candidates.
 
     Attributes:
         momentum_weight: relative weight of standardised momentum in the score.

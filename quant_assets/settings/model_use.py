@@ -58,7 +58,7 @@ class RegistrySettings(SettingsGroup):
     """Replacement of a model whose files are missing, changed or truncated. It is always logged.
 
     Attributes:
-        fallback: `previous` takes the model's previous checkpoint, or the composite score if none is young enough;
+        fallback: `previous` takes the model's previous checkpoint, or the selection score if none is young enough;
             `refuse` raises an error.
 
     """

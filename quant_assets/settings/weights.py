@@ -106,7 +106,7 @@ class WeightSettings(SettingsGroup):
             once.
         tail: for `mean_cvar`: share of the worst sessions whose mean loss is the risk.
         prior_uncertainty: for `black_litterman`, tau: variance of the prior means relative to that of the returns.
-        skill: assumed correlation of scores and outcomes where the composite score, which has no unit, replaces a
+        skill: assumed correlation of scores and outcomes where the selection score, which has no unit, replaces a
             forecast.
 
     """

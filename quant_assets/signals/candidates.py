@@ -1,4 +1,4 @@
-"""Dataset `candidates`: the sector's long and short names by composite score at each decision session."""
+"""Dataset `candidates`: the sector's long and short names by selection score at each decision session."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import CandidateSettings
 
-#: Decimals of a composite score, in standard deviations: coarser than rounding errors, finer than any meaningful
+#: Decimals of a selection score, in standard deviations: coarser than rounding errors, finer than any meaningful
 #: difference.
 _DECIMALS = 9
 
@@ -64,7 +64,7 @@ def rules(settings: CandidateSettings) -> dict[str, pl.Expr]:
 def scores(
     indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
 ) -> pl.DataFrame:
-    """Composite score and its parts of every name that passes the filters, at each decision session.
+    """Selection score and its parts of every name that passes the filters, at each decision session.
 
     composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each
     part standardised across the eligible names of the sector on that session, so that weights are comparable. It is
@@ -115,7 +115,7 @@ def scores(
 
 
 def select(scored: pl.DataFrame, settings: CandidateSettings) -> pl.DataFrame:
-    """Best and worst names of each decision session by composite score.
+    """Best and worst names of each decision session by selection score.
 
     The best `long_fraction` of the eligible names (rounded down, at least one) are long; of the rest, the worst
     `short_fraction` of the eligible names (rounded in the same way) are short; none if only one name is eligible. Ties

@@ -38,8 +38,8 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 ("close",),
                 average - 1,
                 lambda x, w: w.mean(x["close"], average),
-                "mean adjusted close over the `moving_average` of the sector",
-                "USD",
+                "mean close of dataset prices over the `moving_average` of the sector",
+                "index",
                 gt=0,
             ),
             Feature(

@@ -24,9 +24,10 @@ Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
 How_co = TypeVar("How_co", covariant=True)
 
-#: Fields of a panel, and the number of sessions before its own on which a value may depend. Prices are adjusted and in
-#: USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's members, of shape
-#: (n_sessions,).
+#: Fields of a panel, and the number of sessions before its own on which a value may depend. Prices are those of dataset
+#: `prices`: an index that is the close in USD at the company's first bar, with splits and dividends reinvested since.
+#: `volume` is in shares of that bar; `dollar_volume` is in USD as traded; `sector_return` is the equal-weight return
+#: of the sector's members, of shape (n_sessions,).
 FIELDS: dict[str, int] = {
     "open": 0,
     "high": 0,
@@ -133,6 +134,10 @@ class FeatureSet:
     def features(self) -> tuple[Feature, ...]:
         """The features that are not hidden."""
         return tuple(feature for feature in self._all.values() if not feature.hidden)
+
+    def declared(self, name: str) -> Feature:
+        """The feature of that name, hidden ones too."""
+        return self._all[name]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,14 +4,15 @@ The panel is synthetic and small, so this takes a fraction of a second once the 
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.errors import SettingsError
-from quant_assets.market.panel import FloatArray
-from quant_assets.windows.declarations import FIELDS, FeatureSet, Inputs
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.windows.declarations import FIELDS, Feature, FeatureSet, Inputs
 from quant_assets.windows.windows import Windows
 
 #: Months of the synthetic panel after the longest lookback; the last but one is compared, the last is its future.
@@ -77,10 +78,11 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
     values_of = {}
     for name in chosen:
         whole = _values(features, name, days, fields)[:, start:stop]
+        _check_own_lookback(features, name, days, fields, start, stop)
         lookback = features.total_lookback(name)
         for end in (start + 7, stop):
             for first in (0, start - lookback):
-                for part, panel, offset in _less(days, fields, first, end):
+                for part, panel, offset in _less(days, fields, first, end, FIELDS):
                     if _same(
                         _values(features, name, part, panel)[:, start - offset : end - offset], whole[:, : end - start]
                     ):
@@ -105,19 +107,63 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
     return values_of
 
 
+def _check_own_lookback(
+    features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs, start: int, stop: int
+) -> None:
+    """Refuse a feature whose values of the month from `start` to `stop` read inputs before its own lookback.
+
+    The inputs are taken as given, so that a long lookback of theirs does not hide a short one. A ticker without bars in
+    the oldest sessions of the lookback shows whether a lagged value goes on to bars before them.
+    """
+    feature = features.declared(name)
+    given = {item: fields[item] if item in FIELDS else _values(features, item, days, fields) for item in feature.inputs}
+
+    def enough(lookback: int, missing: int = STALE_SESSIONS) -> bool:
+        first = start - lookback
+        inputs = {item: _with_missing(values, first, missing) for item, values in given.items()}
+        whole = _computed(feature, days, inputs)[..., start:stop]
+        return all(
+            _same(_computed(feature, part, panel)[..., start - offset : end - offset], whole[..., : end - start])
+            for end in (start + 7, stop)
+            for part, panel, offset in _less(days, inputs, first, end, {})
+        )
+
+    own = feature.lookback
+    if enough(own) or not enough(start):  # what no lookback corrects is told by the caller
+        return
+    least = own + 1 + bisect_left(range(own + 1, start), True, key=enough)
+    older = (
+        f"; where bars are missing it reads older ones (w.lagged and w.ratio: up to {STALE_SESSIONS} sessions older)"
+    )
+    remedy = f"declare lookback {least}" if least < start else f"declare more than {start - 1}"
+    raise SettingsError(
+        f"feature '{name}' depends on sessions more than {own} before the row's own, the lookback that it declares"
+        f"{older if enough(own, 0) else ''}; {remedy}, or compute each value from a shorter window alone"
+    )
+
+
+def _with_missing(values: FloatArray, first: int, missing: int) -> FloatArray:
+    """An input of tickers with one more: the first one, without the bars of `missing` sessions from `first` on."""
+    if values.ndim == 1:
+        return values
+    more = values[..., :1, :].copy()
+    more[..., first : first + missing] = np.nan
+    return np.concatenate((values, more), axis=-2)
+
+
 def _less(
-    days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
+    days: NDArray[np.datetime64], fields: Inputs, first: int, end: int, lookbacks: Mapping[str, int]
 ) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
     """The panel without the values before `first` and from `end` on, and with those values changed.
 
-    Changed too, because a maximum may be the same without them. A field that itself looks back is unknown in the first
-    sessions of a cut panel.
+    Changed too, because a maximum may be the same without them. A field that itself looks back, by `lookbacks`, is
+    unknown in the first sessions of a cut panel.
 
     Yields:
         Sessions, fields, and the number of sessions cut at the start.
 
     """
-    known = {name: first + back if first else 0 for name, back in FIELDS.items()}
+    known = {name: first + lookbacks.get(name, 0) if first else 0 for name in fields}
     cut = {
         name: np.where(np.arange(len(days)) < known[name], np.nan, values)[..., first:end].copy()
         for name, values in fields.items()
@@ -132,11 +178,20 @@ def _less(
 
 
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
+    return _tried(name, lambda: features.evaluate(fields, Windows(days), [name])[name])
+
+
+def _computed(feature: Feature, days: NDArray[np.datetime64], inputs: Inputs) -> FloatArray:
+    """What the feature's function returns, without its lag."""
+    return _tried(feature.name, lambda: feature.compute(inputs, Windows(days)))
+
+
+def _tried(name: str, computation: Callable[[], FloatArray]) -> FloatArray:
     try:
         with warnings.catch_warnings():
             # NumPy warns of rows and windows without a value, which are intended.
             warnings.simplefilter("ignore")
-            return features.evaluate(fields, Windows(days), [name])[name]
+            return computation()
     except SettingsError:
         raise
     except Exception as error:

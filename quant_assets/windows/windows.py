@@ -87,40 +87,52 @@ class Windows:
         return self if start == 0 else Windows(self._sessions[start:])
 
     def mean(self, values: FloatArray, window: int) -> FloatArray:
-        """Mean of the last `window` sessions; exactly their value if all are equal."""
+        """Mean of the last `window` sessions; exactly their value if all are equal. Looks back `window - 1`."""
         mean: FloatArray = kernels.moments(values, window, False, 1)[0]
         return mean
 
     def sum(self, values: FloatArray, window: int) -> FloatArray:
-        """Sum of the observed values of the last `window` sessions."""
+        """Sum of the observed values of the last `window` sessions. Looks back `window - 1`."""
         return kernels.sums(values, window)
 
     def median(self, values: FloatArray, window: int) -> FloatArray:
-        """Median of the last `window` sessions."""
+        """Median of the last `window` sessions. Looks back `window - 1`."""
         return _layer(self.order(values, window, 0.5, 0.5), 1)
 
     def std(self, values: FloatArray, window: int) -> FloatArray:
-        """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 if all values are equal."""
+        """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 if all values are equal.
+
+        Looks back `window - 1`.
+        """
         return _layer(self.mean_and_std(values, window), 1)
 
     def mean_and_std(self, values: FloatArray, window: int, ddof: int = 1) -> FloatArray:
-        """`mean` and standard deviation (the population's for `ddof` 0): two layers from one pass."""
+        """`mean` and standard deviation (the population's for `ddof` 0): two layers from one pass.
+
+        Looks back `window - 1`.
+        """
         return kernels.moments(values, window, True, ddof)
 
     def mean_deviation(self, values: FloatArray, window: int, mean: FloatArray | None = None) -> FloatArray:
-        """Mean absolute deviation from the mean over the last `window` sessions; pass the mean if it is known."""
+        """Mean absolute deviation from the mean over the last `window` sessions; pass the mean if it is known.
+
+        Looks back `window - 1`.
+        """
         return kernels.absolute_deviations(values, self.mean(values, window) if mean is None else mean, window)
 
     def highest(self, values: FloatArray, window: int) -> FloatArray:
-        """Maximum of the last `window` sessions."""
+        """Maximum of the last `window` sessions. Looks back `window - 1`."""
         return kernels.extremes(values, window, 1.0)
 
     def lowest(self, values: FloatArray, window: int) -> FloatArray:
-        """Minimum of the last `window` sessions."""
+        """Minimum of the last `window` sessions. Looks back `window - 1`."""
         return kernels.extremes(values, window, -1.0)
 
     def observed(self, values: FloatArray, window: int) -> FloatArray:
-        """Number of the last `window` sessions with a value, at every session with a value."""
+        """Number of the last `window` sessions with a value, at every session with a value.
+
+        Looks back `window - 1`.
+        """
         seen = ~np.isnan(values)
         count = np.cumsum(seen, axis=1)
         count[:, window:] -= count[:, :-window].copy()
@@ -129,14 +141,14 @@ class Windows:
     def since(self, values: FloatArray, window: int) -> FloatArray:
         """Sessions since the newest of the last `window` sessions whose value is above 0, 0 at that one.
 
-        Only at sessions with a value; NaN if none is above 0.
+        Only at sessions with a value; NaN if none is above 0. Looks back `window - 1`.
         """
         positions = np.arange(values.shape[1])
         last = np.maximum.accumulate(np.where(values > 0.0, positions, -window), axis=1)
         return np.where(~np.isnan(values) & (positions - last < window), positions - last, np.nan)
 
     def line(self, values: FloatArray, factor: FloatArray, window: int, least: float = 0.0) -> FloatArray:
-        """The least-squares line on a factor through the last `window` sessions.
+        """The least-squares line on a factor through the last `window` sessions. Looks back `window - 1`.
 
         Args:
             values: float64 of shape (n_tickers, n_sessions).
@@ -152,19 +164,21 @@ class Windows:
         return kernels.regressions(values, np.atleast_2d(factor), self.starts, window, least)
 
     def slope(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Slope of the `line` on a factor."""
+        """Slope of the `line` on a factor. Looks back `window - 1`."""
         return _layer(self.line(values, factor, window), 0)
 
     def correlation(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Correlation with a factor, that of `line`."""
+        """Correlation with a factor, that of `line`. Looks back `window - 1`."""
         return _layer(self.line(values, factor, window), 1)
 
     def residual(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Standard deviation of the residuals of the `line` on a factor."""
+        """Standard deviation of the residuals of the `line` on a factor. Looks back `window - 1`."""
         return _layer(self.line(values, factor, window), 2)
 
     def order(self, values: FloatArray, window: int, lower: float, upper: float) -> FloatArray:
         """Rank of the newest of the last `window` sessions' values among them, and two of their quantiles.
+
+        Looks back `window - 1`.
 
         Args:
             values: float64 of shape (n_tickers, n_sessions).
@@ -180,14 +194,17 @@ class Windows:
         return window_statistics.order(values, window, kernels.fewest(window), lower, upper)
 
     def peak(self, values: FloatArray, window: int) -> FloatArray:
-        """Maximum of the last `window` sessions and position of its first occurrence (1 is the oldest): two layers."""
+        """Maximum of the last `window` sessions and position of its first occurrence (1 is the oldest): two layers.
+
+        Looks back `window - 1`.
+        """
         return window_statistics.peak(values, window, kernels.fewest(window))
 
     def moves(self, values: FloatArray, window: int) -> FloatArray:
         """Sum of the rises, sum of the falls (positive) and their numbers, of the last `window` sessions: four layers.
 
-        A change is from the session before, and not observed if that one has no value; looks back `window` sessions. A
-        change below `TIE` of the value counts as none.
+        A change is from the session before, and not observed if that one has no value. A change below `TIE` of the
+        value counts as none. Looks back `window`.
         """
         changes = np.full(values.shape, np.nan)
         np.subtract(values[:, 1:], values[:, :-1], out=changes[:, 1:])
@@ -200,20 +217,23 @@ class Windows:
         return np.arange(len(self.starts), dtype=np.float64)
 
     def lagged(self, values: FloatArray, lag: int) -> FloatArray:
-        """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that."""
+        """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that.
+
+        Looks back `lag + STALE_SESSIONS`.
+        """
         return kernels.lagged(values, lag, STALE_SESSIONS)
 
     def ratio(self, values: FloatArray, lag: int) -> FloatArray:
-        """Positive values over their `lagged`; looks back `lag + STALE_SESSIONS` sessions."""
+        """Positive values over their `lagged`. Looks back `lag + STALE_SESSIONS`."""
         ratio: FloatArray = values / self.lagged(values, lag)
         return ratio
 
     def log(self, values: FloatArray) -> FloatArray:
-        """Natural logarithm of positive values."""
+        """Natural logarithm of positive values. Looks back `0`."""
         return kernels.logarithms(values)
 
     def ema(self, values: FloatArray, span: int, skip: int = 0) -> FloatArray:
-        """Exponential average, weight 2 / (span + 1); looks back `skip + ema_memory(span) - 1` sessions.
+        """Exponential average, weight 2 / (span + 1). Looks back `skip + ema_memory(span) - 1`.
 
         It restarts before each month, so far back that the start weighs less than `RESTART_WEIGHT`, with the mean of
         the first `span` observed values; then the recursion over the observed ones (TA-Lib's definition). A shorter
@@ -236,7 +256,7 @@ class Windows:
     def macd(self, close: FloatArray, fast: int, slow: int, signal: int) -> FloatArray:
         """MACD line (fast less slow `ema` of the close, seeded at the same bar) and its `ema`: two layers.
 
-        Looks back `macd_memory(slow, signal) - 1` sessions. The signal's recursion continues at bars where the line is
+        Looks back `macd_memory(slow, signal) - 1`. The signal's recursion continues at bars where the line is
         missing because too few earlier sessions have a bar.
         """
         near, far, last = (kernels.fewest(span) for span in (fast, slow, signal))
@@ -245,7 +265,10 @@ class Windows:
         )
 
     def before(self, values: FloatArray) -> FloatArray:
-        """The last value before a session's own, however old: for values linked from bar to bar (`wilder`)."""
+        """The last value before a session's own, however old: for values linked from bar to bar (`wilder`).
+
+        Looks back without limit: only inside an average whose memory is the lookback.
+        """
         return kernels.before(values)
 
     def wilder(
@@ -253,15 +276,14 @@ class Windows:
     ) -> FloatArray:
         """Wilder's average (New Concepts in Technical Trading Systems, 1978): as `ema` with weight 1 / span.
 
-        It looks back `wilder_memory(span) - 1` sessions.
+        Looks back `wilder_memory(span) - 1`; with `bars`, one session more.
 
         Args:
             values: the values averaged.
             span: sessions.
             seed: number of observed values whose sum over `span` is the seed; `span` by default (TA-Lib uses span - 1
                 for directional movement).
-            bars: for values of a bar and the one `before`: an array observed at every bar, such as the close. Looks
-                back one session more.
+            bars: for values of a bar and the one `before`: an array observed at every bar, such as the close.
 
         """
         first, memory, enough = span if seed is None else seed, wilder_memory(span), kernels.fewest(span)
@@ -272,14 +294,17 @@ class Windows:
         return layer
 
     def rises_and_falls(self, changes: FloatArray, span: int, bars: FloatArray) -> FloatArray:
-        """`wilder` of the rises and of the falls (positive) among changes since the bar before: two layers."""
+        """`wilder` of the rises and of the falls (positive) among changes since the bar before: two layers.
+
+        Looks back `wilder_memory(span)`.
+        """
         memory, enough = wilder_memory(span), kernels.fewest(span)
         return recursions.smoothed(
             changes, bars, True, self.starts, span, enough, 1.0 - 1.0 / span, memory, span, span, True
         )
 
     def directional(self, high: FloatArray, low: FloatArray, close: FloatArray, span: int) -> FloatArray:
-        """Wilder's +DI, -DI and ADX, from bar to bar: three layers; looks back `adx_memory(span)` sessions.
+        """Wilder's +DI, -DI and ADX, from bar to bar: three layers. Looks back `adx_memory(span)`.
 
         An index is missing if there was no range.
         """
@@ -287,7 +312,7 @@ class Windows:
         return recursions.directional(high, low, close, self.starts, span, enough, memory, recursions.LANES)
 
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
-        """Exactly the value `sessions` before, NaN if there was none."""
+        """Exactly the value `sessions` before, NaN if there was none. Looks back `sessions`."""
         out = np.full_like(values, np.nan)
         if sessions < values.shape[-1]:
             out[..., sessions:] = values[..., : values.shape[-1] - sessions]

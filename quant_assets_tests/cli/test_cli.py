@@ -1,13 +1,14 @@
 """The `quant` command as a person meets it: a real run, what it shows, and mistakes as one line that says what to
 do."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -292,16 +293,20 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
         ["long", "2", "BRK.B", "+1234.57", "-0.50", "+0.25", "", "35.0%", "+1.23%"],
         ["short", "1", "AAA", "+1234.57", "-0.50", "+0.25", "", "", ""],
     ]
-    assert all(name in outcome.out for name in ("composite", "momentum", "low vol", "forecast"))
+    assert all(name in outcome.out for name in ("selection", "momentum", "low vol", "forecast"))
+    assert "20-day: forecast return over 20 sessions; lightgbm (weights.model) decides the weights" in outcome.out
+    assert "longs are the highest 15% of the eligible names, shorts the lowest 15%" in outcome.out
+    assert "no forecast of lightgbm at this close: the weights follow the selection score" in outcome.out
+    assert "no weight of shorts: book long_only" in outcome.out
 
 
 def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the settings; what the weights' model says stands under the horizon."""
+    """First the model of the weights: of a held name what decided its weight, of others what the model says too."""
     for name in ("LINEAR", "XGBOOST", "RANDOM_FOREST"):
         monkeypatch.delenv(f"QUANT__MODELS__{name}")
     picks_written(tmp_path, 3)
     values = {("BRK.B", "linear", 20): 0.05, ("AAA", "linear", 20): -0.01, ("AAA", "xgboost", 20): 0.02}
-    values |= {("BRK.B", "lightgbm", 20): 0.09, ("BRK.B", "linear", 5): 0.07}
+    values |= {("AAA", "lightgbm", 20): -0.03, ("BRK.B", "lightgbm", 20): 0.09, ("BRK.B", "linear", 5): 0.07}
     rows = [
         {"ticker": ticker, "date": AS_OF, "horizon": horizon, "model": model, "prediction": value, "sector": "it"}
         for (ticker, model, horizon), value in sorted(values.items())
@@ -316,11 +321,35 @@ def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, mon
     assert [(row[0], row[6:]) for row in shown] == [
         ("[bold]", ["", "", ""]),
         ("BRK.B", ["+1.23%", "+5.00%", ""]),
-        ("AAA", ["", "-1.00%", "+2.00%"]),
+        ("AAA", ["-3.00%", "-1.00%", "+2.00%"]),
     ]
-    heading = next(line for line in outcome.out.splitlines() if "composite" in line)
-    assert heading.index("linear") < heading.index("xgboost")
+    heading = next(line for line in outcome.out.splitlines() if "linear" in line)
+    assert heading.index("lightgbm") < heading.index("linear") < heading.index("xgboost")
     assert "random_forest" not in heading
+
+
+def test_picks_name_companies_and_say_who_came_from_another_sector(
+    quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DatasetStore(str(tmp_path / "storage" / "demo"))
+    scores = {"composite_score": 1.0, "momentum_score": 1.0, "ma_slope_score": 1.0, "candidate_type": "long"}
+    picked = [
+        {"sector": "it", "ticker": ticker, "as_of": AS_OF, "selection_rank": rank, **scores}
+        for rank, ticker in enumerate(("COM22", "TEC01", "TEC05"), 1)
+    ]
+    since = {"COM22": date(2024, 6, 4), "TEC01": date(2024, 6, 3), "TEC05": date(2024, 6, 4)}  # TEC05 joined the index
+    members = [
+        {"sector": "it", "ticker": ticker, "date": day, "sector_assumed": False} for ticker, day in since.items()
+    ]
+    for name, content in (("candidates", picked), ("weights", []), ("universe", members)):
+        store.write(DATASETS[name], pl.DataFrame(content, schema=DATASETS[name].empty().schema), [f"{LAST}|it"])
+    names = {"COM22": [{"name": "Newer", "since": str(AS_OF + timedelta(1))}, "Commtel"], "TEC01": ["Tec", "Tec Inc"]}
+    monkeypatch.setenv("QUANT__SENTIMENT__NAMES", json.dumps(names))
+    lines = quant("picks", "--sector", "it", "--month", LAST).out.splitlines()
+    shown = [[cell.strip() for cell in line.strip("│").split("│")][2:4] for line in lines if line.startswith("│")]
+    assert shown == [["COM22", "Commtel"], ["TEC01", "Tec"], ["TEC05", ""]]
+    assert [line for line in lines if "before" in line] == ["COM22: in sector it since 2020-07-23, in telecoms before"]
+    assert "no weight of a long: not among the best weights.top_n (10) of its side" in lines
 
 
 @pytest.mark.slow

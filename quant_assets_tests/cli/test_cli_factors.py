@@ -65,6 +65,10 @@ def test_one_factor_at_every_horizon(quant: Quant) -> None:
     ("arguments", "words"),
     [
         (("-s", "it", "-m", "2024-06", "-f", "goood"), "choose among bad, good, new"),
+        (
+            ("-s", "it", "-m", "2024-06", "-f", "rsi_14"),  # declared, and not among the statistics
+            "quant run --profile demo --sector it --to 2024-06 --select factor_statistics,factor_tear_sheet --refresh",
+        ),
         (("-s", "it", "-m", "2024-06", "--horizon", "7"), "--horizon 7 is not one of labels.horizons: 1, 5, 20, 60"),
         (("-s", "energy", "-m", "2024-06"), "quant run --profile demo --sector energy --from 2024-06 --to 2024-06"),
         (("-m", "2024-07"), "no sector has 'factor_tear_sheet' for 2024-07"),
@@ -80,3 +84,9 @@ def test_a_month_without_figures_says_why(quant: Quant) -> None:
     status, out, _ = quant("-s", "it", "-m", "2024-05")
     assert status == 0
     assert "no session had 10 names (factors.min_names)" in out
+
+
+def test_of_many_factors_the_nearest_are_named(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quant_assets.cli.factors._FEW", 2)
+    assert "choose among good …" in quant("-m", "2024-06", "-f", "goood").err
+    assert "is no feature, score or model; quant features lists" in quant("-m", "2024-06", "-f", "x").err

@@ -146,7 +146,7 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     assert "no previous champion" in quant("models", "roll-back", "-s", "energy").err
     (files(storage, said) / "model.txt").unlink()
     fallen = quant(*PICKED)
-    assert "composite score, no usable model" in fallen.out
+    assert "selection score, no usable model" in fallen.out
     assert "model.txt is missing" in fallen.out
 
 
@@ -409,7 +409,7 @@ def test_a_version_without_its_manifest_is_replaced_by_the_composite_score(
         monkeypatch.setenv("QUANT_MODEL_KEY", "another")
     outcome = quant(*PICKED, "--model", said)
     assert outcome.status == 0, outcome.err
-    assert "composite score, no usable model" in outcome.out
+    assert "selection score, no usable model" in outcome.out
     assert f"manifest.json of model {said} is missing" in outcome.out or "was changed after signing" in outcome.out
     monkeypatch.setenv("QUANT__REGISTRY__FALLBACK", "refuse")
     assert quant(*PICKED, "--model", said).status == 1

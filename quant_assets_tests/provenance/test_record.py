@@ -3,10 +3,11 @@ once."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import key, month_range
-from quant_assets.provenance.record import _file_hashes, digests, libraries
+from quant_assets.provenance.record import MadeBy, _file_hashes, digests, explain, libraries
 from quant_assets.provenance.versions import Version
 
 MONTHS = month_range("2023-01", "2024-06")
@@ -69,3 +70,33 @@ def test_a_file_is_hashed_once_and_again_when_it_has_changed(tmp_path: Path) -> 
 
 def test_arrow_is_among_the_libraries_since_the_hash_is_over_what_it_writes() -> None:
     assert {"polars", "pyarrow"} <= libraries().keys()
+
+
+def test_a_new_model_is_named_and_not_each_of_its_settings_or_its_code_as_changed() -> None:
+    old = {"models": {"lightgbm": {"kind": "lightgbm", "parameters": {}}}, "labels": {"horizons": [5]}}
+    new = {
+        "models": {**old["models"], "mine": {"kind": "my:Ridge", "parameters": {"a": 1}}},
+        "labels": {"horizons": [5]},
+    }
+    code = {"learning.train": "1"}
+    kept = {"c0": code, "c1": code | {"my.Ridge": "2", "my.Fitted": "3"}, "s0": old, "s1": new}
+
+    def meaning(kind: str, found: str) -> Any:
+        return kept[found]
+
+    read = Version({}, ("models", "labels.horizons"), {}, False)
+    was, now = (MadeBy(f"c{n}", f"s{n}", f"s{n}", "l", {}) for n in (0, 1))
+    assert explain(read, None, was, now, meaning, meaning) == {
+        "code": "code of my.Fitted, my.Ridge added",
+        "settings": "new model mine",
+    }
+    assert explain(read, None, now, was, meaning, meaning) == {
+        "code": "code of my.Fitted, my.Ridge gone",
+        "settings": "removed model mine",
+    }
+    kept["s1"] = {**new, "labels": {"horizons": [5, 20]}}
+    kept["c1"] = {"learning.train": "4", **{f"my.f{n}": "2" for n in range(5)}}
+    assert explain(read, None, was, now, meaning, meaning) == {
+        "code": "code of learning.train changed, my.f0, my.f1, my.f2 and 2 more added",
+        "settings": "new model mine; settings labels.horizons [5] -> [5, 20]",
+    }

@@ -259,7 +259,7 @@ def test_the_page_shows_the_picks_and_the_data_notes(page: str, report: ReportDa
 
 def test_without_a_model_the_composite_score_is_named(make_frames: Callable[..., ReportFrames]) -> None:
     text = render(gather("energy", JUNE, make_frames(with_model=False), ReportSettings(), 20)).decode()
-    assert "composite score (no forecast at this close)" in text
+    assert "selection score (no forecast at this close)" in text
     assert "no forecast has matured yet" in text
     assert "P(up)" not in text
 

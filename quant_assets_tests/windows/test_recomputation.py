@@ -33,14 +33,17 @@ def test_lagged_windows_over_others_pass() -> None:
     [
         (0, lambda x, w: np.roll(x["close"], -1, axis=1), "depends on later sessions"),
         (0, lambda x, w: x["close"] / np.nanmax(x["close"], axis=1, keepdims=True), "depends on"),
-        (18, lambda x, w: w.mean(x["close"], 50), "more than 24 before the row's own"),
-        (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 36 before the row's own"),
+        (18, lambda x, w: w.mean(x["close"], 50), "more than 18 before the row's own.*; declare lookback 49,"),
+        (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 30 before the row's own"),
         (
             0,
             lambda x, w: w.slope(x["close"], x["sector_return"], 2),
-            "depends on sessions more than 6 before the row's own",
+            "depends on sessions more than 0 before the row's own.*; declare lookback 1,",
         ),
-        (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before the row's own"),
+        (18, lambda x, w: w.highest(x["close"], 26), "more than 18 before the row's own.*; declare lookback 25,"),
+        (20, lambda x, w: w.ratio(x["close"], 20), "more than 20 .* where bars are missing.*; declare lookback 25,"),
+        (24, lambda x, w: w.ratio(x["close"], 20), "more than 24 .* where bars are missing.*; declare lookback 25,"),
+        (9, lambda x, w: w.mean(w.ratio(x["close"], 1), 5), "where bars are missing.*; declare lookback 10,"),
         (0, lambda x, w: x["close"] - np.nanmean(x["close"], axis=0), "depends on other tickers"),
         (0, lambda x, w: x["close"] / x["close"][:1], "depends on other tickers"),
         (0, lambda x, w: np.nancumsum(x["close"], axis=0), "depends on other tickers"),
@@ -51,6 +54,25 @@ def test_lagged_windows_over_others_pass() -> None:
 def test_what_depends_on_more_is_found(lookback: int, compute: Compute, message: str) -> None:
     with pytest.raises(SettingsError, match=f"feature 'odd' .*{message}|feature 'odd' {message}"):
         found(lookback, compute)
+
+
+def test_a_lookback_with_the_sessions_of_a_stale_bar_passes() -> None:
+    assert np.isfinite(found(25, lambda x, w: w.ratio(x["close"], 20))[0]).all()
+
+
+def test_the_lookback_of_an_input_hides_no_short_one() -> None:
+    """The total lookback of 40 would be enough for the 10 + 5 sessions here."""
+    mean = Feature("mean", ("close",), 18, lambda x, w: w.mean(x["close"], 19), "")
+    late = Feature("late", ("mean",), 10, lambda x, w: w.lagged(x["mean"], 10), "")
+    with pytest.raises(SettingsError, match=r"'late' depends on sessions more than 10 .*; declare lookback 15,"):
+        audit(FeatureSet([mean, late]))
+
+
+def test_a_hidden_input_that_declares_too_little_is_found_through_its_reader() -> None:
+    mean = Feature("mean", ("close",), 18, lambda x, w: w.mean(x["close"], 50), "", hidden=True)
+    same = Feature("same", ("mean",), 0, lambda x, w: x["mean"], "")
+    with pytest.raises(SettingsError, match=r"'same' depends on sessions more than 18 .* of it and its inputs"):
+        audit(FeatureSet([mean, same]))
 
 
 def test_the_made_up_panel_has_what_happens_to_tickers() -> None:
