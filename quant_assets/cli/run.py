@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 
 import polars as pl
@@ -16,6 +17,7 @@ from quant_assets.partitions import key, month_end, month_range, month_start, sh
 from quant_assets.planning.plan import Planner
 from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
+from quant_assets.running.compiling import compiling
 from quant_assets.running.execute import RunFailedError
 from quant_assets.running.launching import Executor, Submitted
 from quant_assets.running.preparation import prepare
@@ -105,11 +107,13 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
+    ahead: AbstractContextManager[None] = nullcontext()
     if not submit and not any_compiled():
-        sys.stderr.write("the first run compiles its numerical loops once: some minutes without progress\n")
+        sys.stderr.write("the first run compiles its numerical loops once: half a minute or more without progress\n")
+        ahead = compiling(profile.settings, {name for phase in phases for name in phase.assets})
     executing, tally = [executor for executor, _ in prepared.stages][:1], Tally()
     try:
-        with Counter("partitions", prepared.outputs) as counter:
+        with ahead, Counter("partitions", prepared.outputs) as counter:
             prepared.execute(counter.advance, lambda executor: executing.append(executor), tally)
     except KeyboardInterrupt:
         raise InterruptedRunError(executing[-1].after_interruption) from None

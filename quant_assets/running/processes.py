@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
@@ -126,6 +126,33 @@ def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None
 
     """
     return _WorkerPool(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(), told))
+
+
+@contextmanager
+def beside(context: SpawnContext, calls: Iterable[Callable[..., object]], *arguments: object) -> Iterator[None]:
+    """Call each function in a process of its own, until the context ends.
+
+    The processes print nothing at Ctrl-C.
+    """
+    processes = [
+        context.Process(target=_call, args=(os.getpid(), function, arguments), daemon=True) for function in calls
+    ]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited, until `_begin`
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+
+
+def _call(parent: int, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    _begin(parent, None)
+    function(*arguments)
 
 
 @contextmanager

@@ -1,0 +1,52 @@
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from quant_assets.running.processes import beside
+
+_USED = """
+from quant_assets.windows import compiled
+
+used, machine_code = [], compiled.machine_code
+
+
+def recorded(function, **options):
+    used.append(machine_code(function, **options))
+    return used[-1]
+
+
+compiled.machine_code = recorded
+from quant_assets.running import compiling
+from quant_assets.settings.loading import load_settings
+
+settings = load_settings("demo")
+compiling.volatility(settings)
+compiling.features(settings)
+print(*(each.py_func.__name__ for each in used if each.signatures))
+"""
+
+
+def test_the_slowest_loops_are_compiled() -> None:
+    done = subprocess.run([sys.executable, "-c", _USED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    volatility = {"fit_windows", "forecasts", "logarithms"}
+    averages = {"moments", "directional", "convergence", "smoothed", "regressions", "absolute_deviations", "sums"}
+    assert set(done.stdout.split()) >= volatility | averages | {"_rank", "_zscore", "lagged", "extremes"}
+
+
+def _write(path: Path) -> None:
+    path.write_text("called")
+    time.sleep(600.0)
+
+
+def test_processes_beside_end_with_the_context(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with beside(multiprocessing.get_context("spawn"), [_write], tmp_path / "file"):
+        while not (tmp_path / "file").exists() and time.monotonic() < begun + 120.0:
+            time.sleep(0.05)
+        (process,) = multiprocessing.active_children()
+    process.join(timeout=60.0)
+    assert (tmp_path / "file").read_text() == "called"
+    assert not process.is_alive()
