@@ -69,9 +69,8 @@ class Staged:
             return cls([(submitted, chains) for chains in stages], [])
         most, limit = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
         fits = [fitted(chains, workers, most, limit) for chains in stages]
-        name = profile.settings.profile
         return cls(
-            [(Here(name, each.workers, each.most > APART, tags or {}), each.chains) for each in fits],
+            [(Here(profile.settings, each.workers, each.most > APART, tags or {}), each.chains) for each in fits],
             list(dict.fromkeys(each.note for each in fits if each.note)),
         )
 
