@@ -105,3 +105,9 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     for each in known:
         plain.setdefault(each.lower(), each)
     return [plain[each] for each in get_close_matches(name.lower(), plain, n=3)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause with the known names most like a misspelt one, for messages; empty if nothing is like it."""
+    near = nearest(name, known)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from quant_assets.cli.screen import counted, show
 from quant_assets.cli.stored import refuse_written_later
-from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.errors import MissingPartitionError, SettingsError, did_you_mean
 from quant_assets.grains import MONTH
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
@@ -70,7 +70,10 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
     """
     dataset = profile.every_dataset.get(name)
     if dataset is None:
-        raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
+        raise SettingsError(
+            f"there is no dataset '{name}'{did_you_mean(name, profile.every_dataset)}; choose one of "
+            f"{', '.join(profile.every_dataset)}"
+        )
     if query.sectors and not dataset.grain.by_sector:
         raise SettingsError(f"dataset '{name}' has no sectors of its own; leave --sector out")
     if query.tickers and "ticker" not in dataset.columns:

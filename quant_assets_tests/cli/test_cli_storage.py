@@ -120,6 +120,8 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
     ("arguments", "message"),
     [
         ("show nosuch", "there is no dataset 'nosuch'; choose one of universe, ohlcv"),
+        ("show wieghts", "there is no dataset 'wieghts'; did you mean weights"),
+        ("prune --before 2024-05 -d ohlvc", "there is no dataset 'ohlvc'; did you mean ohlcv?; choose one of"),
         ("show weights -c wieght", "dataset 'weights' has no column wieght; choose among sector, month, ticker"),
         ("show portfolio_weights -s it -m 2024-04", "has no sectors of its own; leave --sector out"),
         ("show macro -t AAA", "dataset 'macro' has no column ticker; leave --ticker out"),
