@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -307,7 +307,7 @@ def execute_chain(
                 seen(result.all_events)
             return_freed_memory()
             continue
-        if any(event.is_step_failure and _interrupted(event) for event in result.all_events):
+        if interrupted_by_signal(result.all_events):
             raise KeyboardInterrupt
         reason = failure(run, result.all_events, result.run_id, phase)
         if len(phase.sectors) < 2:
@@ -374,5 +374,8 @@ def _messages(event: dg.DagsterEvent) -> list[str]:
     return [" ".join(error.message.split()) for error in chain if error is not None]
 
 
-def _interrupted(event: dg.DagsterEvent) -> bool:
-    return any(message.startswith(INTERRUPTED) for message in _messages(event))
+def interrupted_by_signal(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a run ended because its process got SIGINT or SIGTERM, which is no failure of the run itself."""
+    return any(
+        message.startswith(INTERRUPTED) for event in events if event.is_step_failure for message in _messages(event)
+    )

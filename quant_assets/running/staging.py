@@ -14,6 +14,7 @@ from quant_assets.planning.plan import Phase, Plan, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import Progress, lasting_workers
 from quant_assets.running.launching import Executor, Here
+from quant_assets.running.processes import sigterm_interrupts
 from quant_assets.running.tally import Tally
 
 
@@ -93,7 +94,7 @@ class Staged:
             RunFailedError: a run failed; the other chains of its stage are finished first.
 
         """
-        with lasting_workers():
+        with lasting_workers(), sigterm_interrupts():
             for executor, chains in self.stages:
                 began(executor)
                 executor.execute(chains, progress, tally)
