@@ -31,6 +31,10 @@ class SettingsError(QuantError):
     """A setting, profile, sector or month that does not exist or cannot be used."""
 
 
+class UsageError(SettingsError):
+    """A mistake in what was typed: options that do not go together, or a value that cannot be one; exit status 2."""
+
+
 class SourceError(QuantError):
     """A provider's data is absent or unusable; names the file, the ticker or the column."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.running.instance import dagster_home
-from quant_assets_tests.command import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant, status_of
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -60,7 +60,7 @@ def framed(name: str, rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def refusal(outcome: Outcome) -> str:
-    assert (outcome.status, outcome.out) == (1, "")
+    assert (outcome.status, outcome.out) == (status_of(outcome.err), "")
     assert outcome.err.count("\n") == 1
     return outcome.err
 
