@@ -40,6 +40,9 @@ _REASONS = (
     "the database system is starting up",
 )
 
+#: The port of PostgreSQL where nothing else is said.
+_USUAL_PORT = ":5432"
+
 _SET = "yhat = excluded.yhat, yhat_std = excluded.yhat_std, prob_up = excluded.prob_up"
 
 
@@ -167,9 +170,9 @@ def _told(
 
 
 def shown_url(url: str) -> str:
-    """The URL of a database without credentials: scheme, host and name of a server; a file name in full.
+    """The URL of a database without credentials: scheme, host, port and name of a server; a file name in full.
 
-    Anything that is not clearly a host or a name may be a password, and is left out.
+    Anything that is not clearly one of these may be a password, and is left out.
     """
     if url.startswith("duckdb:///") or ":" not in url:
         return url
@@ -180,4 +183,9 @@ def shown_url(url: str) -> str:
     match = re.fullmatch(
         r"([\w.-]*|\[[\da-f:]*\])(:\d*)?(/[\w.-]*)?", "" if "@" in options else place.rpartition("@")[2]
     )
-    return f"{scheme}://{match[1]}{match[3] or ''}" if match and match[0] else f"{scheme}://…"
+    if not match or not match[0]:
+        return f"{scheme}://…"
+    # Without a login before it, digits may be the password of one whose host was forgotten.
+    port = match[2] or ""
+    shown = port if "@" in place or port == _USUAL_PORT else ""
+    return f"{scheme}://{match[1]}{shown}{match[3] or ''}"

@@ -6,7 +6,8 @@ The command line prints them without a traceback. Anything else that is raised i
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
 #: What helps where a disk refuses, by what the operating system says.
 _REMEDIES = {
@@ -28,6 +29,10 @@ class QuantError(Exception):
 
 class SettingsError(QuantError):
     """A setting, profile, sector or month that does not exist or cannot be used."""
+
+
+class UsageError(SettingsError):
+    """A mistake in what was typed: options that do not go together, or a value that cannot be one; exit status 2."""
 
 
 class SourceError(QuantError):
@@ -93,3 +98,20 @@ def refused_by_the_machine(file: str, what: str) -> str:
     """A message of the operating system about a file (empty if it names none), with a remedy."""
     where = f"{_TEMPORARY.sub('', file)}: " if file else ""
     return f"{where}{what}; {_REMEDIES.get(what, 'fix that and run again')}"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names most like a misspelt one, the best first; at most three, none if nothing is like it.
+
+    Capitals do not count.
+    """
+    plain: dict[str, str] = {}
+    for each in known:
+        plain.setdefault(each.lower(), each)
+    return [plain[each] for each in get_close_matches(name.lower(), plain, n=3)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause with the known names most like a misspelt one, for messages; empty if nothing is like it."""
+    near = nearest(name, known)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

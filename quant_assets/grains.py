@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError, did_you_mean
 from quant_assets.settings.sectors import SECTORS
 
 #: Separator of the parts of a key, as in Dagster.
@@ -21,7 +21,9 @@ _BETWEEN = "|"
 def check_sector(sector: str) -> str:
     """Return the slug, or raise a SettingsError that lists the eleven."""
     if sector not in SECTORS:
-        raise SettingsError(f"sector '{sector}' does not exist; choose one of {', '.join(SECTORS)}")
+        raise UsageError(
+            f"sector '{sector}' does not exist{did_you_mean(sector, SECTORS)}; choose one of {', '.join(SECTORS)}"
+        )
     return sector
 
 
@@ -55,7 +57,7 @@ class Period:
     def check(self, label: str) -> str:
         """Return the label, or raise a SettingsError that says how to write one."""
         if not re.fullmatch(self.shape, label):
-            raise SettingsError(
+            raise UsageError(
                 f"{self.name} '{label}' is not a {self.name}; write it as {self.written}, "
                 f"for example {self.of(date(2024, 6, 14))}"
             )

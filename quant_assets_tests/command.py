@@ -1,5 +1,6 @@
 """The `quant` command in the process of a test, and what it leaves on the screen."""
 
+import re
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,6 +24,18 @@ class Outcome(NamedTuple):
         head = [cell.strip() for line in lines if line.startswith("┃") for cell in line.strip("┃").split("┃")]
         body = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
         return [dict(zip(head, cells, strict=True)) for cells in body]
+
+
+#: Beginnings of messages about what was typed: an option, or a word that cannot be what it stands for.
+_TYPED = re.compile(
+    r"error: (--(?!open|as-of \S+ is before the first decision)|(sector|month|day) '|there is no (asset|dataset) ')"
+    r"|error: '?[\w-]+'? is not a day"
+)
+
+
+def status_of(message: str) -> int:
+    """The exit status that belongs to the message of a command: 2 of a mistake in what was typed, else 1."""
+    return 2 if _TYPED.match(message) else 1
 
 
 Quant = Callable[..., Outcome]

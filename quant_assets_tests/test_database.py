@@ -164,7 +164,7 @@ def test_no_login_is_shown_and_other_databases_are_refused(tmp_path: Path) -> No
             upsert_predictions(url, rows())
         assert "secret" not in str(failed.value)
         assert "word@" not in str(failed.value)
-    with pytest.raises(DatabaseError, match=r"to postgresql://127\.0\.0\.1/db: connection refused"):
+    with pytest.raises(DatabaseError, match=r"to postgresql://127\.0\.0\.1:1/db: connection refused"):
         upsert_predictions("postgresql://me:secret@127.0.0.1:1/db?sslmode=disable", rows())
     (tmp_path / "no.duckdb").write_text("no database")
     with pytest.raises(DatabaseError, match=r"no\.duckdb"):
@@ -184,8 +184,11 @@ def test_what_only_looks_like_a_file_is_refused(tmp_path: Path, monkeypatch: pyt
     ("url", "shown"),
     [
         ("postgresql://host/db?user=u&password=s3cret", "postgresql://host/db"),
-        ("postgresql+psycopg2://me:s3cret@db.example.org:5432/q", "postgresql+psycopg2://db.example.org/q"),
-        ("postgresql://me:s3cret@[::1]:5432/q", "postgresql://[::1]/q"),
+        ("postgresql+psycopg2://me:s3cret@db.example.org:5432/q", "postgresql+psycopg2://db.example.org:5432/q"),
+        ("postgresql://me@db.example.org:6432/q", "postgresql://db.example.org:6432/q"),
+        ("postgresql://db.example.org:5432/q", "postgresql://db.example.org:5432/q"),
+        ("postgresql://me:31415/q", "postgresql://me/q"),
+        ("postgresql://me:s3cret@[::1]:5432/q", "postgresql://[::1]:5432/q"),
         ("postgresql://me:s3/cret@host/q", "postgresql://host/q"),
         ("postgresql://me:s3?cret@host/q", "postgresql://…"),
         ("postgresql://me:s3cret", "postgresql://…"),
@@ -193,5 +196,5 @@ def test_what_only_looks_like_a_file_is_refused(tmp_path: Path, monkeypatch: pyt
         ("b.duckdb", "b.duckdb"),
     ],
 )
-def test_a_database_is_shown_by_scheme_host_and_name(url: str, shown: str) -> None:
+def test_a_database_is_shown_by_scheme_host_port_and_name(url: str, shown: str) -> None:
     assert shown_url(url) == shown

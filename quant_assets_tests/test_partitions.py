@@ -48,6 +48,8 @@ def test_key_is_month_then_sector_as_dagster_orders_dimensions() -> None:
 
 
 def test_unknown_sector_and_month_say_what_exists() -> None:
+    with pytest.raises(SettingsError, match=r"'helthcare' does not exist; did you mean healthcare\?; choose one of"):
+        key("helthcare", "2024-06")
     with pytest.raises(SettingsError, match=r"'tech' does not exist; choose one of energy, .* re"):
         key("tech", "2024-06")
     for month in ("2024-6", "2024-13", "June", "2024-06-01"):

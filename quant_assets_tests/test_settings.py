@@ -10,7 +10,7 @@ import pytest
 from quant_assets.errors import SettingsError
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings.loading import load_settings, recorded_settings
-from quant_assets.settings.origin import ROOT
+from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.settings.paths import effective, with_effect
 from quant_assets.settings.sectors import SECTORS
 
@@ -187,6 +187,16 @@ def test_a_mistake_in_the_environment_is_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert re.search(message, refused("demo")), refused("demo")
+
+
+@pytest.mark.parametrize("below", ["", "/data"])
+def test_a_storage_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUANT__STORAGE", f"{tmp_path}/file{below}")
+    assert refused("demo") == (
+        f"storage {tmp_path}/file{below}/demo: {tmp_path}/file is a file; set QUANT__STORAGE (or storage in "
+        f"{conf_dir()}) to a folder"
+    )
 
 
 def test_an_unknown_profile_lists_those_there_are(conf: Path) -> None:

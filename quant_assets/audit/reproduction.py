@@ -11,7 +11,7 @@ import polars as pl
 
 from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.trained import take_over_artifacts
-from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError, UsageError, did_you_mean
 from quant_assets.grains import grain_of
 from quant_assets.graph import build_defs
 from quant_assets.io.partition_file import Recorded
@@ -180,7 +180,10 @@ class _Chain:
 
 def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | None, str]:
     if name not in profile.datasets:
-        raise SettingsError(f"there is no asset '{name}'; assets are {', '.join(profile.datasets)}")
+        raise UsageError(
+            f"there is no asset '{name}'{did_you_mean(name, profile.datasets)}; assets are "
+            f"{', '.join(profile.datasets)}"
+        )
     grain = profile.datasets[name].grain
     if grain_of(partition_key).by_sector != grain.by_sector:
         raise SettingsError(f"'{partition_key}' is not a partition of '{name}'; write {grain.example}")

@@ -13,7 +13,7 @@ import dagster as dg
 from quant_assets.audit.pages import keep_shown
 from quant_assets.audit.trained import check_stored, take_over_trained, trained_datasets
 from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError, did_you_mean
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
 from quant_assets.page_links import place
@@ -197,7 +197,10 @@ def check_assets(profile: Profile, names: Sequence[str]) -> None:
     """Raise a SettingsError for an asset that does not exist."""
     unknown = [name for name in names if name not in profile.datasets]
     if unknown:
-        raise SettingsError(f"there is no asset '{unknown[0]}'; assets are {', '.join(profile.datasets)}")
+        raise UsageError(
+            f"there is no asset '{unknown[0]}'{did_you_mean(unknown[0], profile.datasets)}; assets are "
+            f"{', '.join(profile.datasets)}"
+        )
 
 
 def _link(source: str, target: str) -> None:

@@ -38,13 +38,16 @@ class Alert:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def tell(alert: Alert, log: logging.Logger, *, pause: float = 1.0) -> None:
+def tell(alert: Alert, log: logging.Logger, *, pause: float = 1.0) -> str | None:
     """Log an alert, and post it to the webhook if one is set, with at most three attempts.
 
     Args:
         alert: the alert.
         log: logger that always gets the alert.
         pause: seconds before the second attempt, twice that before the third.
+
+    Returns:
+        The host that took it; None without a webhook.
 
     Raises:
         SettingsError: the variable is not an http(s) URL.
@@ -54,13 +57,13 @@ def tell(alert: Alert, log: logging.Logger, *, pause: float = 1.0) -> None:
     log.error(f"{alert.title}\n{alert.text}")
     url = os.environ.get(VARIABLE)
     if not url:
-        return
+        return None
     host = _host(url)
     content = json.dumps({"title": alert.title, "text": f"{alert.title}\n{alert.text}", **alert.fields}).encode()
     for attempt in range(_ATTEMPTS):
         reason = _posted(url, content)
         if reason is None:
-            return
+            return host
         if attempt + 1 < _ATTEMPTS:
             time.sleep(pause * 2**attempt)
     raise SourceError(f"the alert could not be sent to {host} ({reason}); fix {VARIABLE} or the server")

@@ -11,7 +11,8 @@ from quant_assets.automation.status import default_status
 from quant_assets.dagster_internals import job_of_all_assets
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
-from quant_assets.running.execute import failure
+from quant_assets.running.abandoned import PROCESS_TAG
+from quant_assets.running.execute import failure, interrupted_by_signal
 from quant_assets.running.work import ORIGIN, REASONS, RESUMED_BY, Work, work_of
 
 _EVENTS = {
@@ -39,6 +40,8 @@ def failure_sensor(profile: Profile) -> dg.SensorDefinition:
         moment = Moment(name)
         entries = context.instance.all_logs(run.run_id, of_type=_EVENTS)
         events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+        if PROCESS_TAG in run.tags and interrupted_by_signal(events):
+            return dg.SkipReason(f"run {run.run_id} belongs to a command that its user interrupted")
         tell(alert_of(run, events, moment), logging.getLogger("quant_assets.on_failure"))
         return None
 
@@ -62,11 +65,15 @@ def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Mome
     )
     if work is not None:
         reason = failure(jobs, events, run.run_id, Phase(assets, work.first, work.last, work.sectors))
-        title = f"{profile.settings.profile}: failed: {_short(assets) or run.job_name} ({work.where})"
+        subject = f"{_short(assets) or run.job_name} ({work.where})"
     else:
         messages = [_message(event) for event in events]
         reason = next((message for message in messages if message), "see the run in the web UI")
-        title = f"{profile.settings.profile}: failed: {run.job_name}"
+        subject = run.job_name
+    ended = "failed"
+    if interrupted_by_signal(events):
+        ended, reason = "interrupted", "its process was told to end (SIGINT or SIGTERM); the run itself did not fail"
+    title = f"{profile.settings.profile}: {ended}: {subject}"
     reason = reason.splitlines()[0]
     go_on = run.tags.get(RESUMED_BY) or _command(profile, work, assets)
     because = f"\nwhy it ran: {run.tags[REASONS]}" if run.tags.get(REASONS) else ""

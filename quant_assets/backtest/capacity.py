@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quant_assets.backtest.book_kernel import TERMS
 from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import simulated
+from quant_assets.backtest.statistics import MIN_OBSERVATIONS
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.settings.trading import BacktestSettings
@@ -23,7 +24,8 @@ class Capacity:
     Attributes:
         capital: USD.
         annualised_return: after costs; None with fewer than `metrics.MIN_ANNUALISED_SESSIONS` sessions.
-        sharpe: annualised, after costs.
+        sharpe: annualised, after costs; None with fewer than `statistics.MIN_OBSERVATIONS` sessions, too few for an
+            interval.
         turnover: buys plus sells over equity.
         cost: over equity.
         terms: parts of the cost by name.
@@ -79,7 +81,7 @@ def by_capital(
             Capacity(
                 capital,
                 figures["annualised_return"],
-                figures["sharpe"],
+                figures["sharpe"] if rows.sum() >= MIN_OBSERVATIONS else None,
                 float(outcome.turnover[rows].sum()) / years,
                 float(outcome.cost[rows].sum()) / years,
                 {name: float(outcome.terms[name][rows].sum()) / years for name in TERMS[:-1]},

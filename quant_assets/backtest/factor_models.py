@@ -19,7 +19,7 @@ import polars as pl
 
 from quant_assets.backtest.factor_returns import FactorReturns
 from quant_assets.backtest.statistics import CONFIDENCE
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError
 from quant_assets.market.calendar import SESSIONS_PER_YEAR, sessions
 from quant_assets.market.panel import FloatArray
 
@@ -195,7 +195,7 @@ def explain(track: pl.DataFrame, factors: FactorReturns, model: str) -> Exposure
 
     """
     if model not in MODELS:
-        raise SettingsError(f"--model {model} is no factor model; choose one of {', '.join(MODELS)}")
+        raise UsageError(f"--model {model} is no factor model; choose one of {', '.join(MODELS)}")
     names = MODELS[model]
     absent = [name for name in names if name not in factors.rows.columns]
     if absent:

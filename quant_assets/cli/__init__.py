@@ -24,7 +24,13 @@ from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli import weights_commands as weights_commands
 from quant_assets.cli.commands import app as app
 from quant_assets.cli.overview import arrange
-from quant_assets.errors import InterruptedRunError, MissingPartitionError, QuantError, refused_by_the_machine
+from quant_assets.errors import (
+    InterruptedRunError,
+    MissingPartitionError,
+    QuantError,
+    UsageError,
+    refused_by_the_machine,
+)
 from quant_assets.running.processes import collect_rarely
 
 #: Remedy for an object store that refuses the credentials or does not exist.
@@ -37,7 +43,10 @@ arrange(app)
 
 
 def main() -> None:
-    """Entry point: a QuantError or an error of the operating system is one line and exit status 1, no traceback."""
+    """Entry point: a QuantError or an error of the operating system is one line, no traceback.
+
+    The exit status is 1, of a mistake in what was typed 2 (as for an option that does not exist), of Ctrl-C 130.
+    """
     collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # shows "?" for characters outside the encoding
@@ -72,4 +81,4 @@ def fail(error: Exception) -> NoReturn:
     """Print an error that the user can fix, one `error:` line per line of its text, and exit."""
     for line in str(error).splitlines():
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(line)}")
-    raise SystemExit(130 if isinstance(error, InterruptedRunError) else 1)
+    raise SystemExit(130 if isinstance(error, InterruptedRunError) else 2 if isinstance(error, UsageError) else 1)

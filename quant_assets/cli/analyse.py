@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.errors import MissingPartitionError, SettingsError, UsageError, nearest
 from quant_assets.partitions import key, month_of, month_range, parse_key, shift_month
 from quant_assets.portfolio.scores import FACTORS
 from quant_assets.profile import Profile
@@ -32,7 +31,7 @@ def parsed(day: str | None) -> date | None:
     try:
         return None if day is None else date.fromisoformat(day)
     except ValueError:
-        raise SettingsError(f"--as-of {day} is not a day; write it as YYYY-MM-DD, for example 2024-06-28") from None
+        raise UsageError(f"--as-of {day} is not a day; write it as YYYY-MM-DD, for example 2024-06-28") from None
 
 
 def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
@@ -45,7 +44,7 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
     """
     ticker, store, dataset = ticker.strip().upper(), profile.store, profile.datasets["scores"]
     if day is not None and day > profile.last_session():
-        raise SettingsError(
+        raise UsageError(
             f"--as-of {day} is later than the last closed session {profile.last_session()}; choose an earlier day"
         )
     stored = sorted(store.existing(dataset), key=lambda partition: parse_key(partition)[1])
@@ -65,7 +64,7 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
     own = rows.filter(pl.col("ticker") == ticker).sort("as_of")
     if own.is_empty():
         latest: Any = rows["as_of"].max()
-        near = get_close_matches(ticker, rows["ticker"].unique().sort().to_list(), n=3)
+        near = nearest(ticker, rows["ticker"].unique().sort().to_list())
         hint = f"; similar tickers: {', '.join(near)}" if near else ""
         raise SettingsError(f"ticker '{ticker}' is in no sector with scores up to {latest}{hint}")
     sector, _, as_of = own.row(-1)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError, UsageError
 from quant_assets.exports import export_candidates
 from quant_assets.partitions import RunPartitions, key, month_of, month_range, parse_key
 from quant_assets.profile import Profile
@@ -106,7 +106,7 @@ def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSett
         path, equals, value = change.partition("=")
         group, _, name = path.strip().partition(".")
         if not equals or group != "candidates" or name not in CandidateSettings.model_fields:
-            raise SettingsError(
+            raise UsageError(
                 f"--with {change} is not a setting of the selection; write candidates.NAME=VALUE with one of "
                 f"{', '.join(CandidateSettings.model_fields)} "
                 "(other settings change what is stored, not what is selected from it)"
@@ -117,7 +117,7 @@ def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSett
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise SettingsError(f"--with candidates.{name}={values.get(name)} is not valid: {first['msg']}") from None
+        raise UsageError(f"--with candidates.{name}={values.get(name)} is not valid: {first['msg']}") from None
 
 
 def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str | None) -> Iterator[str | Table]:
@@ -137,7 +137,7 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
     present = shown.profile.settings.candidates
     after = changed(present, changes)
     if comparing and export is not None:
-        raise SettingsError(
+        raise UsageError(
             "--compare and --export do not go together; export the changed selection with --with and --export"
         )
     if comparing:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from quant_assets.backtest.capacity import Capacity, by_capital
 from quant_assets.backtest.simulation import lookback_months
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.partitions import key, month_end, month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
@@ -101,7 +101,7 @@ def amounts(text: str) -> list[float]:
         except ValueError:
             value = 0.0
         if not 0.0 < value < float("inf"):
-            raise SettingsError(f"--capital {part.strip()} is not an amount of USD; write for example 1000000,1e8")
+            raise UsageError(f"--capital {part.strip()} is not an amount of USD; write for example 1000000,1e8")
         values.add(value)
     return sorted(values)
 

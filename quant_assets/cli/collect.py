@@ -7,7 +7,7 @@ from datetime import date
 from quant_assets.cli.screen import Counter, show
 from quant_assets.collectors.collect import Summary, said
 from quant_assets.collectors.collection import Collection
-from quant_assets.errors import InterruptedRunError, SettingsError
+from quant_assets.errors import InterruptedRunError, SettingsError, UsageError
 from quant_assets.profile import Profile
 
 
@@ -83,4 +83,4 @@ def _since(collection: Collection, day: str | None) -> Collection:
     try:
         return replace(collection, since=date.fromisoformat(day))
     except ValueError:
-        raise SettingsError(f"'{day}' is not a day; write --since as YYYY-MM-DD, for example 2015-01-01") from None
+        raise UsageError(f"'{day}' is not a day; write --since as YYYY-MM-DD, for example 2015-01-01") from None

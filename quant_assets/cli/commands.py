@@ -14,7 +14,7 @@ import typer
 from quant_assets import __version__
 from quant_assets.cli.screen import console, show
 from quant_assets.cli.session import Session
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.settings.sectors import SECTORS
@@ -211,7 +211,7 @@ def candidates(
         quant candidates -s it --from 2024-01 --to 2024-06 --export exported
     """
     if month is not None and (first is not None or last is not None):
-        raise SettingsError("--month is one month, --from and --to are a range; give only one of the two")
+        raise UsageError("--month is one month, --from and --to are a range; give only one of the two")
     session = Session(profile)
     months = session.months(month or first, month or last)
     from quant_assets.cli.candidates import Shown, output
@@ -251,7 +251,7 @@ def known(
     try:
         day = date.fromisoformat(as_of)
     except ValueError:
-        raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
+        raise UsageError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
     chosen = session.sectors(sector) if sector else []
     for part in output(
         rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day

@@ -6,7 +6,7 @@ from datetime import date
 
 from quant_assets.assets.live import DAILY_REPORT
 from quant_assets.cli.screen import show
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 from quant_assets.grains import DAY
 from quant_assets.graph import build_defs
 from quant_assets.profile import Profile
@@ -28,7 +28,7 @@ def parsed(day: str | None, profile: Profile) -> date:
     try:
         return date.fromisoformat(day)
     except ValueError:
-        raise SettingsError(f"'{day}' is not a day; write it as YYYY-MM-DD, for example 2024-06-28") from None
+        raise UsageError(f"'{day}' is not a day; write it as YYYY-MM-DD, for example 2024-06-28") from None
 
 
 def carry_out(profile: Profile, day: str | None, workers: int) -> Iterator[str]:

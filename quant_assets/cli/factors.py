@@ -7,7 +7,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
 from quant_assets.reporting.tear_sheet import strongest
@@ -45,7 +45,7 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     page = profile.store.artifact_url(rows["page_file"][0])
     at = horizon or profile.settings.weights.horizon
     if at not in profile.settings.labels.horizons:
-        raise SettingsError(
+        raise UsageError(
             f"--horizon {at} is not one of labels.horizons: {', '.join(map(str, profile.settings.labels.horizons))}"
         )
     if factor is not None:

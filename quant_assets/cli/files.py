@@ -12,13 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.errors import SettingsError, SourceError
+from quant_assets.partitions import month_range, shift_month
+from quant_assets.reporting.pages import counted
 from quant_assets.settings.origin import conf_dir
+from quant_assets.settings.results import ReportSettings
 from quant_assets.sources.files_check import SEVERAL, Checked, looked_at
 from quant_assets.sources.files_evidence import span
 
 _ROWS = 10
 #: Sector of every ticker if no file has sectors; the user can change it in the profile.
 _SECTOR = "it"
+#: Months of prices with which a backtest is short: a year goes by before most windows are full.
+_FEW_MONTHS = 18
 
 
 def checked(folder: Path) -> Iterator[str | Table]:
@@ -38,7 +43,7 @@ def checked(folder: Path) -> Iterator[str | Table]:
         yield ""
     for file in files:
         if not file.kind:
-            yield _left_out(file)
+            yield _named_once(file)
     if not usable:
         raise SourceError(f"no file of {folder} can be read; docs/files.md has the supported forms")
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
@@ -49,7 +54,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
 
     Raises:
         SettingsError: the profile exists, or its name is not valid.
-        SourceError: no price file can be read.
+        SourceError: no price file can be read, or a file of a known kind cannot: without it results would differ.
 
     """
     path = conf_dir() / "profiles" / f"{name}.yaml"
@@ -57,11 +62,17 @@ def write(folder: Path, name: str) -> Iterator[str]:
         raise SettingsError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
     if path.exists():
         raise SettingsError(f"{path} exists; choose another --name, or remove it first")
-    files = looked_at(folder)
-    usable = [file for file in files if file.kind and not file.error]
+    files = looked_at(folder, str(path))
+    broken = [file for file in files if file.kind and file.error]
+    if broken:
+        raise SourceError(
+            "\n".join(f"{file.kind}: {_named_once(file)}" for file in broken)
+            + f"\n{path} is not written: fix the file, or move it out of {folder} to go without it"
+        )
+    usable = [file for file in files if file.kind]
     bars = [file for file in usable if file.kind == "prices"]
     if not bars:
-        reasons = "; ".join(f"{file.file}: {file.error}" for file in files if file.error)
+        reasons = "; ".join(map(_named_once, files))
         raise SourceError(f"{folder} has no price file that can be read{f' ({reasons})' if reasons else ''}")
     days = span(pl.concat([file.rows["date"] for file in bars]))
     if days is None:
@@ -69,24 +80,26 @@ def write(folder: Path, name: str) -> Iterator[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as handle:
         handle.write(_profile(folder, days, usable))
-    for file in files:
-        if file.kind and not file.error:
-            yield (
-                f"{file.file}: {file.kind}, {'; '.join(file.evidence)}"
-                if file.evidence
-                else f"{file.file}: {file.kind}"
-            )
-        else:
-            yield _left_out(file)
+    for file in usable:
+        yield f"{file.file}: {', '.join(filter(None, (file.kind, '; '.join(file.evidence))))}"
     kinds = {file.kind for file in usable}
+    yield from _unused(files)
     if "membership" not in kinds:
         yield "there is no membership file: every ticker with a price is a member (docs/files.md)"
     if "securities" not in kinds:
         yield f"there is no securities file: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
+    months = len(month_range(f"{days[0]:%Y-%m}", f"{days[1]:%Y-%m}"))
+    if months < _FEW_MONTHS:
+        yield (
+            f"the prices are of {counted(months, 'month')}: most windows are full after a year only, and a training "
+            "needs more, so that ratios of returns say little or nothing"
+        )
     yield f"written: {path}"
     sector = "" if "securities" in kinds else f" --sector {_SECTOR}"
-    yield f"next: quant run -p {name}{sector} --to {days[1]:%Y-%m}"
-    yield f"then: quant picks -p {name}{sector} --month {days[1]:%Y-%m}"
+    last = f"{days[1]:%Y-%m}"
+    first = max(f"{days[0]:%Y-%m}", shift_month(last, 1 - ReportSettings().history_months))
+    yield f"next: quant run -p {name}{sector} --from {first} --to {last}"
+    yield f"then: quant picks -p {name}{sector} --month {last}"
 
 
 def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
@@ -143,11 +156,21 @@ def _flow(value: dict[str, Any], *, braces: bool = False) -> str:
     return text if braces else text[1:-1]
 
 
-def _left_out(file: Checked) -> str:
+def _unused(files: Sequence[Checked]) -> Iterator[str]:
+    """Lines on files that the profile does not read."""
+    first: dict[str, str] = {}
+    for file in files:
+        if not file.kind:
+            yield f"NOT USED: {_named_once(file)}"
+        elif file.kind not in SEVERAL and first.setdefault(file.kind, file.file) != file.file:
+            yield f"NOT USED: {file.file}: another file of {file.kind}, and one is read: {first[file.kind]}"
+
+
+def _named_once(file: Checked) -> str:
     """The file and why it is not read; an error that begins with the file's name is not prefixed with it."""
     above, _, name = file.file.rpartition("/")
     named = file.error.startswith(name)
-    return f"{above}/{file.error}".removeprefix("/") if named else f"{file.file}: left out, {file.error}"
+    return f"{above}/{file.error}".removeprefix("/") if named else f"{file.file}: {file.error}"
 
 
 def _shown(file: Checked) -> Iterator[str | Table]:

@@ -144,6 +144,26 @@ def automation_status(profile: ProfileOption = None) -> None:
         show(part)
 
 
+@automation_app.command("test-alert")
+def send_test_alert(profile: ProfileOption = None) -> None:
+    """Send a test alert to the webhook of `QUANT_ALERT_URL`, and show which host took it.
+
+    The exit status is 1 if no webhook is set, or if it cannot be reached or refuses the message. Like Dagster's
+    commands it reads `.env`.
+
+    Example:
+
+        quant automation test-alert --profile files
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=True)
+    from quant_assets.cli.automation import alerted
+
+    for part in alerted(load_settings(profile)):
+        show(part)
+
+
 def _turn(names: list[str] | None, profile: str | None, *, on: bool) -> None:
     from quant_assets.cli.automation import turned
 

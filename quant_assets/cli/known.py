@@ -7,7 +7,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.errors import MissingPartitionError, SettingsError, UsageError
 from quant_assets.market.calendar import last_session_to
 from quant_assets.market.point_in_time import known, newest
 from quant_assets.partitions import key, month_of, month_range, parse_key
@@ -36,7 +36,7 @@ def rows_known(
     """
     dataset = _versioned(profile, name)
     if as_of > profile.last_session():
-        raise SettingsError(
+        raise UsageError(
             f"--as-of {as_of} is later than the last closed session {profile.last_session()}; choose an earlier day"
         )
     if sectors and not dataset.grain.by_sector:

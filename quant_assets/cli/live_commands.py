@@ -9,7 +9,7 @@ import typer
 from quant_assets.cli.commands import ProfileOption, SectorOption, app
 from quant_assets.cli.screen import show
 from quant_assets.cli.session import Session
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 
 
 @app.command()
@@ -69,7 +69,7 @@ def live(
         quant live --compare --json differences.json
     """
     if json is not None and not compare:
-        raise SettingsError("--json writes the differences of --compare; add it")
+        raise UsageError("--json writes the differences of --compare; add it")
     session = Session(profile)
     from quant_assets.cli.live import compare as differences
     from quant_assets.cli.live import record, span

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.catalogue import kind_of
-from quant_assets.errors import DatasetError, QuantError, SettingsError
+from quant_assets.errors import DatasetError, QuantError, SettingsError, UsageError
 from quant_assets.inference import usable_models
 from quant_assets.learning.checkpoints import FORECASTING
 from quant_assets.learning.comparison import compared
@@ -319,15 +319,15 @@ def _facts(
     try:
         until = None if trained_until is None else date.fromisoformat(trained_until).isoformat()
     except ValueError:
-        raise SettingsError(f"--trained-until {trained_until} is not a day; write it as YYYY-MM-DD") from None
+        raise UsageError(f"--trained-until {trained_until} is not a day; write it as YYYY-MM-DD") from None
     days = [name for name in (until, manifest.get("last_known_at")) if name is not None]
     if not days:
-        raise SettingsError(
+        raise UsageError(
             f"--path {path} needs --trained-until DAY, the last day of its training data, labels included: the version "
             "forecasts only later days"
         )
     if (of := kind or manifest.get("kind")) is None:
-        raise SettingsError("--path needs --kind: no manifest.json beside the file names it")
+        raise UsageError("--path needs --kind: no manifest.json beside the file names it")
     for what, option, known in (
         ("--kind", kind, [manifest.get("kind")]),
         ("--horizon", horizon, manifest.get("horizons")),

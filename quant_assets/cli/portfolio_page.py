@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from quant_assets.reporting.ops_report import number, percent
+from quant_assets.reporting.ops_report import number, percent, ratio
 from quant_assets.reporting.pages import environment
 from quant_assets.settings.sectors import SECTORS
 
@@ -132,5 +132,5 @@ def _growth_svg(track: pl.DataFrame) -> str:
 @cache
 def _templates() -> jinja2.Environment:
     templates = environment("quant_assets.cli")
-    templates.filters |= {"percent": percent, "number": number}
+    templates.filters |= {"percent": percent, "number": number, "ratio": ratio}
     return templates

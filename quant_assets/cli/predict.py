@@ -9,7 +9,7 @@ from rich.table import Table
 
 from quant_assets.candidate_pool import candidates_of
 from quant_assets.cli.screen import console
-from quant_assets.errors import QuantError, SettingsError
+from quant_assets.errors import QuantError, SettingsError, UsageError
 from quant_assets.exports import predictions_document, predictions_name, write_batch
 from quant_assets.inference import Asked, pick
 from quant_assets.learning.inference import FEWEST, Picks
@@ -44,7 +44,7 @@ def candidate_type(value: str) -> CandidateType:
     for side in ("long", "short", "both"):
         if value == side:
             return side
-    raise SettingsError(f"--candidate-type {value} does not exist; choose long, short or both")
+    raise UsageError(f"--candidate-type {value} does not exist; choose long, short or both")
 
 
 def output(
@@ -131,7 +131,7 @@ def _picked(
 ) -> tuple[Picks, dict[str, float], int]:
     """The picks of a month, the selection scores of the candidates, and the number of stored candidates."""
     if top_n < 1:
-        raise SettingsError(f"--top-n {top_n} is too small; choose 1 or more")
+        raise UsageError(f"--top-n {top_n} is too small; choose 1 or more")
     profile.check_months(month, month)
     pool = candidates_of(profile, sector, month, kind, max(top_n, FEWEST))
     request = Asked(

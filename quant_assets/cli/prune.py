@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from quant_assets.cli.session import Session
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError, did_you_mean
 from quant_assets.grains import MONTH
 from quant_assets.partitions import parse_key
 from quant_assets.running.instance import existing_instance
@@ -33,7 +33,10 @@ def output(
     MONTH.check(before)
     for name in datasets:
         if name not in profile.every_dataset and name not in KEPT:
-            raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
+            raise UsageError(
+                f"there is no dataset '{name}'{did_you_mean(name, profile.every_dataset)}; choose one of "
+                f"{', '.join(profile.every_dataset)}"
+            )
         if name in KEPT:
             raise SettingsError(f"'{name}' belongs to the ledger of live decisions and is never pruned; leave it out")
     outdated = list(old(profile, datasets, sectors, before))

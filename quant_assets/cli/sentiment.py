@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError
 from quant_assets.io.whole_file import write_whole
 from quant_assets.learning.model_files import sha256
 from quant_assets.sentiment.scorers import open_scorer
@@ -95,4 +95,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"'{text}' is not a day; write --trained-through as YYYY-MM-DD") from None
+        raise UsageError(f"'{text}' is not a day; write --trained-through as YYYY-MM-DD") from None

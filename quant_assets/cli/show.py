@@ -12,7 +12,7 @@ from rich.table import Table
 
 from quant_assets.cli.screen import counted, show
 from quant_assets.cli.stored import refuse_written_later
-from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.errors import MissingPartitionError, SettingsError, UsageError, did_you_mean
 from quant_assets.grains import MONTH
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
@@ -70,7 +70,10 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
     """
     dataset = profile.every_dataset.get(name)
     if dataset is None:
-        raise SettingsError(f"there is no dataset '{name}'; choose one of {', '.join(profile.every_dataset)}")
+        raise UsageError(
+            f"there is no dataset '{name}'{did_you_mean(name, profile.every_dataset)}; choose one of "
+            f"{', '.join(profile.every_dataset)}"
+        )
     if query.sectors and not dataset.grain.by_sector:
         raise SettingsError(f"dataset '{name}' has no sectors of its own; leave --sector out")
     if query.tickers and "ticker" not in dataset.columns:
@@ -122,7 +125,7 @@ def written(rows: Rows, form: str, out: Path | None, limit: int | None) -> None:
     if out is not None and out.exists():
         raise SettingsError(f"{out} exists; choose another --out, or remove it first")
     if form == "parquet" and out is None:
-        raise SettingsError("--format parquet is not for the screen; add --out FILE")
+        raise UsageError("--format parquet is not for the screen; add --out FILE")
     most = _ROWS if limit is None and form == "table" and out is None else (limit or None)
     frame = rows.frame.collect()
     shown = frame if most is None else frame.head(most)
@@ -196,7 +199,7 @@ def _text(value: object) -> str:
 def check_format(form: str) -> str:
     """Return the name of a format, or raise a SettingsError."""
     if form not in FORMATS:
-        raise SettingsError(f"--format {form} does not exist; choose one of {', '.join(FORMATS)}")
+        raise UsageError(f"--format {form} does not exist; choose one of {', '.join(FORMATS)}")
     return form
 
 

@@ -8,7 +8,7 @@ import typer
 from quant_assets.cli.commands import FromOption, ProfileOption, SectorOption, app
 from quant_assets.cli.screen import show as printed
 from quant_assets.cli.session import Session
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 
 MonthOption = Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest stored].")]
 
@@ -48,7 +48,7 @@ def show(
         quant show weights -s it --python
     """
     if month is not None and (first is not None or last is not None):
-        raise SettingsError("--month is one month, --from and --to are a range; give only one of the two")
+        raise UsageError("--month is one month, --from and --to are a range; give only one of the two")
     session = Session(profile)
     from quant_assets.cli import show as body
 
@@ -96,7 +96,7 @@ def report(
     if month is not None:
         session.months(month, month)
     if portfolio and sector:
-        raise SettingsError("--portfolio spans the sectors; leave --sector out")
+        raise UsageError("--portfolio spans the sectors; leave --sector out")
     from quant_assets.cli import report as body
 
     if portfolio:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from quant_assets import catalogue
 from quant_assets.database import predictions_view, shown_url, upsert_predictions
-from quant_assets.errors import HistoryError, SettingsError
+from quant_assets.errors import HistoryError, SettingsError, UsageError
 from quant_assets.inference import usable_models
 from quant_assets.learning.calibration import Calibration, Interval
 from quant_assets.learning.forecast import LoadedModel, forecast
@@ -51,7 +51,7 @@ class Span:
         """
         first, last = (None if value is None else day(value) for value in (start, end))
         if first is not None and last is not None and first > last:
-            raise SettingsError(f"--start {first} is later than --end {last}; swap the two")
+            raise UsageError(f"--start {first} is later than --end {last}; swap the two")
         return cls(separated(tickers), first, last)
 
     def read(self, profile: Profile, name: str) -> pl.DataFrame:
@@ -84,7 +84,7 @@ def day(value: str) -> date:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise SettingsError(f"{value} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
+        raise UsageError(f"{value} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
 
 
 def labels(profile: Profile, span: Span, horizon: int, folder: Path) -> Iterator[str]:
@@ -119,7 +119,7 @@ def parameters_of_trees(
     if kind != "lightgbm":
         for option, value in options.items():
             if value is not None:
-                raise SettingsError(f"{option} is only for kind lightgbm, not for {kind}; leave the option out")
+                raise UsageError(f"{option} is only for kind lightgbm, not for {kind}; leave the option out")
         return {}
     defaults = {"num_trees": 100, "learning_rate": 0.05, "num_leaves": 31}
     named = zip(defaults.items(), options.values(), strict=True)
@@ -302,7 +302,7 @@ def _labels(profile: Profile, span: Span, horizon: int) -> pl.DataFrame:
 
 def _check_horizon(profile: Profile, horizon: int) -> None:
     if horizon not in profile.settings.labels.horizons:
-        raise SettingsError(f"--horizon {horizon} is not one of labels.horizons {profile.settings.labels.horizons}")
+        raise UsageError(f"--horizon {horizon} is not one of labels.horizons {profile.settings.labels.horizons}")
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.backtest.metrics import sharpe
+from quant_assets.backtest.statistics import MIN_OBSERVATIONS
 from quant_assets.backtest.trials import Trial, counted, evidence
 from quant_assets.errors import MissingPartitionError
 from quant_assets.graph import build_defs
@@ -116,7 +117,7 @@ def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
         str(first),
         str(last),
         str(len(rows)),
-        "" if ratio is None else f"{ratio:.2f}",
+        "" if ratio is None else "too short" if len(rows) < MIN_OBSERVATIONS else f"{ratio:.2f}",
         f"{rank_ic:+.3f}" if isinstance(rank_ic, float) else "",
     )
 

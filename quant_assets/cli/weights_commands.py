@@ -7,7 +7,7 @@ import typer
 from quant_assets.cli.commands import ProfileOption, SectorOption, app
 from quant_assets.cli.screen import show
 from quant_assets.cli.session import Session
-from quant_assets.errors import SettingsError
+from quant_assets.errors import UsageError
 from quant_assets.settings.weights import Book
 
 
@@ -44,7 +44,7 @@ def weights(
         quant weights -s it --compare --method equal --method mean_cvar
     """
     if not compare and (method or book):
-        raise SettingsError("--method and --book need --compare; add it")
+        raise UsageError("--method and --book need --compare; add it")
     session = Session(profile)
     chosen = session.months(month, month)[1]
     from quant_assets.cli.weights import compared, output

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from quant_assets.dagster_internals import input_metadata
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, did_you_mean
 from quant_assets.partitions import month_offsets
 from quant_assets.schemas import Dataset
 
@@ -105,7 +105,11 @@ class Flow:
         ends = [name.strip() for name in part.split("..")]
         unknown = [name for name in ends if name not in self.order]
         if len(ends) != 2 or unknown:
-            what = f"there is no asset '{unknown[0]}'" if unknown and len(ends) == 2 else "it needs two assets"
+            what = (
+                f"there is no asset '{unknown[0]}'{did_you_mean(unknown[0], self.order)}"
+                if unknown and len(ends) == 2
+                else "it needs two assets"
+            )
             raise SettingsError(
                 f"selection '{part}': {what}; write 'ohlcv..labels'; assets in order are {', '.join(self.order)}"
             )

@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_assets.backtest.benchmark import INDEX_UNITS, against_index
 from quant_assets.backtest.metrics import UNITS, annualised_return_of, performance
+from quant_assets.backtest.statistics import MIN_OBSERVATIONS
 from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.reporting.pages import MONTHS, counted, environment
@@ -173,6 +174,11 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
     return _MISSING if value is None else f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
 
 
+def ratio(value: float | None, sessions: float | None, digits: int = 2) -> str:
+    """A ratio of returns as `number`; words where there are too few sessions for an interval of it."""
+    return "too short to say" if value is not None and (sessions or 0) < MIN_OBSERVATIONS else number(value, digits)
+
+
 def track_length(sessions: float | None) -> str:
     """Sessions that a track record would need, in words if it is too long; a dash if missing."""
     if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
@@ -188,5 +194,5 @@ def between(low: float | None, high: float | None, digits: int = 2) -> str:
 @cache
 def _templates() -> jinja2.Environment:
     templates = environment("quant_assets.reporting")
-    templates.filters |= {"percent": percent, "number": number, "track_length": track_length}
+    templates.filters |= {"percent": percent, "number": number, "ratio": ratio, "track_length": track_length}
     return templates

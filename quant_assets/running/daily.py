@@ -154,7 +154,7 @@ class Daily:
             done(partial(prepared.execute, progress))
         for day, chains, page in self.said(days):
             tell(f"{day}: {', '.join(sector for (phase,) in chains for sector in phase.sectors) or 'the page alone'}")
-            of_day = Here(self._profile.settings.profile, 1, tags=tags | {SESSION: DAY.of(day)})
+            of_day = Here(self._profile.settings, 1, tags=tags | {SESSION: DAY.of(day)})
             for stage in (chains, page):
                 done(partial(of_day.execute, stage, progress))
         if failed:

@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -33,7 +33,7 @@ from quant_assets.running.processes import Channel, channel, keep_what_is_there,
 from quant_assets.running.tally import Tally
 from quant_assets.running.work import CODE_LOCATION
 from quant_assets.running.workers import Workers
-from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.loading import Settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
@@ -52,7 +52,7 @@ class RunFailedError(QuantError):
 
 def execute(
     plan: Sequence[Sequence[Phase]],
-    profile: str,
+    settings: Settings,
     workers: int,
     progress: Progress,
     *,
@@ -64,7 +64,7 @@ def execute(
 
     Args:
         plan: one chain per sector, or per block of sectors; the longest first.
-        profile: name of the profile.
+        settings: of the profile, in every process: a profile that is edited meanwhile does not matter.
         workers: parallel processes; with 1 everything runs in this process.
         progress: called in this process for every dataset written.
         apart: whether a single worker also gets a separate process, so that this process notices if it is killed.
@@ -86,9 +86,9 @@ def execute(
         refuse_in_flight(instance, (phase for chain in chains for phase in chain))
     parallel = apart or (workers > 1 and len(chains) > 1)
     outcomes = (
-        _execute_in_parallel(chains, profile, workers, progress, tags or {})
+        _execute_in_parallel(chains, settings, workers, progress, tags or {})
         if parallel
-        else [_outcome(chain, profile, progress, tags=tags) for chain in chains]
+        else [_outcome(chain, settings, progress, tags=tags) for chain in chains]
     )
     for _, written in outcomes:
         if tally is not None:
@@ -133,7 +133,7 @@ def lasting_workers() -> Iterator[None]:
 
 
 def _execute_in_parallel(
-    chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, tags: Mapping[str, str]
+    chains: Sequence[Sequence[Phase]], settings: Settings, workers: int, progress: Progress, tags: Mapping[str, str]
 ) -> list[Outcome]:
     workers = min(workers, len(chains))
     pool = _STAYED.pop() if _STAYED else _Pool.of(workers)
@@ -144,7 +144,7 @@ def _execute_in_parallel(
     with shared_cores(workers), ExitStack() as ending:
         ending.enter_context(pool.processes)
         try:
-            futures = _submitted(pool.processes, chains, profile, tags)
+            futures = _submitted(pool.processes, chains, settings, tags)
             while not all(future.done() for future in futures):
                 watched.look()
                 _drain(told, progress, watched)
@@ -168,10 +168,10 @@ def _execute_in_parallel(
 
 
 def _submitted(
-    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, tags: Mapping[str, str]
+    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], settings: Settings, tags: Mapping[str, str]
 ) -> list[Future[Outcome]]:
     try:
-        return [pool.submit(_outcome_in_worker, chain, profile, tags) for chain in chains]
+        return [pool.submit(_outcome_in_worker, chain, settings, tags) for chain in chains]
     except OSError as error:  # a worker was killed while the pool still started others
         raise BrokenProcessPool(str(error)) from error
 
@@ -184,7 +184,7 @@ def _drain(told: Channel, progress: Progress, watched: Workers) -> None:
             watched.began(number, what)
 
 
-def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, str]) -> Outcome:
+def _outcome_in_worker(chain: Sequence[Phase], settings: Settings, tags: Mapping[str, str]) -> Outcome:
     own = channel()
     if own.interrupted:
         return "interrupted", Tally()
@@ -197,7 +197,7 @@ def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, 
     def written(dataset: str, partitions: int) -> None:
         own.tell("written", dataset, partitions)
 
-    return _outcome(chain, profile, written, began, tags, lambda: own.interrupted)
+    return _outcome(chain, settings, written, began, tags, lambda: own.interrupted)
 
 
 @dataclass
@@ -227,7 +227,7 @@ _MADE: list[_Assets] = []
 
 def _outcome(
     chain: Sequence[Phase],
-    profile: str,
+    settings: Settings,
     progress: Progress,
     began: Callable[[str], None] = _nobody,
     tags: Mapping[str, str] | None = None,
@@ -236,7 +236,6 @@ def _outcome(
     """Execute a chain up to its first failing run; returns the reason, or None, and the counts."""
     prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
         _MADE[:] = [_Assets.of(settings)]
         if multiprocessing.parent_process() is not None:  # a command's own process frees all of it at its end
@@ -308,7 +307,7 @@ def execute_chain(
                 seen(result.all_events)
             return_freed_memory()
             continue
-        if any(event.is_step_failure and _interrupted(event) for event in result.all_events):
+        if interrupted_by_signal(result.all_events):
             raise KeyboardInterrupt
         reason = failure(run, result.all_events, result.run_id, phase)
         if len(phase.sectors) < 2:
@@ -375,5 +374,8 @@ def _messages(event: dg.DagsterEvent) -> list[str]:
     return [" ".join(error.message.split()) for error in chain if error is not None]
 
 
-def _interrupted(event: dg.DagsterEvent) -> bool:
-    return any(message.startswith(INTERRUPTED) for message in _messages(event))
+def interrupted_by_signal(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a run ended because its process got SIGINT or SIGTERM, which is no failure of the run itself."""
+    return any(
+        message.startswith(INTERRUPTED) for event in events if event.is_step_failure for message in _messages(event)
+    )

@@ -20,6 +20,7 @@ from quant_assets.running.instance import initialise_instance
 from quant_assets.running.queue import SectorQueue
 from quant_assets.running.tally import Tally
 from quant_assets.running.work import CODE_LOCATION
+from quant_assets.settings.loading import Settings
 
 #: Run tag that identifies unfinished runs of the same phase.
 PHASE_TAG = "quant/phase"
@@ -65,14 +66,14 @@ class Here:
     """Processes of this command.
 
     Attributes:
-        profile: its name.
+        settings: of the profile.
         workers: parallel processes; with 1 everything runs in this process.
         apart: as of `execute`.
         tags: of the runs, in addition to those of their ranges.
 
     """
 
-    profile: str
+    settings: Settings
     workers: int
     apart: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Here:
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress, tally: Tally | None = None) -> None:
         """Execute a plan to its end; see `Executor`."""
-        execute(plan, self.profile, self.workers, progress, apart=self.apart, tags=self.tags, tally=tally)
+        execute(plan, self.settings, self.workers, progress, apart=self.apart, tags=self.tags, tally=tally)
 
 
 class Submitted:

@@ -15,7 +15,7 @@ import dagster as dg
 import yaml
 
 from quant_assets.dagster_records import limit_pool, limited_pools, upgrade_tables
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError
 from quant_assets.running.instance import dagster_home, home_of, initialise_instance, kept_elsewhere
 from quant_assets.running.pools import UNLIMITED, pool_limits
 from quant_assets.settings.loading import load_settings
@@ -170,6 +170,6 @@ def pools_of(given: Iterable[str]) -> dict[str, int]:
     for text in given:
         pool, between, limit = text.partition("=")
         if not (pool and between and limit.isascii() and limit.isdecimal()):
-            raise SettingsError(f"--pool {text} is not the limit of a pool; write --pool gpu=8")
+            raise UsageError(f"--pool {text} is not the limit of a pool; write --pool gpu=8")
         limits[pool] = int(limit)
     return limits

@@ -172,6 +172,24 @@ def shared_cores(workers: int) -> Iterator[None]:
             del os.environ[name]
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Treat SIGTERM, as of `kill` or a container that is stopped, like Ctrl-C: what is at work ends in an orderly way.
+
+    By default it kills the process, and its runs stay unfinished until another command reports them as failed. Does
+    nothing in other threads, or where Ctrl-C is handled or ignored by someone else.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _begin(parent: int, told: Channel | None) -> None:
     """Prepare this worker, and end it soon after its parent: a killed parent must not leave workers that write on.
 

@@ -14,6 +14,7 @@ from quant_assets.planning.plan import Phase, Plan, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import Progress, lasting_workers
 from quant_assets.running.launching import Executor, Here
+from quant_assets.running.processes import sigterm_interrupts
 from quant_assets.running.tally import Tally
 
 
@@ -69,9 +70,8 @@ class Staged:
             return cls([(submitted, chains) for chains in stages], [])
         most, limit = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
         fits = [fitted(chains, workers, most, limit) for chains in stages]
-        name = profile.settings.profile
         return cls(
-            [(Here(name, each.workers, each.most > APART, tags or {}), each.chains) for each in fits],
+            [(Here(profile.settings, each.workers, each.most > APART, tags or {}), each.chains) for each in fits],
             list(dict.fromkeys(each.note for each in fits if each.note)),
         )
 
@@ -94,7 +94,7 @@ class Staged:
             RunFailedError: a run failed; the other chains of its stage are finished first.
 
         """
-        with lasting_workers():
+        with lasting_workers(), sigterm_interrupts():
             for executor, chains in self.stages:
                 began(executor)
                 executor.execute(chains, progress, tally)

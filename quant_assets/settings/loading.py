@@ -32,7 +32,7 @@ from quant_assets.settings.domain import (
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.model_use import ApplicabilitySettings, DriftSettings, PromotionSettings, RegistrySettings
-from quant_assets.settings.origin import BASE, at_home, conf_dir, sources
+from quant_assets.settings.origin import BASE, at_home, conf_dir, refuse_a_file, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.results import FactorSettings, PortfolioSettings, ReportSettings, StatisticsSettings
 from quant_assets.settings.risk import RegimeSettings, RiskSettings
@@ -337,7 +337,9 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
     if "data_dir" not in overrides and os.environ.get("QUANT_DATA_DIR"):
         overrides["data_dir"] = Path(os.environ["QUANT_DATA_DIR"])
     try:
-        return Settings(profile=name, **overrides)
+        settings = Settings(profile=name, **overrides)
+        refuse_a_file(settings.storage_url)
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

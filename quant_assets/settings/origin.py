@@ -76,6 +76,19 @@ def at_home(path: str, what: str) -> Path:
         raise SettingsError(f"{what} {path}: there is no such home folder; write the whole path") from None
 
 
+def refuse_a_file(storage: str) -> None:
+    """Raise a SettingsError if a storage on this machine, or a folder above it, is a file."""
+    if "://" in storage:
+        return
+    for path in (storage, *map(str, Path(storage).parents)):
+        if os.path.exists(path):
+            if not os.path.isdir(path):
+                raise SettingsError(
+                    f"storage {storage}: {path} is a file; set QUANT__STORAGE (or storage in {conf_dir()}) to a folder"
+                )
+            return
+
+
 def sources(settings: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
     """Environment and files; the environment has priority."""
     return (_EnvironmentSource(settings), _YamlSource(settings))

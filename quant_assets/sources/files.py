@@ -5,7 +5,7 @@ This module selects the rows of each answer; `quant_assets.market` judges and us
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +275,8 @@ class FilesSource:
         else:
             told = "sic" if file.by_sic else "sector"
             scanned = self._scan(file, named(file.columns, ("ticker", told, "known_at")))
-            frame = sectors_of(file, collect(scanned, file.file), self._report, strict=self._rows is None)
+            place_of = partial(self._reader.place_of, file)
+            frame = sectors_of(file, collect(scanned, file.file), self._report, place_of, strict=self._rows is None)
         return company_snapshots(frame, self._symbols, self._settings.renames)
 
     @cached_property

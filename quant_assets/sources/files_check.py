@@ -19,10 +19,10 @@ from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
-from quant_assets.sources.files_columns import named
+from quant_assets.sources.files_columns import MAPPING, named
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
 from quant_assets.sources.files_found import parts, tables, workbook, workbooks
-from quant_assets.sources.files_guess import Columns, guessed, patterns, said_unknown, ticker_in
+from quant_assets.sources.files_guess import Columns, guessed, patterns, ticker_in, unknown
 from quant_assets.sources.files_reading import collect, columns_in
 
 #: Columns by which a provider is recognised, all of them required.
@@ -103,8 +103,12 @@ class _Whole(FilesSource):
         return given.drop_nulls().unique().sort().to_list()
 
 
-def looked_at(folder: Path) -> list[Checked]:
+def looked_at(folder: Path, profile: str = "your profile") -> list[Checked]:
     """Every table below a folder, sorted by kind.
+
+    Args:
+        folder: of the files.
+        profile: name of the profile's file in which a mapping would stand, for messages.
 
     Raises:
         SourceError: the folder does not exist, or has no table.
@@ -137,6 +141,7 @@ def looked_at(folder: Path) -> list[Checked]:
             strange = sorted(matching & columns.keys() - set(groups[each.file]))
             each.entry.update({"apart": strange} if strange else {})
     order = ("prices", "membership", "securities", "fundamentals", "macro", "rates", "")
+    found = [each._replace(error=each.error.replace(MAPPING, profile)) for each in found]
     return sorted(found, key=lambda each: order.index(each.kind))
 
 
@@ -171,7 +176,8 @@ def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
     file, names = look.file, look.names
     kind, columns = guessed(names, has_ticker="{ticker}" in file)
     if not kind:
-        return _none(file, said_unknown(names))
+        lacks = unknown(names)
+        return _none(file, lacks.said)._replace(kind=lacks.misspelt)
     provider = _provider(file, names, taken if kind == "prices" else set())
     entry: dict[str, Any] = {"file": file, "columns": {ours: each for ours, each in columns.items() if each != ours}}
     evidence = [f"{count} similar files, with the ticker in the name"] if count > 1 else []
@@ -290,8 +296,8 @@ def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[d
     """Entry of a file of sectors."""
     made = {"file": entry["file"], "columns": entry["columns"]}
     unread = {"": next(iter(SECTORS))}  # an entry needs a mapping; the names to map are not known yet
-    sectors, unknown = slugs_of(look.source("securities", {**made, "sectors": unread}).sector_names())
-    evidence = [f"unknown sector '{name}': map it in `sectors`" for name in unknown]
+    sectors, strange = slugs_of(look.source("securities", {**made, "sectors": unread}).sector_names())
+    evidence = [f"unknown sector '{name}': map it in `sectors`" for name in strange]
     return {**made, "sectors": sectors}, evidence
 
 

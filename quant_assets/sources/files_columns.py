@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from quant_assets.errors import SourceError
+from quant_assets.errors import SourceError, nearest
 from quant_assets.settings.economy import CryptoFile, IndexFile, MacroFile, RatesFile
 from quant_assets.settings.providers import FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.settings.symbols import DelistingsFile
@@ -11,6 +11,13 @@ from quant_assets.sources.files_found import Part
 
 #: File in which the user changes a mapping.
 MAPPING = "conf/profiles/files.yaml"
+
+#: What else helps where a column is missing, by its name.
+_REMEDIES = {
+    "ticker": "; or write {ticker} in the file's name, or set read: {ticker: …}",
+    "known_at": "; known_at is the day from which on the sector was known: without it a later sector would be used in "
+    "earlier months",
+}
 
 Columns = Mapping[str, str | tuple[str, ...]]
 File = (
@@ -88,10 +95,10 @@ def resolved(
     for name in [*(name for names in found.values() for name in names), *where_of(of)]:
         if name not in existing:
             where = "" if of.file == part.name else f" ({part.name})"
-            remedy = "; or write {ticker} in the file's name, or set read: {ticker: …}" if name == "ticker" else ""
+            near = nearest(name, existing)
             raise SourceError(
-                f"{of.file}{where} has no column '{name}'; it has {', '.join(existing)}; fix the file or its columns "
-                f"in {MAPPING}{remedy}"
+                f"{of.file}{where} has no column '{name}'{f'; nearest: {near[0]}' if near else ''}; it has "
+                f"{', '.join(existing)}; fix the file or its columns in {MAPPING}{_REMEDIES.get(name, '')}"
             )
     return found, notes
 

@@ -57,6 +57,7 @@ class Days(NamedTuple):
         form: format of the column, for people.
         undecided: values whose day and month cannot be distinguished.
         ambiguous: values whose day depends on the zone.
+        strange: dates that are written in another form than most, so that none of them is read.
 
     """
 
@@ -64,6 +65,7 @@ class Days(NamedTuple):
     form: str
     undecided: list[str]
     ambiguous: list[str]
+    strange: tuple[str, ...] = ()
 
 
 def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sessions: bool, ends: bool = False) -> Days:
@@ -80,7 +82,7 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
     texts = [*values]
     if form is not None and "%" in form:
         stamps = {text: _by_pattern(text, form) for text in texts}
-        return _days(stamps, f"dates {form}", zone, sessions=sessions)
+        return _days(stamps, f"dates {form}", zone, sessions=sessions)._replace(strange=_dates(stamps))
     allowed = None if form is None else "parts" if form in ("day_first", "month_first") else form
     matched = {text: _match(text, allowed) for text in texts}
     forms = Counter(name for name, _ in filter(None, matched.values()))
@@ -93,7 +95,7 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
     if most == "parts" and form not in ("day_first", "month_first"):
         firsts, seconds = ({int(match[name]) for match in of_form.values() if match} for name in ("a", "b"))
         day_first = max(firsts) > 12
-        if (max(firsts) > 12) == (max(seconds) > 12):
+        if max(firsts) <= 12 and max(seconds) <= 12:
             undecided = [text for text, match in of_form.items() if match and match["a"] != match["b"]]
     stamps = {text: _stamp(most, match, day_first=day_first) if match else None for text, match in of_form.items()}
     if ends and most in ("month", "quarter"):
@@ -101,7 +103,18 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
     shown = ("dates day first" if day_first else "dates month first") if most == "parts" else f"dates {most}"
     if undecided:
         return Days({}, shown, undecided, [])
-    return _days(stamps, shown, zone, sessions=sessions)
+    return _days(stamps, shown, zone, sessions=sessions)._replace(strange=_dates(stamps))
+
+
+def _dates(stamps: Mapping[str, Stamp | None]) -> tuple[str, ...]:
+    """The texts that were not read though they are dates, in another form or with day and month the other way round."""
+    unread = [(text, _match(text, None)) for text, stamp in stamps.items() if stamp is None]
+    ways = (True, False)
+    return tuple(
+        text
+        for text, found in unread
+        if found and any(_stamp(found[0], found[1], day_first=day_first) for day_first in ways)
+    )
 
 
 def days_of_stamps(stamps: Mapping[str, Stamp], zone: str | None, *, sessions: bool) -> Days:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from quant_assets.errors import nearest
+
 #: Providers' names of our columns, the best first.
 _TICKER = ("ticker", "symbol", "tic", "stocksymbol", "tickersymbol", "name")
 _PRICES = {
@@ -87,6 +89,7 @@ _KINDS: tuple[tuple[str, Mapping[str, Sequence[str]], Sequence[str], Sequence[st
 _SERIES = re.compile(r"[A-Z][A-Z0-9_]*")
 #: Number of columns in a message.
 _SHOWN = 8
+_NEAREST = "; nearest: "
 _PER_TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=\-]{0,9}")
 
 Columns = dict[str, str | list[str]]
@@ -127,18 +130,45 @@ def guessed(names: Sequence[str], *, has_ticker: bool) -> Kind:
     return Kind("", {}) if period is None else Kind("macro", {"period": period})
 
 
-def said_unknown(names: Sequence[str]) -> str:
-    """Why the kind of a file is unknown, and the remedy; a phrase."""
-    plain = {re.sub(r"[\W_]", "", name).lower() for name in names}
-    lacks = {kind: [ours for ours in needed if plain.isdisjoint(aliases[ours])] for kind, aliases, needed, _ in _KINDS}
-    share = {kind: len(lacks[kind]) / len(needed) for kind, _, needed, _ in _KINDS}
+class Unknown(NamedTuple):
+    """Why the kind of a file is unknown.
+
+    Attributes:
+        said: with the remedy, a phrase.
+        misspelt: the kind that it would be, if it has a similar name for each column that it lacks; else empty.
+
+    """
+
+    said: str
+    misspelt: str
+
+
+def unknown(names: Sequence[str]) -> Unknown:
+    """Why the kind of a file with these columns is unknown."""
+    plain = {re.sub(r"[\W_]", "", name).lower(): name for name in names}
+    lacks: dict[str, list[str]] = {}
+    share: dict[str, float] = {}
+    for kind, aliases, needed, any_of in _KINDS:
+        there = {name for ours in aliases.values() for name in ours} & plain.keys()
+        strange = [name for each, name in plain.items() if each not in there]
+        lacks[kind] = [_lacking(ours, strange) for ours in needed if plain.keys().isdisjoint(aliases[ours])]
+        if any_of and all(plain.keys().isdisjoint(aliases[ours]) for ours in any_of):
+            lacks[kind].append(f"one of {', '.join(any_of)}")
+        lacking = sum(0.5 if _NEAREST in each else 1.0 for each in lacks[kind])
+        share[kind] = lacking / (len(needed) + bool(any_of))
     near = min(share, key=lambda kind: share[kind])
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    lacking = f"no name for {', '.join(lacks[near])}" if lacks[near] else "none of the figures"
-    return (
-        f"unknown kind by its columns ({shown}); for {near} it has {lacking} that is known: if it is one, name "
-        "its columns in your own entry (docs/files.md)"
+    said = (
+        f"unknown kind by its columns ({shown}); for {near} it lacks {'; '.join(lacks[near])}; rename the column in "
+        "the file, or name its columns in your own entry (docs/files.md)"
     )
+    return Unknown(said, near if all(_NEAREST in each for each in lacks[near]) else "")
+
+
+def _lacking(ours: str, strange: Sequence[str]) -> str:
+    """A column of ours that a file lacks, with the most similar of its names that are not known."""
+    near = nearest(ours, strange)
+    return f"{ours}{_NEAREST}{near[0]}" if near else ours
 
 
 def _period_of_series(names: Sequence[str], plain: Mapping[str, str]) -> str | None:

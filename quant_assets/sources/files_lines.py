@@ -46,6 +46,28 @@ def place_of(tables: Sequence[Table], row: int, text: str) -> str:
     return f"row {row + 1} below the head{of}" if line is None else f"line {line}{of}"
 
 
+def line_with(part: Part, layout: Layout, values: Mapping[str, str], where: Mapping[str, str]) -> int | None:
+    """The line of the first row with these values, from 1; None where there is none or it cannot be told.
+
+    Args:
+        part: the file.
+        layout: of its text.
+        values: by the file's names of columns, without the space around them.
+        where: as in `Table`.
+
+    """
+    if layout.wide:
+        return None
+    places = {name: layout.names.index(name) for name in values}
+    try:
+        for line, cells in _rows(Table(part, layout, [*values], where, 0), layout):
+            if all(place < len(cells) and cells[place].strip() == values[name] for name, place in places.items()):
+                return line
+    except (UnicodeError, csv.Error):
+        pass
+    return None
+
+
 def _line(table: Table, layout: Layout, row: int, text: str) -> int | None:
     """The line in which the row begins, from 1; None where another reading finds another row there."""
     try:

@@ -16,11 +16,11 @@ from quant_assets.settings.economy import MacroFile
 from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FundamentalFile, PriceFile
 from quant_assets.sources.files_adjusted import with_dividends
-from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, resolved, undated, where_of
+from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, resolved, undated, where_of
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, WORKBOOKS, Part, parts, workbook
 from quant_assets.sources.files_json import json_texts
-from quant_assets.sources.files_lines import Table
+from quant_assets.sources.files_lines import Table, line_with
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_series import one_row_each, series_columns
 from quant_assets.sources.files_text import EmptyFileError, Layout, Texts, columns_of, layout_of, texts_of
@@ -81,6 +81,21 @@ class Reader:
         if isinstance(of, PriceFile):
             rows = _of_member(of, rows)  # before dividends are derived from consecutive bars
         return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
+
+    def place_of(self, of: File, values: Mapping[str, str]) -> str:
+        """The line of the first row with these values by our names, for messages (`line 3, `); empty if unknown."""
+        for part in parts(self._folder, of.file, of.apart):
+            if part.kind == "text":
+                try:
+                    layout = layout_of(part, of.read)
+                except EmptyFileError:
+                    continue
+                names, _ = resolved(of, named(of.columns, values), columns_of(layout), part)
+                told = {theirs[0]: values[ours] for ours, theirs in names.items()}
+                line = line_with(part, layout, told, where_of(of))
+                if line is not None:
+                    return f"line {line}{'' if of.file == part.name else f' of {part.name}'}, "
+        return ""
 
     def _given(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
         parquet = found[0].kind == "parquet"

@@ -1,11 +1,11 @@
 """Index members and sectors of the `files` provider: from its files, or by rule without a file."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 
 import polars as pl
 
-from quant_assets.errors import SourceError
+from quant_assets.errors import SourceError, nearest
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.universe import listed, most_liquid
 from quant_assets.settings.providers import FilesSettings, MemberRule, MembershipFile, PriceFile, SecuritiesFile
@@ -14,7 +14,7 @@ from quant_assets.settings.symbols import Rename
 from quant_assets.sources.base import MEMBERSHIP
 from quant_assets.sources.files_columns import MAPPING
 from quant_assets.sources.files_reading import collect
-from quant_assets.sources.files_report import FilesReport
+from quant_assets.sources.files_report import SHOWN, FilesReport
 
 Bars = Callable[[PriceFile, Sequence[str]], pl.LazyFrame]
 Delistings = Callable[[Sequence[str], date], pl.DataFrame]
@@ -67,13 +67,21 @@ def membership_of(
     return rows.drop_nulls("start_date").sort("ticker", "start_date", "end_date")
 
 
-def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *, strict: bool = True) -> pl.DataFrame:
+def sectors_of(
+    file: SecuritiesFile,
+    rows: pl.DataFrame,
+    report: FilesReport,
+    place_of: Callable[[Mapping[str, str]], str],
+    *,
+    strict: bool = True,
+) -> pl.DataFrame:
     """Sector snapshots with our slugs.
 
     Args:
         file: entry in the settings.
         rows: `ticker`, `sector` and `known_at` from the file.
         report: counts the rows that are left out.
+        place_of: the line of a row with some values, for messages.
         strict: whether two sectors of a ticker on a day are an error; otherwise the first by name counts.
 
     Returns:
@@ -92,8 +100,13 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     unknown = rows.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
     if len(unknown):
         row = unknown.row(0, named=True)
+        line = place_of({"ticker": row["ticker"], "sector": row["sector"]})
+        near = nearest(row["sector"], [*file.sectors, *(each.name for each in SECTORS.values())])
+        others = sorted({*unknown["sector"]} - {row["sector"]})[:SHOWN]
         raise SourceError(
-            f"{name}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}"
+            f"{name}: {line}ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}, or "
+            f"correct it in the file (nearest: {', '.join(near or [each.name for each in SECTORS.values()])})"
+            f"{'; unknown too: ' if others else ''}{', '.join(others)}"
         )
     rows = rows.with_columns(pl.col("sector").replace_strict(file.sectors, return_dtype=pl.String))
     rows = rows.unique().sort("ticker", "known_at", "sector")

@@ -177,6 +177,14 @@ def _days(
             f"{where}: day and month of {found.undecided[0]} are ambiguous; set in its mapping "
             "read: {dates: day_first} or {dates: month_first}"
         )
+    if found.strange:
+        row = texts.is_in(pl.Series(found.strange).implode()).fill_null(False).arg_true()[0]
+        usual = min(text for text, day in found.days.items() if day is not None)
+        raise SourceError(
+            f"{origin.file}: {origin.at(row, column, texts[row])}: '{texts[row]}' is not written like most dates of "
+            f"the column ('{usual}', {found.form}; {len(found.strange)} of {len(found.days)} are not); write all "
+            "of them as 2024-01-31: the order of day and month is not guessed row by row"
+        )
     if found.form != "dates iso":
         said.append(found.form)
     days: dict[str, date | None] = {**found.days}

@@ -164,7 +164,9 @@ def copy_settings(graph: Graph, **groups: dict[str, Any]) -> Graph:
 
 
 def test_what_cannot_be_computed_again_is_said(stored: Graph, copy: Callable[..., Graph]) -> None:
-    with pytest.raises(SettingsError, match="there is no asset 'nothing'"):
+    with pytest.raises(SettingsError, match=r"'candidtes'; did you mean candidates\b.*\?; assets are"):
+        recompute(stored.profile, "candidtes", KEY)
+    with pytest.raises(SettingsError, match="there is no asset 'nothing'; assets are"):
         recompute(stored.profile, "nothing", KEY)
     with pytest.raises(SettingsError, match=r"'2024-02' is not a partition of 'candidates'; write 2016-06\|healthcare"):
         recompute(stored.profile, "candidates", MONTH)

@@ -5,12 +5,14 @@ import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quant_assets.automation.alerts import Alert, tell
 from quant_assets.errors import QuantError, SettingsError, SourceError
+from quant_assets_tests.command import call
 
 SECRET = "T0KEN-of-the-webhook"
 ALERT = Alert("demo: failed: ohlcv", "the file is not there", {"run_id": "1"})
@@ -67,6 +69,28 @@ def test_an_alert_is_logged_and_posted(
     assert webhook.got == [(f"/hooks/{SECRET}", {"title": ALERT.title, "text": text, "run_id": "1"})]
     assert text in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_a_command_sends_a_test_alert_and_says_who_took_it(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QUANT_ALERT_URL", webhook.url.replace("someone:password@", ""))
+    sent = call(monkeypatch, capsys, ("automation", "test-alert", "-p", "demo"))
+    text = "a test alert of quant automation test-alert; nothing has failed"
+    assert sent == (0, f"a test alert was taken by 127.0.0.1 (QUANT_ALERT_URL): demo: test: {text}\n", "")
+    assert webhook.got == [
+        (f"/hooks/{SECRET}", {"title": "demo: test", "text": f"demo: test\n{text}", "profile": "demo"})
+    ]
+    webhook.statuses = [403]
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    refused = call(monkeypatch, capsys, ("automation", "test-alert", "-p", "demo"))
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("error: the alert could not be sent to 127.0.0.1 (status 403); fix QUANT_ALERT_URL")
+    (tmp_path / ".env").write_text("QUANT_ALERT_URL=\n")
+    silent = call(monkeypatch, capsys, ("automation", "test-alert", "-p", "demo"))
+    assert (silent.status, silent.out) == (1, "")
+    assert silent.err.startswith("error: QUANT_ALERT_URL is not set, so that alerts go to the daemon's log alone")
 
 
 def test_without_a_url_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:

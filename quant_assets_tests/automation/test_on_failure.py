@@ -1,5 +1,6 @@
 """What is told of failed runs, and of which nothing is told."""
 
+import contextlib
 from collections.abc import Iterator
 
 import dagster as dg
@@ -8,8 +9,10 @@ import pytest
 from quant_assets.automation import on_failure
 from quant_assets.automation.alerts import Alert
 from quant_assets.automation.on_failure import failure_sensor
+from quant_assets.dagster_internals import execute_here
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
+from quant_assets.running.abandoned import PROCESS_TAG
 from quant_assets.running.work import REASONS, RESUMED_BY
 from quant_assets.settings.loading import load_settings
 
@@ -87,6 +90,30 @@ def test_a_job_without_partitions_is_told_by_its_first_cause(instance: dg.Dagste
     (alert,) = told
     assert alert.title == "demo: failed: tiny"
     assert alert.text.splitlines()[0] == "ValueError: the index has no member"
+
+
+def test_an_interrupted_run_is_no_failure_and_nothing_is_told_of_one_that_its_user_interrupted(
+    instance: dg.DagsterInstance, told: list[Alert]
+) -> None:
+    @dg.op
+    def ends() -> None:
+        raise dg.DagsterExecutionInterruptedError  # which Dagster raises at SIGINT and SIGTERM
+
+    @dg.job
+    def long() -> None:
+        ends()
+
+    with contextlib.suppress(dg.DagsterExecutionInterruptedError):
+        execute_here(long, instance, {}, {})
+    (run,) = instance.get_runs()
+    failed(instance, run)
+    (alert,) = told
+    assert alert.title == "demo: interrupted: long"
+    assert alert.fields["reason"] == "its process was told to end (SIGINT or SIGTERM); the run itself did not fail"
+    told.clear()
+    instance.add_run_tags(run.run_id, {PROCESS_TAG: "0" * 32})
+    assert failed(instance, run) is not None
+    assert told == [], "who typed the command knows it"
 
 
 def test_a_run_that_is_tried_again_is_not_told_and_its_last_attempt_is(

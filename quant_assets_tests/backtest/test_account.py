@@ -213,5 +213,9 @@ def test_capacity_falls_with_capital_and_needs_itemised_costs() -> None:
     assert large.terms["impact"] == pytest.approx(10.0 * small.terms["impact"], rel=0.1)
     assert large.annualised_return < small.annualised_return  # type: ignore[operator]
     assert sum(large.terms.values()) == pytest.approx(large.cost)
+    assert small.sharpe is not None
+    for sessions_back, known in ((20, True), (19, False)):
+        (short,) = by_capital(*arguments[:4], DATES[-sessions_back], DATES[-1], [1e6], **options)
+        assert (short.sharpe is not None) == known, "fewer sessions have no interval"
     with pytest.raises(SettingsError, match="nothing depends on capital"):
         by_capital(*arguments, entry_lag=1, settings=BacktestSettings())

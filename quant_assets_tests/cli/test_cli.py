@@ -20,7 +20,7 @@ from quant_assets.cli.commands import app
 from quant_assets.io.store import DatasetStore
 from quant_assets.portfolio.optimisers import OPTIMISERS
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.command import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant, status_of
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
 DATASETS = demo_datasets()
@@ -73,7 +73,7 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Qu
 
 def refusal(outcome: Outcome) -> str:
     """The message of a command that refused: one line on stderr, nothing else anywhere."""
-    assert outcome.status == 1
+    assert outcome.status == status_of(outcome.err)
     assert outcome.out == ""
     assert re.fullmatch(r"error: [^\n]+\n", outcome.err), outcome.err
     return outcome.err

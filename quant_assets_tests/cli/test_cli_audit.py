@@ -197,4 +197,4 @@ def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeyp
 
 
 def test_a_mistake_is_one_line(quant: Quant) -> None:
-    assert quant("--asset", "nothing")[0] == 1
+    assert quant("--asset", "nothing")[0] == 2

@@ -15,7 +15,7 @@ import pytest
 from quant_assets.io.store import DatasetStore
 from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.candidates import candidates
-from quant_assets_tests.command import Quant
+from quant_assets_tests.command import Quant, status_of
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -220,7 +220,7 @@ def test_an_export_of_a_range_and_of_a_changed_selection(quant: Quant, tmp_path:
 )
 def test_a_mistake_is_one_line(arguments: str, message: str, quant: Quant) -> None:
     status, out, err = quant(*arguments.split())
-    assert (status, out) == (1, "")
+    assert (status, out) == (status_of(err), "")
     assert re.fullmatch(r"error: [^\n]+\n", err)
     assert re.search(message, err), err
 

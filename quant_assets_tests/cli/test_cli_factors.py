@@ -9,7 +9,7 @@ import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
-from quant_assets_tests.command import Quant
+from quant_assets_tests.command import Quant, status_of
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_one_factor_at_every_horizon(quant: Quant) -> None:
 )
 def test_what_is_not_there_is_said(quant: Quant, arguments: tuple[str, ...], words: str) -> None:
     status, _, err = quant(*arguments)
-    assert status == 1
+    assert status == status_of(err)
     assert words in err
 
 

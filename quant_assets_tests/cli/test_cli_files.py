@@ -17,8 +17,10 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.command import Quant
 from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.pages import blocks
 
 DAYS = sessions(date(2024, 1, 2), date(2024, 2, 29))
+FIRST, LATER = date(2024, 1, 31), date(2024, 2, 1)
 
 
 @pytest.fixture
@@ -75,7 +77,8 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
     written = Path(
         next(line for line in done.out.splitlines() if line.startswith("written: ")).removeprefix("written: ")
     )
-    assert "next: quant run -p own --to 2024-03" in done.out
+    assert "next: quant run -p own --from 2024-01 --to 2024-03" in done.out
+    assert "the prices are of 3 months: most windows are full after a year only" in done.out
     lines = written.read_text().splitlines()
     assert len(lines) <= 12
     assert [line for line in lines if line.startswith("#")][1].endswith(
@@ -152,6 +155,76 @@ def test_what_is_no_table_is_a_line(command: Quant, folder: Path, tmp_path: Path
         assert message in done.err
 
 
+@pytest.mark.parametrize(
+    ("sectors", "message"),
+    [
+        (
+            "Symbol,GICS Sector,as_of\nAAAA,Technology,2020-01-01\n"
+            " BBBB,Helth Care,2020-01-01\nCCCC,Enrgy,2020-01-01\n",
+            "securities: sectors.csv: line 3, ticker BBBB has the unknown sector 'Helth Care'; map it in {profile}, or "
+            "correct it in the file (nearest: Health Care); unknown too: Enrgy",
+        ),
+        (
+            "Symbol,GICS Sector\nAAAA,Technology\n",
+            "securities: sectors.csv has no column 'known_at'; it has Symbol, GICS Sector; fix the file or its columns "
+            "in {profile}; known_at is the day from which on the sector was known: without it a later sector would be "
+            "used in earlier months",
+        ),
+        (
+            "Symbol,Sektor,as_of\nAAAA,Technology,2020-01-01\n",
+            "securities: sectors.csv: unknown kind by its columns (Symbol, Sektor, as_of); for securities it lacks "
+            "sector; nearest: Sektor; rename the column in the file, or name its columns in your own entry "
+            "(docs/files.md)",
+        ),
+    ],
+)
+def test_init_refuses_a_file_of_sectors_that_it_would_have_to_leave_out(
+    command: Quant, folder: Path, sectors: str, message: str
+) -> None:
+    (folder / "sectors.csv").write_text(sectors)
+    profile = folder.parent / "conf" / "profiles" / "own.yaml"
+    done = command("files", "init", str(folder), "--name", "own")
+    assert (done.status, done.out, profile.exists()) == (1, "", False)
+    assert done.err.splitlines() == [
+        f"error: {message.format(profile=profile)}",
+        f"error: {profile} is not written: fix the file, or move it out of {folder} to go without it",
+    ]
+
+
+def test_the_file_of_sectors_in_the_documentation_is_read(command: Quant, folder: Path) -> None:
+    (example,) = [each for each in blocks(PROJECT / "docs" / "files.md") if each.title == "sectors.csv"]
+    (folder / example.title).write_text(example.text)
+    assert command("files", "init", str(folder), "--name", "own").status == 0
+    source = Profile(load_settings("own")).source
+    known = {day: dict(source.sector_snapshots(day).select("ticker", "sector").rows()) for day in (FIRST, LATER)}
+    assert known[FIRST] == {"AAAA": "it", "BBBB": "it", "CCCC": "cons_discretionary"}
+    assert known[LATER]["CCCC"] == "telecoms"
+
+
+def test_init_names_each_file_that_it_does_not_use(command: Quant, folder: Path) -> None:
+    (folder / "notes.csv").write_text("what,why\n1,2\n")
+    (folder / "sectors_old.csv").write_text("Symbol,Sector,as_of\nAAAA,Energy,2019-01-01\n")
+    unused = [
+        line for line in command("files", "init", str(folder), "--name", "own").out.splitlines() if "NOT USED" in line
+    ]
+    assert unused[0] == "NOT USED: sectors_old.csv: another file of securities, and one is read: sectors.csv"
+    assert unused[1].startswith("NOT USED: notes.csv: unknown kind by its columns (what, why)")
+    assert len(unused) == 2
+
+
+def test_dates_of_several_forms_are_refused(command: Quant, folder: Path) -> None:
+    prices = folder / "BBBB.csv"
+    lines = prices.read_text().splitlines()
+    prices.write_text("\n".join([*lines[:4], lines[4].replace("2024-01-05", "01/05/2024"), *lines[5:]]) + "\n")
+    done = command("files", "init", str(folder), "--name", "own")
+    assert done.status == 1
+    assert (
+        "{ticker}.csv: line 5 of BBBB.csv, column 'Date', ticker BBBB: '01/05/2024' is not written like most dates of "
+        "the column ('2024-01-02', dates iso; 1 of " in done.err
+    )
+    assert "write all of them as 2024-01-31: the order of day and month is not guessed row by row" in done.err
+
+
 def test_init_of_prices_alone_says_by_which_rules_they_run(command: Quant, folder: Path) -> None:
     for name in ("index.csv", "sectors.csv"):
         (folder / name).unlink()
@@ -159,7 +232,7 @@ def test_init_of_prices_alone_says_by_which_rules_they_run(command: Quant, folde
     assert done.status == 0
     assert "there is no securities file: every ticker is put into sector 'it'" in done.out
     assert "there is no membership file: every ticker with a price is a member" in done.out
-    assert "next: quant run -p alone --sector it --to 2024-03" in done.out
+    assert "next: quant run -p alone --sector it --from 2024-01 --to 2024-03" in done.out
     settings = load_settings("alone").files
     assert (settings.sector, settings.securities, settings.membership) == ("it", None, None)
 

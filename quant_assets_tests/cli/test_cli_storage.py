@@ -13,7 +13,7 @@ import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.running.instance import dagster_home
-from quant_assets_tests.command import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant, status_of
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -60,7 +60,7 @@ def framed(name: str, rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def refusal(outcome: Outcome) -> str:
-    assert (outcome.status, outcome.out) == (1, "")
+    assert (outcome.status, outcome.out) == (status_of(outcome.err), "")
     assert outcome.err.count("\n") == 1
     return outcome.err
 
@@ -120,6 +120,8 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
     ("arguments", "message"),
     [
         ("show nosuch", "there is no dataset 'nosuch'; choose one of universe, ohlcv"),
+        ("show wieghts", "there is no dataset 'wieghts'; did you mean weights"),
+        ("prune --before 2024-05 -d ohlvc", "there is no dataset 'ohlvc'; did you mean ohlcv?; choose one of"),
         ("show weights -c wieght", "dataset 'weights' has no column wieght; choose among sector, month, ticker"),
         ("show portfolio_weights -s it -m 2024-04", "has no sectors of its own; leave --sector out"),
         ("show macro -t AAA", "dataset 'macro' has no column ticker; leave --ticker out"),

@@ -47,13 +47,13 @@ def test_letters_that_the_screen_does_not_know_are_replaced(tmp_path: Path) -> N
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "error: --as-of M?n is not a day; write it as YYYY-MM-DD, for example 2016-06-30\n"
 
 
 def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "file"))
+    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "storage"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
     outcome = command("run", "-s", "it", "--to", "2024-06")
     assert outcome.status == 1

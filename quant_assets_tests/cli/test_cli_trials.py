@@ -70,6 +70,9 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert plain["Sharpe"] == f"{sharpe(RETURNS.tolist()):.2f}"
     assert (training["first"], training["last"], training["rank IC"]) == ("2024-01-31", "2024-01-31", "+0.050")
     assert training["Sharpe"] == f"{sharpe(RETURNS[:30].tolist()) / 20**0.5:.2f}"  # type: ignore[operator]
+    log(tmp_path).note_backtest("it", frame.head(19), AS_OFS)
+    (short,) = (row for row in quant("-s", "it").rows if not row["settings that differ from the present ones"])
+    assert (short["sessions"], short["Sharpe"]) == ("19", "too short")
     in_cash = pl.col("date") < date(2024, 1, 23)
     later = frame.with_columns(net_return=pl.when(in_cash).then(0.0).otherwise("net_return"))
     log(tmp_path).note_backtest("it", later, AS_OFS)

@@ -320,6 +320,7 @@ def test_from_bars_to_labels_is_the_whole_path_from_prices_to_model_inputs(graph
     ("selection", "says"),
     [
         ("labels..ohlcv", r"selection 'labels..ohlcv': labels comes after ohlcv; write 'ohlcv..labels'"),
+        ("ohlcv..label", r"there is no asset 'label'; did you mean labels\?; write"),
         ("ohlcv..nosuch", r"there is no asset 'nosuch'; write 'ohlcv..labels'; assets in order are universe, ohlcv, "),
         ("prices,..labels", r"selection '..labels': there is no asset ''"),
         ("ohlcv..prices..labels", r"it needs two assets"),

@@ -17,6 +17,8 @@ import pytest
 
 from quant_assets.backtest.metrics import performance, sharpe, since_first_execution
 from quant_assets.backtest.trials import Trial
+from quant_assets.cli import portfolio_page
+from quant_assets.cli.portfolio_page import PortfolioData
 from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render, track_length
 from quant_assets.reporting.pages import counted, share
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
@@ -139,6 +141,26 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     )
     assert figures(whole).equals(figures(known))
     assert value(figures(whole), "trials", "history") == 2
+
+
+def test_a_short_track_record_has_no_ratio(report: ReportData) -> None:
+    assert report.to_date is not None
+    for sessions, said in ((20, False), (19, True)):
+        short = replace(
+            report,
+            track=report.track.head(sessions),
+            to_date={**report.to_date, "sessions": sessions},
+            evidence=dict.fromkeys(report.evidence),
+        )
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(short).decode()))
+        history = performance(short.track)
+        for label, ratio in (("Sharpe", history["sharpe"]), ("Information", history["information_ratio"])):
+            assert (f"{label} ratio too short to say – –" in text) == said, "beside the intervals"
+            assert (f"{label} ratio {number(ratio)} – –" in text) != said
+        assert ("Sharpe ratio too short to say since" in text) == said, "the tile"
+        assert (f"Sharpe ratio {number(report.to_date['sharpe'])} since" in text) != said
+        page = portfolio_page.render(PortfolioData(JUNE, [], [], [], short.to_date, short.track.head(0)))
+        assert (b"too short to say" in page) == said
 
 
 def test_there_is_one_track_record_and_every_window_is_named(

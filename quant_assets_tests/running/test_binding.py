@@ -199,7 +199,7 @@ def test_a_run_of_the_command_line_is_refused_in_one_line_where_only_the_write_c
     home = dagster_home("demo")
     monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "two"))
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("fundamentals",), "2024-06", "2024-06", ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase(("fundamentals",), "2024-06", "2024-06", ("it",))]], load_settings("demo"), 1, lambda *_: None)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"fundamentals (it, 2024-06): the Dagster instance {home} keeps the records of ")
     with dg.DagsterInstance.get() as instance:

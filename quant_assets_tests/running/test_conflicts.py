@@ -16,6 +16,7 @@ from quant_assets.running.conflicts import InFlightError, command_tags, refuse_i
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.launching import CODE_LOCATION, Submitted
+from quant_assets.settings.loading import load_settings
 
 MONTH = "2024-06"
 
@@ -121,7 +122,7 @@ def test_what_the_command_executes_keeps_the_queue_from_the_same_sectors(runs: R
 def test_the_command_leaves_tags_that_the_queue_goes_by(runs: Runs) -> None:
     """What is written above by hand the command writes: a real run of it."""
     phase = Phase(("fundamentals",), "2024-05", MONTH, ("it", "telecoms"))
-    execute([[phase]], "demo", 1, lambda *_: None)
+    execute([[phase]], load_settings("demo"), 1, lambda *_: None)
     (run,) = runs.instance.get_runs()
     assert run.status == Status.SUCCESS
     told = {"quant/target": "fundamentals", "quant/sectors": "it, telecoms", "quant/months": f"2024-05 to {MONTH}"}
@@ -141,7 +142,7 @@ def test_the_command_refuses_what_a_run_is_writing_and_names_it(runs: Runs) -> N
     at_work = runs.started(by_schedule, "fundamentals")
     written: list[str] = []
     with pytest.raises(InFlightError) as refused:
-        execute([[phase]], "demo", 1, lambda dataset, _: written.append(dataset))
+        execute([[phase]], load_settings("demo"), 1, lambda dataset, _: written.append(dataset))
     assert str(refused.value) == (
         f"run {at_work.run_id} (schedule after_close) is writing fundamentals (it, {MONTH}) at this moment; wait for "
         "its end, cancel it in the web UI, or add --submit: the queue starts these runs after it"
@@ -149,7 +150,7 @@ def test_the_command_refuses_what_a_run_is_writing_and_names_it(runs: Runs) -> N
     assert written == []
     assert len(runs.instance.get_runs()) == 1, "nothing was begun"
     # Neither another sector, nor another month, nor another asset, nor a run that waits.
-    execute([[Phase(("fundamentals",), MONTH, MONTH, ("energy",))]], "demo", 1, lambda *_: None)
+    execute([[Phase(("fundamentals",), MONTH, MONTH, ("energy",))]], load_settings("demo"), 1, lambda *_: None)
     refuse_in_flight(runs.instance, [Phase(("fundamentals",), "2024-05", "2024-05", ("it",))])
     refuse_in_flight(runs.instance, [Phase(("universe",), MONTH, MONTH, ("it",))])
     runs.instance.report_run_failed(at_work, "it is over")
@@ -171,7 +172,7 @@ def test_a_run_that_begins_meanwhile_ends_the_chain_before_it_writes_the_same(
     monkeypatch.setattr("quant_assets.running.execute.execute_here", then_another_begins)
     chain = [Phase((name,), MONTH, MONTH, ("it",)) for name in ("fundamentals", "universe")]
     with pytest.raises(Exception, match=r"^run \S+ is writing universe \(it, 2024-06\) at this moment"):
-        execute([chain], "demo", 1, lambda *_: None)
+        execute([chain], load_settings("demo"), 1, lambda *_: None)
     assert len(begun) == 1
 
 

@@ -4,6 +4,7 @@ killed worker."""
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.errors import SettingsError
 from quant_assets.io.binding import RECORD
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
@@ -68,6 +70,19 @@ def existing(profile: Profile, name: str) -> set[str]:
     return profile.store.existing(DATASETS[name])
 
 
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_profile_that_is_edited_during_a_run_does_not_matter(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    (tmp_path / "conf" / "profiles" / "demo.yaml").write_text("labels: {horizons: [3]}\nsuorce: files\n")
+    with pytest.raises(SettingsError, match="not valid"):
+        load_settings("demo")
+    execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], profile.settings, 1, lambda *_: None, apart=apart)
+    assert existing(profile, "fundamentals") == {f"{LAST}|it"}
+
+
 @pytest.mark.slow
 def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
     """Three chains, two processes, an instance that does not exist before."""
@@ -78,7 +93,7 @@ def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(pro
     with pytest.raises(RunFailedError) as caught:
         execute(
             [chain("energy", *steps, ("universe",)), chain("it", *steps), [], chain("utilities", ("fundamentals",))],
-            "demo",
+            load_settings("demo"),
             2,
             lambda *each: counted.append(each),
         )
@@ -109,7 +124,7 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
         spoil(profile, "ohlcv", f"{LAST}|{sector}")
     plan = [[Phase(("prices",), LAST, LAST, (sector,))] for sector in ("energy", "it", "utilities")]
     with pytest.raises(RunFailedError) as caught:
-        execute(plan, "demo", 1, lambda *_: None)
+        execute(plan, load_settings("demo"), 1, lambda *_: None)
     lines = str(caught.value).splitlines()
     assert [line.partition(": ")[0] for line in lines] == [f"prices (energy, {LAST})", f"prices (utilities, {LAST})"]
     assert existing(profile, "prices") == {f"{LAST}|it"}
@@ -128,7 +143,7 @@ def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_
         ]
     ]
     with pytest.raises(RunFailedError) as caught:
-        execute(plan, "demo", 1, lambda *_: None)
+        execute(plan, load_settings("demo"), 1, lambda *_: None)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"prices (financials, {FIRST} to {LAST}): ")
     assert existing(profile, "fundamentals") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
@@ -180,7 +195,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
     for name in ("prices", "universe"):
         profile.store.write(DATASETS[name], DATASETS[name].empty(), [f"{LAST}|it"])
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase((*BARS, "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase((*BARS, "labels"), LAST, LAST, ("it",))]], load_settings("demo"), 1, lambda *_: None)
     message = str(caught.value)
     assert message.startswith(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; "
@@ -196,7 +211,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
 def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", Crashes)
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], load_settings("demo"), 1, lambda *_: None)
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
     assert (
@@ -211,7 +226,7 @@ def test_what_the_machine_refuses_is_no_bug(profile: Profile) -> None:
     folder.mkdir(parents=True)
     (folder / f"month={LAST}").touch()  # root, too, is refused a folder in it
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], load_settings("demo"), 1, lambda *_: None)
     assert str(caught.value).startswith(f"fundamentals (it, {LAST}): {folder / f'month={LAST}'}")
     assert str(caught.value).endswith("; fix that and run again")
 
@@ -222,7 +237,7 @@ def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: 
     with pytest.raises(
         RunFailedError, match=rf"^{', '.join(BARS)} \(it, {LAST}\): ZeroDivisionError: division by zero "
     ):
-        execute([[Phase(BARS, LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase(BARS, LAST, LAST, ("it",))]], load_settings("demo"), 1, lambda *_: None)
 
 
 def workers() -> list[BaseProcess]:
@@ -243,7 +258,12 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
     with pytest.raises(
         RunFailedError, match=r"a worker process was killed, perhaps for lack of memory; .* fewer --workers"
     ):
-        execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
+        execute(
+            [chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))],
+            load_settings("demo"),
+            2,
+            lambda *_: None,
+        )
     killer.join()
 
 
@@ -256,7 +276,7 @@ def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_hel
         worker.kill()
 
     with pytest.raises(RunFailedError) as caught:
-        execute([chain("energy", ("fundamentals",), BARS)], "demo", 1, kill, apart=True)
+        execute([chain("energy", ("fundamentals",), BARS)], load_settings("demo"), 1, kill, apart=True)
     found = re.fullmatch(
         r"a worker process was killed, perhaps for lack of memory; it had begun (.+) and held (\d+\.\d\d) GiB of "
         r"memory \(at most (\d+\.\d\d)\); written partitions stay: run again with fewer --workers",
@@ -280,7 +300,7 @@ def test_stages_one_after_the_other_have_the_same_process(profile: Profile) -> N
     with lasting_workers():
         for name in ("fundamentals", "universe"):
             at_work.append(set())
-            execute([chain("energy", (name,))], "demo", 1, written, apart=True)
+            execute([chain("energy", (name,))], load_settings("demo"), 1, written, apart=True)
     first, second = at_work
     assert first == second
     assert len(first) == 1
@@ -297,7 +317,7 @@ def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch:
 
 
 def test_nothing_to_do_is_nothing(profile: Profile) -> None:
-    execute([[], []], "demo", 2, lambda *_: pytest.fail("nothing was written"))
+    execute([[], []], load_settings("demo"), 2, lambda *_: pytest.fail("nothing was written"))
     assert not (Path(os.environ["DAGSTER_HOME"]) / "history").exists()
 
 

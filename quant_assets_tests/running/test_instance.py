@@ -32,8 +32,10 @@ RUN = """
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home
 from quant_assets.planning.plan import Phase
+from quant_assets.settings.loading import load_settings
 dagster_home("demo")
-execute([[Phase(("fundamentals",), "2024-05", "2024-06", ("it", "telecoms"))]], "demo", 1, lambda *_: None)
+phase = Phase(("fundamentals",), "2024-05", "2024-06", ("it", "telecoms"))
+execute([[phase]], load_settings("demo"), 1, lambda *_: None)
 """
 SEEN = """
 import dagster as dg

@@ -83,10 +83,10 @@ def test_what_is_wrong_with_the_server_is_one_line_that_names_it_and_no_login(
 ) -> None:
     nobody = free_port()
     for url, said in {
-        url_at(nobody): r"127\.0\.0\.1/records, cannot be used: connection refused; fix that or QUANT__",
+        url_at(nobody): rf"127\.0\.0\.1:{nobody}/records, cannot be used: connection refused; fix that or QUANT__",
         url_at(port, f"{USER}:wrong{QUOTED}"): r"cannot be used: password authentication failed; ",
         url_at(port, USER): r"cannot be used: no password supplied; ",
-        url_at(port, database="nothing"): r"1/nothing, cannot be used: there is no such database or user; ",
+        url_at(port, database="nothing"): rf":{port}/nothing, cannot be used: there is no such database or user; ",
         f"{url_at(port)}?sslmode=require": r"cannot be used: does not support ssl",
         f"postgresql://{USER}:{QUOTED}@no-such-host.invalid/d": r"cannot be used: could not translate host name",
     }.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quant_assets.running.processes import worker_pool
+from quant_assets.running.processes import sigterm_interrupts, worker_pool
 
 #: A script's background ignores the signal, and so does what it starts.
 IGNORED = pytest.mark.skipif(
@@ -70,6 +70,14 @@ def test_an_interruption_is_one_line_while_workers_start_and_while_they_work(tmp
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (1, "interrupted\n")
     assert "given up" in out
+
+
+@IGNORED
+def test_sigterm_is_an_interruption_as_long_as_something_is_executed() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @IGNORED

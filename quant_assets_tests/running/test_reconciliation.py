@@ -54,7 +54,7 @@ def profile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run(*sectors: str) -> None:
-    execute([[Phase(("fundamentals",), *MONTHS, sectors)]], "demo", 1, lambda *_: None)
+    execute([[Phase(("fundamentals",), *MONTHS, sectors)]], load_settings("demo"), 1, lambda *_: None)
 
 
 def keys(*sectors: str) -> list[str]:

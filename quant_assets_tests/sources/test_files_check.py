@@ -68,7 +68,25 @@ def test_empty_files_among_those_of_tickers_are_said_and_left_out(tmp_path: Path
 
 def test_names_of_columns_that_nobody_knows_are_named_with_what_is_lacking(tmp_path: Path) -> None:
     error = looked(tmp_path, {"quotes.csv": "Date,Ouverture,High,Low,Close\n"})["quotes.csv"].error
-    assert "(Date, Ouverture, High, Low, Close); for prices it has no name for open that is known" in error
+    assert "(Date, Ouverture, High, Low, Close); for prices it lacks open; rename the column" in error
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "lacks"),
+    [
+        ("Date,Ticker,Open,High,Low,Closing,Volume", "prices", "lacks close; nearest: Closing; rename"),
+        ("Date,Ticker,Opening,High,Low,CLOSING", "prices", "lacks open; nearest: Opening; close; nearest: CLOSING;"),
+        ("Ticker,Sektor,known_at", "securities", "lacks sector; nearest: Sektor;"),
+        ("Ticker,Published,Period_ends,Revenue", "fundamentals", "lacks period_end; nearest: Period_ends;"),
+        ("Ticker,Published,Period_end,Turnover", "", "lacks one of revenue, net_income, total_assets;"),
+    ],
+)
+def test_a_misspelt_column_makes_a_file_of_its_kind_that_cannot_be_read(
+    tmp_path: Path, names: str, kind: str, lacks: str
+) -> None:
+    found = looked(tmp_path, {"a.csv": f"{names}\n"})["a.csv"]
+    assert (found.kind, found.entry) == (kind, {})
+    assert lacks in found.error
 
 
 def test_german_names_of_columns_are_known(tmp_path: Path) -> None:
