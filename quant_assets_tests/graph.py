@@ -105,8 +105,10 @@ class Graph:
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         # One effective time, as the command has it: else Dagster lists the partition keys anew for every event.
-        with without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
-            result = job.execute_in_process(instance=instance, tags=tags, partition_key=partition_key, run_config=quiet)
+        with partition_loading_context(effective_dt=datetime.now(UTC)):
+            result = job.execute_in_process(
+                instance=without_events(), tags=tags, partition_key=partition_key, run_config=quiet
+            )
         assert result.success
         for event in result.all_events:
             if event.is_step_materialization:

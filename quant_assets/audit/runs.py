@@ -96,7 +96,8 @@ class Recomputed:
         check_stored(self.profile, plan.stored)
         for name, keys in plan.stored.items():
             self.taken.setdefault(name, set()).update(keys)
-        with _quiet(), without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
+        instance = without_events()
+        with _quiet(), partition_loading_context(effective_dt=datetime.now(UTC)):
             for chain in (chain for stage in plan.stages for chain in stage):
                 for phase in chain:
                     reason = execute_chain([phase], self._job, instance, checks=False, seen=self._keep)
