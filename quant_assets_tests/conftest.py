@@ -1,9 +1,13 @@
 """Fixtures that every test has: the real market data, which makes a test slow, and an environment of its own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +26,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real market data is not in {folder}; set QUANT_TEST_DATA_DIR to run this test")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Each Dagster instance that is made or opened reads sixty files of migrations, thrice; they stay as they are."""
+    read, known = ScriptDirectory.from_config, dict[Any, ScriptDirectory]()
+
+    def once(config: Config) -> ScriptDirectory:
+        place = config.get_alembic_option("script_location"), *(config.get_version_locations_list() or ())
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", once)
+        yield
 
 
 @pytest.fixture(autouse=True)
