@@ -3,12 +3,11 @@
 `quant_assets_tests/test_dagster_internals.py` fails after an upgrade until they have been reviewed.
 """
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,6 @@ __all__ = [
     "sleep_while_pools_are_full",
     "sql_records",
     "submit_assets",
-    "without_events",
 ]
 
 
@@ -284,23 +282,6 @@ def sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
     if not isinstance(storage, SqlEventLogStorage):
         raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be repaired; use a database")
     return storage
-
-
-@cache
-def without_events() -> dg.DagsterInstance:
-    """The process's instance that stores no events, for runs whose events are not needed.
-
-    An audit makes hundreds of runs: storing events takes a tenth of it, making an instance for each another twentieth.
-    """
-    # The folder stays empty: our runs keep neither outputs nor logs there.
-    instance = dg.DagsterInstance.ephemeral(tempfile.gettempdir())
-    storage: Any = instance.event_log_storage
-    nothing = dg.EventRecordsResult([], cursor="", has_more=False)
-    storage.store_event = lambda event: None
-    # Without a query: every step asks for the newest records of what it reads.
-    storage.get_asset_records = lambda asset_keys=None: []
-    storage.fetch_materializations = storage.fetch_observations = lambda *_, **__: nothing
-    return instance
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.audit.asset import audit_assets, audit_checks
-from quant_assets.dagster_internals import partition_loading_context, without_events
+from quant_assets.dagster_internals import partition_loading_context
+from quant_assets.dagster_records import without_events
 from quant_assets.graph import build_defs
 from quant_assets.page_links import place
 from quant_assets.partitions import key, month_range

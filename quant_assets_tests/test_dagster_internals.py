@@ -16,7 +16,7 @@ import pytest
 from dagster._core.execution.plan.active import ActiveExecution
 
 from quant_assets import dagster_internals as internals
-from quant_assets.dagster_records import queue_heartbeat
+from quant_assets.dagster_records import queue_heartbeat, without_events
 
 PACKAGE = Path(internals.__file__).parent
 
@@ -57,7 +57,7 @@ def test_what_the_wrappers_take_from_dagster_is_there() -> None:
     assert internals.asset_function(downstream)(3) == 3
     assert internals.input_metadata(downstream) == {"upstream": {"absent": "skip"}}
     job = internals.job_of_all_assets(dg.Definitions([upstream, downstream]))
-    instance = internals.without_events()
+    instance = without_events()
     for _ in range(2):  # the second run finds nothing of the first
         result = job.execute_in_process(instance=instance)
         assert result.success

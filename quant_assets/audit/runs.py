@@ -12,7 +12,8 @@ import dagster as dg
 
 from quant_assets.audit.pages import keep_shown
 from quant_assets.audit.trained import check_stored, take_over_trained, trained_datasets
-from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
+from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context
+from quant_assets.dagster_records import without_events
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
