@@ -42,11 +42,11 @@ ui: $(CORE) ## Dagster's web UI and the pages that it links to, on loopback (PRO
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(HANGS) $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(HANGS) $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: lint ## Lint and the tests that are not marked slow, in less than a minute
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: nightly
 nightly: $(EVERYTHING) ## The slowest tests: 10,000 wrong inputs, false alarms of the audit, a quarter of sessions with a killed daemon
@@ -63,7 +63,7 @@ devices: $(EVERYTHING) ## Test that no device is shared or lost: eight simulated
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
 coverage: $(EVERYTHING) ## All tests with coverage: lists the lines that no test reaches, and fails below a minimum
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --cov $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(EVERYTHING) ## Compare with other packages (TOPIC='alpha158'); some comparisons need make peers first

@@ -80,7 +80,6 @@ __all__ = [
     "sleep_while_pools_are_full",
     "sql_records",
     "submit_assets",
-    "without_events",
 ]
 
 
@@ -283,14 +282,6 @@ def sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
     if not isinstance(storage, SqlEventLogStorage):
         raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be repaired; use a database")
     return storage
-
-
-@contextmanager
-def without_events() -> Iterator[dg.DagsterInstance]:
-    """An instance that stores no events, for runs whose events are not needed: storing takes a tenth of an audit."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
-        yield instance
 
 
 @contextmanager

@@ -4,7 +4,7 @@ of them compare."""
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.audit.asset import audit_assets, audit_checks
+from quant_assets.dagster_internals import partition_loading_context
+from quant_assets.dagster_records import without_events
 from quant_assets.graph import build_defs
 from quant_assets.page_links import place
 from quant_assets.partitions import key, month_range
@@ -103,8 +105,11 @@ class Graph:
             asset_selection={dg.AssetKey(name) for name in names}
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        with dg.DagsterInstance.ephemeral() as instance:
-            result = job.execute_in_process(instance=instance, tags=tags, partition_key=partition_key, run_config=quiet)
+        # One effective time, as the command has it: else Dagster lists the partition keys anew for every event.
+        with partition_loading_context(effective_dt=datetime.now(UTC)):
+            result = job.execute_in_process(
+                instance=without_events(), tags=tags, partition_key=partition_key, run_config=quiet
+            )
         assert result.success
         for event in result.all_events:
             if event.is_step_materialization:

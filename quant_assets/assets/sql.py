@@ -83,8 +83,7 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
 
     """
     text = path.read_text(encoding="utf-8")
-    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
-        serialised = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+    serialised = _serialised(text)
     tree: dict[str, Any] = json.loads(serialised)
     if tree["error"] and tree["error_type"] == "parser":
         raise SettingsError(f"{path} cannot be parsed: {' '.join(tree['error_message'].split())[:200]}")
@@ -117,6 +116,13 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     reads = tuple(sorted(named))
     tests = declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})
     return SqlModel(path.stem, text, reads, parameters, tests, digest(re.sub(r'"query_location":\d+', "", serialised)))
+
+
+@cache
+def _serialised(text: str) -> str:
+    """DuckDB's tree of a text as JSON. Cached: the database that parses takes longer to open than to parse."""
+    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
+        return str(connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0])
 
 
 def _functions(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,8 @@ import dagster as dg
 
 from quant_assets.audit.pages import keep_shown
 from quant_assets.audit.trained import check_stored, take_over_trained, trained_datasets
-from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
+from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context
+from quant_assets.dagster_records import without_events
 from quant_assets.errors import UsageError, did_you_mean
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
@@ -96,7 +97,8 @@ class Recomputed:
         check_stored(self.profile, plan.stored)
         for name, keys in plan.stored.items():
             self.taken.setdefault(name, set()).update(keys)
-        with _quiet(), without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
+        instance = without_events()
+        with _quiet(), partition_loading_context(effective_dt=datetime.now(UTC)):
             for chain in (chain for stage in plan.stages for chain in stage):
                 for phase in chain:
                     reason = execute_chain([phase], self._job, instance, checks=False, seen=self._keep)

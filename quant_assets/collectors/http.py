@@ -4,12 +4,14 @@ Answers are returned unchanged (`Received`); each provider interprets its own.
 """
 
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -118,6 +120,12 @@ class Received:
         return printable[:120] or "an empty answer"
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that httpx trusts by default, read once and not for every provider."""
+    return httpx.create_ssl_context()
+
+
 class Client:
     """HTTP client of one provider.
 
@@ -158,7 +166,7 @@ class Client:
         self._headers, self._secrets, self._secrets_in = dict(headers or {}), dict(secrets or {}), secrets_in
         self._timeout, self._cap, self._attempts, self._retried = timeout, cap, attempts, retried
         self._first_pause = pause
-        self._session = session or httpx.Client(follow_redirects=False)
+        self._session = session or httpx.Client(verify=_trusted(), follow_redirects=False)
 
     def __enter__(self) -> Self:
         return self

@@ -171,7 +171,9 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
         register(name, conf_dir())
     package = ROOT / PACKAGE
     files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
-    choice = repr((settings.source, settings.features, settings.models, sorted(functions)))
+    # What `_Walk._handed` looks at, and no more: another parameter of a model leads to the same definitions.
+    models = sorted({each.kind for each in settings.models.values()})
+    choice = repr((settings.source, settings.features, models, sorted(functions)))
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))

@@ -173,8 +173,13 @@ def innocent(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=2.0 * pl.col("volatility"))
 
 
+# Innocent changes of every kind are planted in `test_innocents`.
 @pytest.mark.slow
-@pytest.mark.parametrize("plant", [lambda patch: None, innocent], ids=["nothing planted", "an innocent change"])
+@pytest.mark.parametrize(
+    "plant",
+    [lambda patch: None, pytest.param(innocent, marks=pytest.mark.nightly)],
+    ids=["nothing planted", "an innocent change"],
+)
 def test_without_a_leak_there_is_no_alarm(
     plant: Any, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,9 @@ def of_files(tmp_path: Path) -> Profile:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("planted", [True, False], ids=["by the zone", "as they are"])
+@pytest.mark.parametrize(
+    "planted", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["by the zone", "as they are"]
+)
 def test_files_are_decoded_in_the_other_surroundings(
     of_files: Profile, planted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ def profile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "postgres":  # this process lets go of the server, which then ends
         serve.cache_clear()
         _HELD.pop().close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not _is_free(folder / "home" / "postgres" / "keeper.lock"):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -133,7 +133,7 @@ def test_a_child_and_its_own_children_end_with_the_step(
         assert child.ppid() == parent.pid
         assert child.cmdline()[1:4] == ["-m", "quant_assets.runtime.worker", str(parent.pid)]
         parent.send_signal(number)
-        _, alive = psutil.wait_procs(processes, timeout=15)
+        _, alive = psutil.wait_procs(processes, timeout=SECONDS)
         assert not alive
         assert parent.wait(SECONDS) != 0
     finally:
@@ -159,7 +159,7 @@ def test_an_interrupted_step_ends_its_child_although_its_own_process_lives_on(
     thread.join()
     assert "DagsterExecutionInterruptedError" in failure(result)
     assert len(processes) == 2
-    assert not psutil.wait_procs(processes, timeout=2)[1]
+    assert not psutil.wait_procs(processes, timeout=SECONDS)[1]
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_a_unit_on_devices_sees_what_it_leased_from_a_process_of_its_own(
     )
     assert seen["pid"] != os.getpid(), "a process stays with the devices that it was first given"
     assert f"computes on device {seen['devices'].replace(',', ', ')} ({count} of 3 devices)" in logged(instance, result)
-    until = time.monotonic() + 10  # what the trainer had started ends a moment after it
+    until = time.monotonic() + SECONDS  # what the trainer had started ends a moment after it
     while any(device.about for device in Devices(locks, ["4", "6", "7"]).held()) and time.monotonic() < until:
         time.sleep(0.05)
     assert [device.about for device in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3
