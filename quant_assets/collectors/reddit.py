@@ -103,11 +103,11 @@ class Reddit:
 
     def planned(self, wanted: Wanted) -> int:
         """At most ten pages of each community that was not read since the last close."""
-        return _PAGES * len(self._lacking(wanted))
+        return _PAGES * len(self._unread(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
         """Every page of each community, newest first."""
-        for name in self._lacking(wanted):
+        for name in self._unread(wanted):
             after: str | None = None
             for _ in range(_PAGES):
                 parameters = {"limit": _PAGE, "raw_json": 1, "after": after}
@@ -117,7 +117,7 @@ class Reddit:
                 if after is None:
                     break
 
-    def _lacking(self, wanted: Wanted) -> list[str]:
+    def _unread(self, wanted: Wanted) -> list[str]:
         """Communities without a complete read since the last close."""
         seen = wanted.tables.newest(LISTINGS.name).filter(pl.col("seen_at") >= wanted.closed)
         pages = {name: seen.filter(subreddit=name) for name in self._settings.subreddits}
