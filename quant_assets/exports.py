@@ -1,7 +1,4 @@
-"""Exports of stored datasets as files for other tools, and the kill switch of orders.
-
-Files that the project reads back are in `io`.
-"""
+"""Exports of stored datasets for other tools, and the kill switch of orders. Files that are read back are in `io`."""
 
 import csv
 import io
