@@ -17,7 +17,7 @@ from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.http import Client, Clock, Pace, Received
 from quant_assets.collectors.keys import key
-from quant_assets.collectors.reading import WRONG, broken, decoded, field, moment
+from quant_assets.collectors.reading import SHAPE_ERRORS, broken, decoded, field, moment
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_news import NewsApiSettings
 
@@ -116,7 +116,7 @@ class NewsApi:
                 return _refusal(received, str(field(body, "code")), str(field(body, "message")))
             frames = _articles(search, field(body, "articles"))
             frames[SEARCHES.name] = _request(search, body, httpx.URL(received.url).params)
-        except WRONG as error:
+        except SHAPE_ERRORS as error:
             return broken(error, received)
         return rows_of(frames, f"no article of {subject}")
 
