@@ -111,11 +111,11 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
 
     """
     keys = monthly.select(_KEY).unique().sort(_KEY)
-    number = _month_number(monthly["as_of"])
-    first = int(number.min()) if len(number) else 0
-    months = int(number.max()) - first + 1 if len(number) else 0
+    month_of_row = _month_number(monthly["as_of"])
+    first = int(month_of_row.min()) if len(month_of_row) else 0
+    months = int(month_of_row.max()) - first + 1 if len(month_of_row) else 0
     columns = monthly.select(_KEY).join(keys.with_row_index("column"), on=list(_KEY), how="left", maintain_order="left")
-    cells = number - first, columns["column"].to_numpy().astype(np.int64)
+    cells = month_of_row - first, columns["column"].to_numpy().astype(np.int64)
 
     def panel(values: FloatArray) -> FloatArray:
         """A figure by month and key, 0 where there is no row."""
@@ -130,6 +130,7 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
         for figure in figures
     }
     deviation, mean = (monthly[name].fill_null(0.0).to_numpy() for name in ("ic_std", "ic"))
+    # Sums of squares: a month's `ic_std` is divided by the number of sessions.
     squares = panel(deviation**2 + mean**2) * counts["ic_sessions"]
     by_month = monthly.select(*_KEY, "as_of", "ic", *(f"quantile_{quantile}" for quantile in range(1, QUANTILES + 1)))
     sheets = []
@@ -147,7 +148,7 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
                     squares[window],
                 ),
                 _by_year(keys, counts["ic_sessions"][window], sums["ic"][window], first + window.start),
-                by_month.filter((number >= first + window.start) & (number < first + window.stop)),
+                by_month.filter((month_of_row >= first + window.start) & (month_of_row < first + window.stop)),
             )
         )
     return sheets
@@ -278,13 +279,13 @@ def spread_correlations(
 
     """
     of_horizon = by_month.filter(pl.col("horizon") == horizon)
-    number = _month_number(of_horizon["as_of"])
-    months = np.unique(number)
+    month_of_row = _month_number(of_horizon["as_of"])
+    months = np.unique(month_of_row)
     spread = (of_horizon[f"quantile_{QUANTILES}"] - of_horizon["quantile_1"]).fill_null(np.nan).to_numpy()
     columns = {factor: column for column, factor in enumerate(factors)}
     panel = np.full((len(months), len(factors)), np.nan)
     factor_of_row = zip(of_horizon["kind"], of_horizon["factor"], strict=True)
-    for factor, month, value in zip(factor_of_row, np.searchsorted(months, number), spread, strict=True):
+    for factor, month, value in zip(factor_of_row, np.searchsorted(months, month_of_row), spread, strict=True):
         if factor in columns:
             panel[month, columns[factor]] = value
     present = ~np.isnan(panel)
