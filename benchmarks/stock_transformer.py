@@ -58,7 +58,7 @@ def main() -> None:
 
         from benchmarks.stock_market import Market, judged
         from benchmarks.stock_models import FITS, Run
-        from quant_assets.learning.deep.place import training_at
+        from quant_assets.learning.deep.training_context import training_at
 
         torch.set_num_threads(options.threads)
         market = Market.of(args.data)

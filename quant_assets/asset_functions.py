@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from quant_assets.dagster_internals import show_beside
 from quant_assets.errors import DatasetError
-from quant_assets.exports import export_orders, export_predictions, export_sleeves, halted
+from quant_assets.exports import export_orders, export_predictions, export_sleeves, halt_reason
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
@@ -336,8 +336,8 @@ class Run:
         settings = self._profile.settings.orders
         for folder, rows in of.items():
             export_orders(self.store, folder, rows, settings.capital, settings.halted)
-        if why := halted(self.store, settings.halted):
-            self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
+        if reason := halt_reason(self.store, settings.halted):
+            self.tell_log(f"{sector}: no orders leave; {reason}", warning=True)
 
     def tell_sleeves(self, rows: pl.DataFrame) -> None:
         """Export the allocations of the run's decisions for other tools; no partition depends on the files."""

@@ -1,4 +1,4 @@
-"""Exports of stored datasets as files for other tools. Files that the project reads back are in `io`."""
+"""Exports of stored datasets for other tools, and the kill switch of orders. Files that are read back are in `io`."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ import polars as pl
 from quant_assets.io.store import DatasetStore
 from quant_assets.signals.selection import SIDES
 
-#: Where the allocation of a month's decision is exported.
+#: Export of a month's allocation of sleeves, below `exports`.
 SLEEVE_FILE = "sleeves/{month}/sleeve_allocation.json"
 
 
 def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> dict[str, object]:
-    """The candidates of a sector and decision as a dictionary.
+    """The candidates of a sector's decision as a dictionary.
 
     Args:
         candidates: rows of dataset candidates.
@@ -76,14 +76,14 @@ def export_candidates(
                 f"{month}/candidates_{sector}.parquet": content.getvalue(),
                 f"{month}/_candidates_{sector}.json": document.encode(),
             }
-            for name, written_bytes in files.items():
-                store.write_file(name, written_bytes)
+            for name, file_bytes in files.items():
+                store.write_file(name, file_bytes)
             written += files
     return written
 
 
 #: Columns of exported predictions.
-_EXPORTED = ("ticker", "date", "horizon", "prediction", "confidence", "model")
+_PREDICTION_COLUMNS = ("ticker", "date", "horizon", "prediction", "confidence", "model")
 
 
 def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, decisions: Iterable[date]) -> list[str]:
@@ -94,24 +94,24 @@ def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, dec
     The glob `exports/predictions/*/predictions_<date>.parquet` gives all sectors of a day.
 
     Args:
-        store: of the profile.
+        store: storage of the profile.
         sector: slug.
-        rows: of dataset predictions, of the sector.
-        decisions: sessions; a session without rows gets an empty file.
+        rows: the sector's rows of dataset predictions.
+        decisions: decision sessions; one without rows gets an empty file.
 
     Returns:
-        Names of the files.
+        Names of the files, relative to the storage.
 
     """
-    folder, days, contents = f"exports/predictions/{sector}", sorted(decisions), dict[str, bytes]()
-    for day in days:
+    folder, files = f"exports/predictions/{sector}", dict[str, bytes]()
+    for day in sorted(decisions):
         content = io.BytesIO()
-        own = rows.filter(pl.col("date") == day).select(_EXPORTED).sort("model", "horizon", "ticker")
-        own.write_parquet(content, compression="zstd")
-        contents[f"{folder}/predictions_{day}.parquet"] = content.getvalue()
-    for name, written in contents.items():
-        store.write_file(name, written)
-    return [*contents, *_copy_newest(store, folder)]
+        rows_of_day = rows.filter(pl.col("date") == day).select(_PREDICTION_COLUMNS)
+        rows_of_day.sort("model", "horizon", "ticker").write_parquet(content, compression="zstd")
+        files[f"{folder}/predictions_{day}.parquet"] = content.getvalue()
+    for name, file_bytes in files.items():
+        store.write_file(name, file_bytes)
+    return [*files, *_copy_newest(store, folder)]
 
 
 def _copy_newest(store: DatasetStore, folder: str) -> list[str]:
@@ -126,10 +126,10 @@ def _copy_newest(store: DatasetStore, folder: str) -> list[str]:
     return []
 
 
-def predictions_name(sector: str, month: str, kind: str) -> str:
-    """File of a month's picks, `exports/predictions/<sector>/<year>_<month>_predictions.json`.
+def picks_file(sector: str, month: str, kind: str) -> str:
+    """Name of the file of a month's picks, `exports/predictions/<sector>/<year>_<month>_predictions.json`.
 
-    For candidates `short` or `both` the name ends with that, so that the sides are not confused.
+    With candidates of kind `short` or `both` the name ends with the kind, so that the sides are not confused.
     """
     return f"exports/predictions/{sector}/{month.replace('-', '_')}_predictions{_suffix(kind)}.json"
 
@@ -138,36 +138,37 @@ def _suffix(kind: str) -> str:
     return "" if kind == "long" else f"_{kind}"
 
 
-def predictions_document(
-    store: DatasetStore, sector: str, month: str, kind: str, document: Mapping[str, object]
-) -> str:
-    """Write a month's picks as the file `predictions_name`; returns its URL.
+def export_picks(store: DatasetStore, sector: str, month: str, kind: str, document: Mapping[str, object]) -> str:
+    """Write a month's picks as the file `picks_file`; returns its URL.
 
     Args:
-        store: of the profile.
+        store: storage of the profile.
         sector: slug.
-        month: label.
-        kind: of the candidates: long, short or both.
-        document: without infinite or NaN numbers, as strict JSON.
+        month: `YYYY-MM`.
+        kind: side of the candidates: long, short or both.
+        document: the content of the file.
+
+    Raises:
+        ValueError: the document has a NaN or infinite number, which strict JSON lacks.
 
     """
-    name = predictions_name(sector, month, kind)
+    name = picks_file(sector, month, kind)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     store.write_file(name, text.encode())
     return f"{store.url}/{name}"
 
 
-def write_batch(
+def export_batch(
     store: DatasetStore, sector: str, kind: str, rows: Sequence[tuple[str, int, int, str, str, float | None]]
 ) -> str:
     """Write picks of several months as `exports/predictions/<sector>/<sector>_batch_results.csv`; returns its URL.
 
-    For candidates `short` or `both` the name ends with that.
+    With candidates of kind `short` or `both` the name ends with the kind.
 
     Args:
-        store: of the profile.
+        store: storage of the profile.
         sector: slug.
-        kind: of the candidates: long, short or both.
+        kind: side of the candidates: long, short or both.
         rows: sector, year, month, date, ticker, ml_score; a missing score is empty.
 
     """
@@ -183,14 +184,14 @@ def write_batch(
 KILL_SWITCH = "state/kill_switch.json"
 
 
-def halted(store: DatasetStore, setting: str) -> str | None:
+def halt_reason(store: DatasetStore, setting: str) -> str | None:
     """Why orders are halted; None if they are not.
 
     An unreadable file halts them too: the switch counts as engaged unless it is known to be released.
 
     Args:
-        store: of the profile.
-        setting: `orders.halted`.
+        store: storage of the profile.
+        setting: value of `orders.halted`, a reason or empty.
 
     """
     if setting:
@@ -211,11 +212,11 @@ def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
 
     Args:
         orders: rows of dataset orders, of one decision.
-        capital: USD, to which weights relate.
+        capital: the value of the portfolio in USD, of which weights are shares.
 
     """
     rows = orders.sort("ticker")
-    worth = pl.col("last_price") / capital
+    weight_per_share = pl.col("last_price") / capital
     signal = (
         pl.when(pl.col("target_weight") == 0.0)
         .then(pl.when(pl.col("held_quantity") == 0.0).then(pl.lit("none")).otherwise(pl.lit("exit")))
@@ -234,24 +235,24 @@ def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
             "price",
             "held_quantity",
             "target_quantity",
-            held_weight=pl.col("held_quantity") * worth,
-            weight=pl.col("target_quantity") * worth,
+            held_weight=pl.col("held_quantity") * weight_per_share,
+            weight=pl.col("target_quantity") * weight_per_share,
         ),
     }
     return {name: frame.write_csv().encode() for name, frame in files.items()}
 
 
 def export_orders(store: DatasetStore, folder: str, orders: pl.DataFrame, capital: float, setting: str) -> list[str]:
-    """Write a decision's orders below `exports/orders/<folder>`; returns their URLs.
+    """Write the `order_files` of a decision below `exports/orders/<folder>`; returns their URLs.
 
-    If orders are halted, only `trades_to_execute.csv` is written, without a row, so that no earlier orders stay in it.
+    If `halt_reason` gives one, only `trades_to_execute.csv` is written, without a row, so that no earlier orders stay.
     """
-    names = {f"exports/orders/{folder}/{name}": content for name, content in order_files(orders, capital).items()}
-    if halted(store, setting) is not None:
-        names = {name: content.splitlines(keepends=True)[0] for name, content in names.items() if "trades_to" in name}
-    for name, content in names.items():
+    files = {f"exports/orders/{folder}/{name}": content for name, content in order_files(orders, capital).items()}
+    if halt_reason(store, setting) is not None:
+        files = {name: content.splitlines(keepends=True)[0] for name, content in files.items() if "trades_to" in name}
+    for name, content in files.items():
         store.write_file(name, content)
-    return [f"{store.url}/{name}" for name in names]
+    return [f"{store.url}/{name}" for name in files]
 
 
 def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
@@ -265,10 +266,10 @@ def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
         without a cap), cap_breaches, turnover_history of date, turnover and cost_bps.
 
     """
-    done = turnover.filter("traded").with_columns(cost=pl.col("turnover") * pl.col("cost_bps") / 1e4)
-    by_day = done.group_by("date").agg(pl.sum("turnover", "cost"), pl.first("max_turnover")).sort("date")
+    traded = turnover.filter("traded").with_columns(cost=pl.col("turnover") * pl.col("cost_bps") / 1e4)
+    by_day = traded.group_by("date").agg(pl.sum("turnover", "cost"), pl.first("max_turnover")).sort("date")
     cap = by_day["max_turnover"][-1] if len(by_day) else None
-    above = 0 if cap is None else len(by_day.filter(pl.col("turnover") > pl.col("max_turnover") + 1e-9))
+    breaches = 0 if cap is None else len(by_day.filter(pl.col("turnover") > pl.col("max_turnover") + 1e-9))
     total, costs = (float(by_day[name].sum()) for name in ("turnover", "cost"))
     return {
         "avg_turnover": by_day["turnover"].mean(),
@@ -278,10 +279,10 @@ def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
         "total_costs": costs,
         "num_rebalances": len(by_day),
         "turnover_cap": cap,
-        "cap_breaches": above,
+        "cap_breaches": breaches,
         "turnover_history": [
-            {"date": day.isoformat(), "turnover": turned, "cost_bps": cost / turned * 1e4}
-            for day, turned, cost in by_day.select("date", "turnover", "cost").iter_rows()
+            {"date": day.isoformat(), "turnover": day_turnover, "cost_bps": cost / day_turnover * 1e4}
+            for day, day_turnover, cost in by_day.select("date", "turnover", "cost").iter_rows()
         ],
     }
 
@@ -292,11 +293,11 @@ def sleeve_document(
     """An allocation of sleeves as the dictionary `sleeve_allocation.json`.
 
     Args:
-        shares: equities, crypto and cash.
-        method: of the allocation.
-        as_of: session.
+        shares: share of the portfolio by sleeve: equities, crypto and cash.
+        method: name of the allocation's method.
+        as_of: decision session.
         figures: `equity_volatility`, `crypto_volatility`, `estimated_portfolio_volatility`.
-        threshold: of rebalancing.
+        threshold: `sleeves.threshold`, the least difference of a share for which the sleeves are rebalanced.
 
     """
     return {

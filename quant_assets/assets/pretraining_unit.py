@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_assets import catalogue
 from quant_assets.assets.training_unit import shown
-from quant_assets.learning.deep.place import Tell, forget, training_at
+from quant_assets.learning.deep.training_context import Tell, remove_states, training_at
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.models.transformer import refuse_without_torch
@@ -110,7 +110,7 @@ def pretrain(
             unit.carry_out()
     else:
         launcher.launch(unit)
-    forget(kept)
+    remove_states(kept)
     facts = json.loads((folders.outputs / _FACTS).read_text(encoding="utf-8"))
     facts |= {each: facts[each] and date.fromisoformat(facts[each]) for each in _DATES}
     file = folders.outputs / _FILE
@@ -121,14 +121,14 @@ def pretrain(
 
 def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, Any], seed: int, kept: str) -> None:
     """The unit's function; with several processes, the first one's result counts."""
-    from quant_assets.learning.deep.place import place
+    from quant_assets.learning.deep.training_context import current_training
 
     refuse_without_torch(f"model {model['name']}")
     from quant_assets.learning.transformer.pretraining import pretrained
 
     learner = catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"]))
-    here = place()
-    with training_at(Path(kept), here.tell if here.folder is not None else shown):
+    outer = current_training()
+    with training_at(Path(kept), outer.tell if outer.folder is not None else shown):
         result = pretrained(
             pl.read_ipc(inputs / _BARS), date.fromisoformat(as_of), learner.parameters, seed, model["name"]
         )

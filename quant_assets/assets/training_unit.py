@@ -14,7 +14,7 @@ import polars as pl
 
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError
-from quant_assets.learning.deep.place import Tell, forget, training_at
+from quant_assets.learning.deep.training_context import Tell, remove_states, training_at
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import Learner
@@ -84,7 +84,7 @@ def train(
         with training_at(None if is_observed() else kept, tell):
             trained = train_checkpoint(features, labels, as_of, *options, prices=prices)
         if kept is not None and not is_observed():
-            forget(kept)
+            remove_states(kept)
         return trained
     if launcher.processes > 1 and not learner.distributed:
         raise SettingsError(
@@ -118,7 +118,7 @@ def train(
         "kept": str(kept),
     }
     launcher.launch(Unit.of(train_unit, arguments, folders, devices, scope))
-    forget(kept)
+    remove_states(kept)
     return [_read(folders.outputs, f"h{horizon}") for horizon in horizons]
 
 

@@ -1,4 +1,4 @@
-"""`on_failure`: alerts about runs that failed and that Dagster does not retry."""
+"""Sensor `on_failure`: an alert for each run that failed and that Dagster does not retry."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _EVENTS = {
 
 
 def failure_sensor(profile: Profile) -> dg.SensorDefinition:
-    """The sensor of a profile."""
+    """The sensor of a profile, which posts alerts with `alerts.tell`."""
     name = profile.settings.profile
 
     @dg.run_failure_sensor(
@@ -33,7 +33,7 @@ def failure_sensor(profile: Profile) -> dg.SensorDefinition:
         "QUANT_ALERT_URL.",
     )
     def on_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        # The current run: the retry tag is set with the failure.
+        # Read again: the retry tag is set with the failure, and the run of the context may lack it.
         run = context.instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
             return dg.SkipReason(f"run {run.run_id} is tried again")
@@ -42,44 +42,42 @@ def failure_sensor(profile: Profile) -> dg.SensorDefinition:
         events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
         if PROCESS_TAG in run.tags and interrupted_by_signal(events):
             return dg.SkipReason(f"run {run.run_id} belongs to a command that its user interrupted")
-        tell(alert_of(run, events, moment), logging.getLogger("quant_assets.on_failure"))
+        tell(_alert(run, events, moment), logging.getLogger("quant_assets.on_failure"))
         return None
 
     return on_failure
 
 
-def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Moment) -> Alert:
+def _alert(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Moment) -> Alert:
     """The alert about a run: where it failed, the first line of the reason, and how to continue.
 
     Args:
         run: the failed run.
-        events: its failures, in order.
-        moment: moment of its profile.
+        events: its evaluations of checks and failures, in order.
+        moment: profile and graph.
 
     """
-    profile, work, jobs = moment.profile, work_of(run), job_of_all_assets(moment.defs)
-    assets = (
-        tuple(name for name in profile.datasets if work.assets is None or name in work.assets)
-        if work is not None
-        else ()
-    )
-    if work is not None:
-        reason = failure(jobs, events, run.run_id, Phase(assets, work.first, work.last, work.sectors))
-        subject = f"{_short(assets) or run.job_name} ({work.where})"
+    profile, work = moment.profile, work_of(run)
+    assets: tuple[str, ...] = ()
+    if work is not None:  # else a run that names no partitions of ours
+        assets = tuple(name for name in profile.datasets if work.assets is None or name in work.assets)
+        phase = Phase(assets, work.first, work.last, work.sectors)
+        reason = failure(job_of_all_assets(moment.defs), events, run.run_id, phase)
+        subject = f"{_first_three(assets) or run.job_name} ({work.where})"
     else:
         messages = [_message(event) for event in events]
         reason = next((message for message in messages if message), "see the run in the web UI")
         subject = run.job_name
-    ended = "failed"
+    outcome = "failed"
     if interrupted_by_signal(events):
-        ended, reason = "interrupted", "its process was told to end (SIGINT or SIGTERM); the run itself did not fail"
-    title = f"{profile.settings.profile}: {ended}: {subject}"
+        outcome, reason = "interrupted", "its process was told to end (SIGINT or SIGTERM); the run itself did not fail"
+    title = f"{profile.settings.profile}: {outcome}: {subject}"
     reason = reason.splitlines()[0]
-    go_on = run.tags.get(RESUMED_BY) or _command(profile, work, assets)
-    because = f"\nwhy it ran: {run.tags[REASONS]}" if run.tags.get(REASONS) else ""
+    remedy = run.tags.get(RESUMED_BY) or _command(profile, work, assets)
+    trigger = f"\nwhy it ran: {run.tags[REASONS]}" if run.tags.get(REASONS) else ""
     return Alert(
         title,
-        f"{reason}\nrun {run.run_id}{because}\ngo on with: {go_on}",
+        f"{reason}\nrun {run.run_id}{trigger}\ngo on with: {remedy}",
         {
             "run_id": run.run_id,
             "job": run.job_name,
@@ -89,12 +87,12 @@ def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Mome
             "first": work.first if work else "",
             "last": work.last if work else "",
             "reason": reason,
-            "command": go_on,
+            "command": remedy,
         },
     )
 
 
-def _short(assets: Sequence[str]) -> str:
+def _first_three(assets: Sequence[str]) -> str:
     return ", ".join(assets[:3]) + (f" and {len(assets) - 3} more" if len(assets) > 3 else "")
 
 
@@ -109,8 +107,9 @@ def _message(event: dg.DagsterEvent) -> str:
 
 
 def _command(profile: Profile, work: Work | None, assets: Sequence[str]) -> str:
+    """How to compute what the run did not: a command if it wrote months, else a place in the web UI."""
     if work is None or len(work.first) != len("2024-06"):  # `quant run` takes months
         return "the run's page in the web UI (re-execute from failure)"
-    sectors = "".join(f" -s {each}" for each in work.sectors)
+    sectors = "".join(f" -s {sector}" for sector in work.sectors)
     selected = f" --select {','.join(assets)}" if work.assets is not None else ""
     return f"quant run -p {profile.settings.profile}{sectors} --from {work.first} --to {work.last}{selected}"

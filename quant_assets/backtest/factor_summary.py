@@ -1,6 +1,6 @@
-"""Datasets `factor_tear_sheet` and `market_tear_sheet`: value of factors over years and sectors, with errors.
+"""Datasets `factor_tear_sheet` and `market_tear_sheet`: ICs of factors over years and sectors, with standard errors.
 
-`factors` computes the figures of sessions and months; pages are in `reporting`.
+The inputs, figures by month, are from `factors`; the pages that show the results are in `reporting.tear_sheet`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.schemas.research import QUANTILES
 
-#: With fewer months than this, or than five times the lags, there is no standard error.
+#: With fewer months than this, or than this number per lag, there is no standard error.
 MIN_MONTHS = 12
 _MONTHS_PER_LAG = 5
 
@@ -39,8 +39,8 @@ class Summary:
     Attributes:
         as_of: session of the decision.
         rows: dataset factor_tear_sheet without `page_file`.
-        by_year: `kind, factor, horizon, year, ic_sessions, ic`: by the year in which the outcomes were known.
-        by_month: `kind, factor, horizon, as_of, ic` and the quantiles' returns of each month of the tear sheet.
+        by_year: `kind, factor, horizon, year, ic_sessions, ic`; the year is that in which the outcomes were known.
+        by_month: `kind, factor, horizon, as_of, ic, quantile_1` and so on: a row for each month of the tear sheet.
 
     """
 
@@ -99,40 +99,40 @@ def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
 
 
 def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int) -> list[Summary]:
-    """Tear sheets over the `history_months` up to each decision, or as many as there are.
+    """A tear sheet for each decision, in their order, over the `history_months` up to it, or as many as there are.
 
     Means over sessions give each session the same weight. `ic_std` is the deviation of the sessions' ICs (divided by
     their number less 1); `ic_t` is `ic` over its `standard_errors` with `newey_west_lags`, null below `least_months`.
 
     Args:
         monthly: dataset factor_statistics of one sector, the months of the decisions and those before.
-        as_ofs: decisions.
+        as_ofs: decision sessions.
         history_months: months of a tear sheet.
 
     """
     keys = monthly.select(_KEY).unique().sort(_KEY)
-    number = _month_number(monthly["as_of"])
-    first = int(number.min()) if len(number) else 0
-    months = int(number.max()) - first + 1 if len(number) else 0
-    series = monthly.select(_KEY).join(keys.with_row_index("place"), on=list(_KEY), how="left", maintain_order="left")[
-        "place"
-    ]
-    cell = (number - first, series.to_numpy().astype(np.int64))
+    month_of_row = _month_number(monthly["as_of"])
+    first = int(month_of_row.min()) if len(month_of_row) else 0
+    months = int(month_of_row.max()) - first + 1 if len(month_of_row) else 0
+    columns = monthly.select(_KEY).join(keys.with_row_index("column"), on=list(_KEY), how="left", maintain_order="left")
+    cells = month_of_row - first, columns["column"].to_numpy().astype(np.int64)
 
-    def spread(values: FloatArray) -> FloatArray:
-        panel = np.zeros((months, len(keys)))
-        panel[cell] = values
-        return panel
+    def panel(values: FloatArray) -> FloatArray:
+        """A figure by month and key, 0 where there is no row."""
+        filled = np.zeros((months, len(keys)))
+        filled[cells] = values
+        return filled
 
-    counts = {name: spread(monthly[name].cast(pl.Float64).to_numpy()) for name in COUNTED}
+    counts = {name: panel(monthly[name].cast(pl.Float64).to_numpy()) for name in COUNTED}
     sums = {
-        figure: spread(monthly[figure].fill_null(0.0).to_numpy()) * counts[counter]
+        figure: panel(monthly[figure].fill_null(0.0).to_numpy()) * counts[counter]
         for counter, figures in COUNTED.items()
         for figure in figures
     }
     deviation, mean = (monthly[name].fill_null(0.0).to_numpy() for name in ("ic_std", "ic"))
-    squares = spread(deviation**2 + mean**2) * counts["ic_sessions"]
-    by_month = monthly.select(*_KEY, "as_of", "ic", *(f"quantile_{number}" for number in range(1, QUANTILES + 1)))
+    # Sums of squares: a month's `ic_std` is divided by the number of sessions.
+    squares = panel(deviation**2 + mean**2) * counts["ic_sessions"]
+    by_month = monthly.select(*_KEY, "as_of", "ic", *(f"quantile_{quantile}" for quantile in range(1, QUANTILES + 1)))
     sheets = []
     for as_of in as_ofs:
         end = as_of.year * 12 + as_of.month - first  # the month after the decision's
@@ -140,38 +140,42 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
         sheets.append(
             Summary(
                 as_of,
-                _rows(
+                _tear_sheet_rows(
                     as_of,
                     keys,
-                    {n: v[window] for n, v in counts.items()},
-                    {n: v[window] for n, v in sums.items()},
+                    {name: values[window] for name, values in counts.items()},
+                    {name: values[window] for name, values in sums.items()},
                     squares[window],
                 ),
                 _by_year(keys, counts["ic_sessions"][window], sums["ic"][window], first + window.start),
-                by_month.filter((number >= first + window.start) & (number < first + window.stop)),
+                by_month.filter((month_of_row >= first + window.start) & (month_of_row < first + window.stop)),
             )
         )
     return sheets
 
 
 def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
-    """Dataset market_tear_sheet without `page_file`, from the sectors' factor_tear_sheet (with `sector`)."""
+    """Dataset market_tear_sheet without `page_file`, from the sectors' factor_tear_sheet (with `sector`).
+
+    A sector's weight in the means is its number of names times its sessions with an IC.
+    """
     schema = {name: dtype for name, dtype in DATASETS["market_tear_sheet"].schema.items() if name != "page_file"}
     key = ["as_of", *_KEY]
     rated = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")
-    place = rated.select(pl.struct(key).rle_id()).to_series().to_numpy()
-    spread = (rated["quantile_5"] - rated["quantile_1"]).fill_null(np.nan).to_numpy()
+    group = rated.select(pl.struct(key).rle_id()).to_series().to_numpy()  # one for each factor and horizon
+    n_groups = int(group[-1]) + 1 if len(group) else 0
+    spread = (rated[f"quantile_{QUANTILES}"] - rated["quantile_1"]).fill_null(np.nan).to_numpy()
     weight = (rated["names"] * rated["ic_sessions"]).to_numpy()
 
     def mean(values: FloatArray) -> FloatArray:
-        observed = ~np.isnan(values)  # bincount adds in the order of the rows
+        """Weighted mean of each group; bincount adds in the order of the rows."""
+        observed = ~np.isnan(values)
         with np.errstate(invalid="ignore"):
-            means = np.bincount(place[observed], (weight * values)[observed], count) / np.bincount(
-                place[observed], weight[observed], count
+            means = np.bincount(group[observed], (weight * values)[observed], n_groups) / np.bincount(
+                group[observed], weight[observed], n_groups
             )
         return means.astype(np.float64)
 
-    count = int(place[-1]) + 1 if len(place) else 0
     ic = mean(rated["ic"].to_numpy())
     tested = rated.select(pl.col("ic_t").abs(), "horizon", "months").iter_rows()
     significant = [t is not None and t >= significant_t(horizon, months) for t, horizon, months in tested]
@@ -190,9 +194,14 @@ def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(**columns).cast(schema).select(list(schema))  # type: ignore[arg-type]
 
 
-def _rows(
+def _tear_sheet_rows(
     as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: dict[str, FloatArray], squares: FloatArray
 ) -> pl.DataFrame:
+    """Rows of dataset factor_tear_sheet without `page_file`, for the keys with a figure.
+
+    Arrays have shape (n_months, n_keys): `counts` of sessions and `sums` of figures over them, by the names of
+    `COUNTED`, and sums of squared ICs.
+    """
     schema = {name: dtype for name, dtype in DATASETS["factor_tear_sheet"].schema.items() if name != "page_file"}
     if not len(squares):
         return pl.DataFrame(schema=schema)
@@ -220,8 +229,8 @@ def _rows(
         as_of=pl.lit(as_of),
         **{name: pl.Series(values, nan_to_null=True, dtype=pl.Float64) for name, values in columns.items()},
     )
-    some = pl.any_horizontal(pl.col(name) > 0 for name in COUNTED)
-    return frame.filter(some).cast(schema).select(list(schema))  # type: ignore[arg-type]
+    has_figure = pl.any_horizontal(pl.col(name) > 0 for name in COUNTED)
+    return frame.filter(has_figure).cast(schema).select(list(schema))  # type: ignore[arg-type]
 
 
 def _by_year(keys: pl.DataFrame, counts: FloatArray, sums: FloatArray, first: int) -> pl.DataFrame:
@@ -255,39 +264,39 @@ def _total(values: FloatArray) -> FloatArray:
 
 
 def spread_correlations(
-    by_month: pl.DataFrame, factors: Sequence[tuple[str, str]], horizon: int, least: int = MIN_MONTHS
+    by_month: pl.DataFrame, factors: Sequence[tuple[str, str]], horizon: int, min_months: int = MIN_MONTHS
 ) -> NDArray[np.float64]:
-    """Correlation of factors by their months' spread: quantile 5 less quantile 1, where both have one.
+    """Correlation of factors by their monthly spread, the return of the highest quantile less that of the lowest.
 
     Args:
         by_month: as `Summary.by_month`.
         factors: `kind` and `factor` of each.
-        horizon: in sessions.
-        least: months that two factors must share.
+        horizon: sessions.
+        min_months: months that two factors must share.
 
     Returns:
         float64 of shape (n_factors, n_factors); NaN with too few months, or where a spread never changes.
 
     """
     of_horizon = by_month.filter(pl.col("horizon") == horizon)
-    number = _month_number(of_horizon["as_of"])
-    months = np.unique(number)
+    month_of_row = _month_number(of_horizon["as_of"])
+    months = np.unique(month_of_row)
     spread = (of_horizon[f"quantile_{QUANTILES}"] - of_horizon["quantile_1"]).fill_null(np.nan).to_numpy()
-    place = {name: column for column, name in enumerate(factors)}
+    columns = {factor: column for column, factor in enumerate(factors)}
     panel = np.full((len(months), len(factors)), np.nan)
-    names = zip(of_horizon["kind"], of_horizon["factor"], strict=True)
-    for name, month, value in zip(names, np.searchsorted(months, number), spread, strict=True):
-        if name in place:
-            panel[month, place[name]] = value
-    given = ~np.isnan(panel)
-    found = np.full((len(factors), len(factors)), np.nan)
-    for one in range(len(factors)):
-        for other in range(one + 1):
-            shared = given[:, one] & given[:, other]
-            if shared.sum() < least:
+    factor_of_row = zip(of_horizon["kind"], of_horizon["factor"], strict=True)
+    for factor, month, value in zip(factor_of_row, np.searchsorted(months, month_of_row), spread, strict=True):
+        if factor in columns:
+            panel[month, columns[factor]] = value
+    present = ~np.isnan(panel)
+    correlations = np.full((len(factors), len(factors)), np.nan)
+    for i in range(len(factors)):
+        for j in range(i + 1):
+            shared = present[:, i] & present[:, j]
+            if shared.sum() < min_months:
                 continue
-            a, b = (panel[shared, each] - panel[shared, each].mean() for each in (one, other))
+            a, b = (panel[shared, column] - panel[shared, column].mean() for column in (i, j))
             scale = np.sqrt((a * a).sum() * (b * b).sum())
             if scale > _NEGLIGIBLE:
-                found[one, other] = found[other, one] = (a * b).sum() / scale
-    return found
+                correlations[i, j] = correlations[j, i] = (a * b).sum() / scale
+    return correlations

@@ -54,9 +54,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except MissingPartitionError as error:
-        from quant_assets.cli.stored import stored_instead
+        from quant_assets.cli.stored import stored_months
 
-        fail(QuantError(f"{error}{stored_instead(error)}"))
+        fail(QuantError(f"{error}{stored_months(error)}"))
     except QuantError as error:
         fail(error)
     except OSError as error:

@@ -7,7 +7,7 @@ import polars as pl
 from rich.table import Table
 
 from quant_assets.errors import MissingPartitionError, SettingsError
-from quant_assets.exports import export_orders, halted, order_files
+from quant_assets.exports import export_orders, halt_reason, order_files
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, key, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio.holdings_file import read_holdings
@@ -42,8 +42,8 @@ def output(
 
     """
     settings = profile.settings
-    if why := halted(profile.store, settings.orders.halted):
-        raise SettingsError(f"no orders are written: {why}")
+    if reason := halt_reason(profile.store, settings.orders.halted):
+        raise SettingsError(f"no orders are written: {reason}")
     if sector is None and holdings is None:
         raise SettingsError("the total portfolio has no positions of its own; pass --holdings, or one --sector")
     held = None if holdings is None else read_holdings(holdings)

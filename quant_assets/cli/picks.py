@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import SCORES, nobody, refuse_later
-from quant_assets.cli.stored import MadeOtherwise
+from quant_assets.cli.stored import OutdatedUpstream
 from quant_assets.errors import MissingPartitionError, QuantError
 from quant_assets.partitions import key, parse_key
 from quant_assets.profile import Profile
@@ -24,17 +24,17 @@ def output(profile: Profile, sectors: Iterable[str], month: str) -> Iterator[str
         SettingsError: the decision was taken after the pinned last session.
 
     """
-    made_otherwise = MadeOtherwise(profile, "weights")
+    outdated = OutdatedUpstream(profile, "weights")
     explained = False
     for sector in sectors:
-        for part in _of_sector(profile, sector, month, made_otherwise):
+        for part in _of_sector(profile, sector, month, outdated):
             yield part
             if isinstance(part, Table) and not explained:  # once is enough for all sectors
                 yield from _headings(profile)
                 explained = True
 
 
-def _of_sector(profile: Profile, sector: str, month: str, made_otherwise: MadeOtherwise) -> Iterator[str | Table]:
+def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpstream) -> Iterator[str | Table]:
     candidates, weights = (
         profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights")
     )
@@ -72,7 +72,7 @@ def _of_sector(profile: Profile, sector: str, month: str, made_otherwise: MadeOt
     yield table
     yield from _missing(profile, joined)
     yield from _moved(profile, sector, month, joined)
-    yield from _old(made_otherwise, sector, month)
+    yield from _outdated_warning(outdated, sector, month)
 
 
 def _names(profile: Profile, picked: pl.DataFrame) -> list[str]:
@@ -169,10 +169,10 @@ def _moved(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> I
             yield f"{escape(ticker)}: in sector {sector} since {since}, in {before} before"
 
 
-def _old(made_otherwise: MadeOtherwise, sector: str, month: str) -> Iterator[str]:
+def _outdated_warning(outdated: OutdatedUpstream, sector: str, month: str) -> Iterator[str]:
     """A warning if the month was computed with other code or settings than the present ones."""
-    name_of_profile = made_otherwise.profile.settings.profile
-    reasons = made_otherwise.reasons(sector, month)
+    name_of_profile = outdated.profile.settings.profile
+    reasons = outdated.reasons(sector, month)
     if reasons:
         named = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:_NAMED])
         more = f"; and {len(reasons) - _NAMED} more assets" if len(reasons) > _NAMED else ""

@@ -10,7 +10,7 @@ from rich.table import Table
 from quant_assets.candidate_pool import candidates_of
 from quant_assets.cli.screen import console
 from quant_assets.errors import QuantError, SettingsError, UsageError
-from quant_assets.exports import predictions_document, predictions_name, write_batch
+from quant_assets.exports import export_batch, export_picks, picks_file
 from quant_assets.inference import Asked, pick
 from quant_assets.learning.inference import FEWEST, Picks
 from quant_assets.partitions import month_range
@@ -76,7 +76,7 @@ def output(
     for name, why in picks.excluded.items():
         yield f"left out: {name}: {why}"
     if save:
-        yield predictions_document(profile.store, sector, month, kind, _document(profile, picks, sector, count, kind))
+        yield export_picks(profile.store, sector, month, kind, _document(profile, picks, sector, count, kind))
 
 
 def batch(
@@ -98,12 +98,12 @@ def batch(
             try:
                 picks, _, count = _picked(profile, sector, month, top_n, kind, model)
                 document = _document(profile, picks, sector, count, kind)
-                where = predictions_document(profile.store, sector, month, kind, document)
+                where = export_picks(profile.store, sector, month, kind, document)
             except (QuantError, OSError) as error:
                 failed.append(month)
                 yield f"{month}: failed: {error}"
                 # Picks of an earlier call would be taken for those of this one.
-                if profile.store.remove_file(predictions_name(sector, month, kind)):
+                if profile.store.remove_file(picks_file(sector, month, kind)):
                     yield f"{month}: the picks of an earlier call were removed"
             else:
                 year, number = (int(part) for part in month.split("-"))
@@ -114,7 +114,7 @@ def batch(
                 yield f"{month}: {', '.join(picks.picked)} by {picks.model_version}; {where}"
                 yield from (f"{month}: {note}" for note in picks.notes)
             bar.update(task, advance=1)
-    where = write_batch(profile.store, sector, kind, rows)
+    where = export_batch(profile.store, sector, kind, rows)
     yield f"{len(rows)} rows of {len(months) - len(failed)} months in {where}"
     if failed:
         raise QuantError(f"{len(failed)} of {len(months)} months failed, see the reasons above: {', '.join(failed)}")

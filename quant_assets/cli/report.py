@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.cli import portfolio_page
-from quant_assets.cli.stored import refuse_written_later
+from quant_assets.cli.stored import refuse_known_later
 from quant_assets.errors import MissingPartitionError, SettingsError
 from quant_assets.grains import MONTH, labels_of
 from quant_assets.partitions import key, month_range
@@ -53,7 +53,7 @@ def of_sectors(profile: Profile, sectors: Sequence[str], month: str | None) -> l
                 partial(profile.store.existing, dataset),
             )
         newest = key(sector, max(months))
-        refuse_written_later(profile, dataset, [newest])
+        refuse_known_later(profile, dataset, [newest])
         rows = profile.store.read(dataset, [newest]).collect()
         addresses.append(profile.store.artifact_url(rows["report_file"][0]))
     return addresses
@@ -77,7 +77,7 @@ def of_portfolio(profile: Profile, month: str | None) -> str:
             f"{profile.settings.profile} --to {latest} --select group:across_sectors"
         )
     chosen = months[-1]
-    refuse_written_later(profile, weights, [chosen])
+    refuse_known_later(profile, weights, [chosen])
     held = store.read(weights, months[-2:]).collect()
     decided: Any = held.filter(pl.col("month") == chosen)["as_of"].max()
     earned = sorted(label for label in store.existing(backtest) if label <= chosen)

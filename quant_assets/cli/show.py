@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.screen import counted, show
-from quant_assets.cli.stored import refuse_written_later
+from quant_assets.cli.stored import refuse_known_later
 from quant_assets.errors import MissingPartitionError, SettingsError, UsageError, did_you_mean
 from quant_assets.grains import MONTH
 from quant_assets.profile import Profile
@@ -106,7 +106,7 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
             partial(profile.store.existing, dataset),
         )
     keys = [dataset.grain.key(period, sector or None) for sector, period in placed]
-    refuse_written_later(profile, dataset, keys)
+    refuse_known_later(profile, dataset, keys)
     frame = profile.store.read(dataset, keys)
     # In the order of the folders, as other programs read the files.
     frame = frame.sort(dataset.grain.levels, maintain_order=True)

@@ -1,4 +1,4 @@
-"""Body of `quant status`: which partitions exist, and whether the Dagster instance lists the same ones.
+"""Body of `quant status`: which partitions are stored, and whether the Dagster instance lists the same ones.
 
 Writes only to the instance, with --report and --forget.
 """
@@ -18,13 +18,13 @@ from quant_assets.running.reconciliation import Difference, differences, forget,
 def output(
     session: Session, sectors: Sequence[str], *, reporting: bool = False, forgetting: bool = False
 ) -> Iterator[str | Table]:
-    """A table of the partitions by asset and sector, then the differences of the instance.
+    """Lines and tables: the stored partitions by asset and sector, then how the list of the instance differs.
 
     Args:
-        session: the profile.
+        session: settings and profile of the command.
         sectors: slugs.
-        reporting: whether to report unknown stored partitions to the instance.
-        forgetting: whether to make the instance forget partitions that are not stored.
+        reporting: report stored partitions that the instance does not know to it.
+        forgetting: make the instance forget partitions that are not stored.
 
     Raises:
         MissingPartitionError: nothing is stored, and the instance lists nothing.
@@ -35,10 +35,10 @@ def output(
     home = home_of(session.settings)  # refuses an instance of another storage
     stored = {name: profile.store.existing(dataset) for name, dataset in profile.every_dataset.items()}
     if reporting and any(stored.values()):
-        dagster_home(session.settings.profile)
+        dagster_home(session.settings.profile)  # creates the instance if there is none
     with existing_instance(session.settings) as instance:
         differing = list(differences(instance, stored, profile.every_dataset, sectors))
-        table = _partitions(session, sectors, stored)
+        table = _stored_table(session, sectors, stored)
         if not table.row_count and not any(difference.missing for difference in differing):
             start = "quant demo" if session.settings.profile == "demo" else session.first_run(profile.last_month())
             raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}; start with: {start}")
@@ -51,11 +51,9 @@ def output(
             yield f"the Dagster instance {home} lists the same partitions"
             return
         yield f"the Dagster instance {home} differs:"
-        yield _compared(differing)
-        unlisted, missing = (
-            sum(len(difference.unlisted) for difference in differing),
-            sum(len(difference.missing) for difference in differing),
-        )
+        yield _differences_table(differing)
+        unlisted = sum(len(difference.unlisted) for difference in differing)
+        missing = sum(len(difference.missing) for difference in differing)
         if reporting:
             report(instance, profile.store, [difference for difference in differing if difference.unlisted])
             yield f"reported to the instance: {unlisted} stored partitions"
@@ -71,7 +69,7 @@ def output(
             )
 
 
-def _partitions(session: Session, sectors: Sequence[str], stored: Mapping[str, set[str]]) -> Table:
+def _stored_table(session: Session, sectors: Sequence[str], stored: Mapping[str, set[str]]) -> Table:
     table = Table()
     for name in ("asset", "sector", "first", "last"):
         table.add_column(name)
@@ -87,14 +85,14 @@ def _partitions(session: Session, sectors: Sequence[str], stored: Mapping[str, s
     return table
 
 
-def _compared(differing: Sequence[Difference]) -> Table:
+def _differences_table(differing: Sequence[Difference]) -> Table:
     table = Table("asset", "difference", "first", "last")
     table.add_column("partitions", justify="right")
     for difference in differing:
-        for keys, what in (
+        for keys, kind in (
             (difference.unlisted, "stored, not known to the instance"),
             (difference.missing, "listed, not stored"),
         ):
             if keys:
-                table.add_row(difference.dataset.name, what, min(keys), max(keys), str(len(keys)))
+                table.add_row(difference.dataset.name, kind, min(keys), max(keys), str(len(keys)))
     return table

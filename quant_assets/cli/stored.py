@@ -1,4 +1,4 @@
-"""Common checks of commands that read stored partitions: too new, or made with other settings."""
+"""What commands tell about stored partitions: which months exist, which are newer than `as_of`, which are outdated."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -14,8 +14,8 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
 
-def stored_instead(error: MissingPartitionError) -> str:
-    """The first and last stored month of a missing dataset, by sector: the end of the message."""
+def stored_months(error: MissingPartitionError) -> str:
+    """First and last stored month by sector, to append to the message about a missing partition; may be empty."""
     if error.existing is None:
         return ""
     spans: dict[tuple[str, str], list[str]] = {}
@@ -30,8 +30,8 @@ def stored_instead(error: MissingPartitionError) -> str:
     return f"; stored: {', '.join(shown)}"
 
 
-def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]) -> None:
-    """Refuse partitions that contain information from after the pinned last session.
+def refuse_known_later(profile: Profile, dataset: Dataset, keys: Iterable[str]) -> None:
+    """Refuse partitions with data that became known after the last session that `as_of` pins.
 
     Raises:
         SettingsError: names the first such partition.
@@ -40,21 +40,21 @@ def refuse_written_later(profile: Profile, dataset: Dataset, keys: Iterable[str]
     if profile.settings.as_of is None:
         return
     for partition in keys:
-        known = profile.store.known_through(dataset, partition)
-        if known is not None and known > profile.last_session():
+        known_through = profile.store.known_through(dataset, partition)
+        if known_through is not None and known_through > profile.last_session():
             raise SettingsError(
-                f"{dataset.name} of {partition} was written with data known on {known}, after as_of "
+                f"{dataset.name} of {partition} was written with data known on {known_through}, after as_of "
                 f"{profile.settings.as_of}; set QUANT__STORAGE to another folder for a view of the past and run the "
                 "month there"
             )
 
 
-class MadeOtherwise:
-    """Stored partitions upstream of a dataset's that were made with other code or settings than the present ones.
+class OutdatedUpstream:
+    """Finds partitions of a dataset, and of those it is computed from, that other code or settings made.
 
     Args:
-        profile: its storage is read.
-        name: of the dataset.
+        profile: profile whose storage is read.
+        name: name of the dataset.
 
     """
 
@@ -63,7 +63,7 @@ class MadeOtherwise:
 
     @cached_property
     def _upstream(self) -> tuple[list[str], Staleness]:
-        """The dataset's asset and those upstream, in order; built when first needed, for all sectors."""
+        """The dataset's asset after those upstream, and the comparison of records; cached: it builds the graph."""
         defs = build_defs(self.profile.settings)
         planner = Planner(defs, self.profile)
         upstream, queue = {self._name}, [self._name]
@@ -75,14 +75,14 @@ class MadeOtherwise:
         return assets, Staleness(self.profile, (defs.resources or {})["parquet"].recorder)
 
     def reasons(self, sector: str, month: str) -> dict[str, str]:
-        """The reason by asset, upstream first; without partitions that have no record."""
+        """Why the month's partitions are outdated, by asset, upstream first; one without a record is left out."""
         assets, staleness = self._upstream
         reasons = {}
         for asset in assets:
             dataset = self.profile.datasets[asset]
             partition = key(sector if dataset.grain.by_sector else None, month)
             if not self.profile.store.missing(dataset, [partition]):
-                why = staleness.own(asset, partition)
-                if why not in (None, "", UNRECORDED):
-                    reasons[asset] = str(why)
+                reason = staleness.own(asset, partition)
+                if reason and reason != UNRECORDED:
+                    reasons[asset] = reason
         return reasons

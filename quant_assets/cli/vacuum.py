@@ -1,4 +1,4 @@
-"""Body of `quant vacuum`: counts or removes dispensable events in the records of the instance."""
+"""Body of `quant vacuum`: counts or removes old log events in the records of the Dagster instance."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,8 @@ def output(session: Session, days: int | None, *, remove: bool) -> Iterator[str]
     """Lines of the command.
 
     Args:
-        session: the profile.
-        days: to keep the events of a finished run; None for the setting.
+        session: settings and profile of the command.
+        days: days to keep the events of a finished run; None for `vacuum.keep_days`.
         remove: remove the events instead of counting them.
 
     Raises:
@@ -21,22 +21,26 @@ def output(session: Session, days: int | None, *, remove: bool) -> Iterator[str]
         SettingsError: the instance is bound to another storage.
 
     """
-    keep = session.settings.vacuum.keep_days if days is None else days
-    home = home_of(session.settings)
+    keep_days = session.settings.vacuum.keep_days if days is None else days
+    home = home_of(session.settings)  # refuses an instance of another storage
     with existing_instance(session.settings) as instance:
         if instance is None:
             raise MissingPartitionError(f"there is no Dagster instance in {home}; quant run or make ui creates one")
-        result = vacuum(instance, keep, remove=remove)
-    what = f"{result.rows:,} events of {result.runs:,} runs that ended more than {keep} days ago, {_size(result.bytes)}"
+        result = vacuum(instance, keep_days, remove=remove)
+    old_events = (
+        f"{result.rows:,} events of {result.runs:,} runs that ended more than {keep_days} days ago, "
+        f"{_size(result.bytes)}"
+    )
     if not result.rows:
-        yield f"nothing to remove from {home}: no run that ended more than {keep} days ago has such events"
+        yield f"nothing to remove from {home}: no run that ended more than {keep_days} days ago has such events"
     elif remove:
         freed = f"; freed {_size(result.freed)} of disk space" if result.freed > 0 else ""
-        yield f"removed from {home}: {what}{freed}"
+        yield f"removed from {home}: {old_events}{freed}"
     else:
-        yield f"in {home}: {what}; nothing was removed, quant vacuum --yes removes them"
+        yield f"in {home}: {old_events}; nothing was removed, quant vacuum --yes removes them"
     yield "kept: events of assets and checks, and the start and end of every run and step"
 
 
-def _size(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB" if number >= 100_000 else f"{number / 1e3:,.1f} kB"
+def _size(count: int) -> str:
+    """A number of bytes in kB or MB."""
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"

@@ -16,7 +16,7 @@ from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.crypto import CANDLES, Days
 from quant_assets.collectors.histories import Span
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
-from quant_assets.collectors.reading import WRONG, broken, decoded, number, seconds
+from quant_assets.collectors.reading import SHAPE_ERRORS, broken, decoded, number, seconds
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting import CryptoVenueSettings
 
@@ -61,7 +61,7 @@ class Coinbase:
             if not isinstance(body, list):
                 raise TypeError("no list of candles")
             rows = [_candle(pair, *row) for row in body]
-        except WRONG as error:
+        except SHAPE_ERRORS as error:
             return broken(error, received)
         over = pl.col("date") < received.fetched_at.date()
         frame = pl.DataFrame(rows, schema=CANDLES.schema, orient="row").filter(over).sort("date")

@@ -34,7 +34,7 @@ from quant_assets.collectors.fmp_tables import (
 from quant_assets.collectors.histories import never_asked_since
 from quant_assets.collectors.http import Client, Clock, Pace, Received
 from quant_assets.collectors.keys import key
-from quant_assets.collectors.reading import WRONG, broken, decoded
+from quant_assets.collectors.reading import SHAPE_ERRORS, broken, decoded
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_figures import FmpSettings
 
@@ -139,7 +139,7 @@ class Fmp:
         try:
             frame = rows_of(source, subject, body, received.fetched_at)
             _check_symbol(received, body)
-        except WRONG as error:
+        except SHAPE_ERRORS as error:
             return broken(error, received)
         return answer_of({source.table.name: frame}, f"FMP knows no {endpoint} of {subject}")
 

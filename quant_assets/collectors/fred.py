@@ -25,7 +25,7 @@ from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.http import Client, Clock, Pace, Received
 from quant_assets.collectors.keys import key
-from quant_assets.collectors.reading import WRONG, broken, decoded, field, number, rows
+from quant_assets.collectors.reading import SHAPE_ERRORS, broken, decoded, field, number, rows
 from quant_assets.collectors.tables import FETCHED_AT, Table
 from quant_assets.settings.collecting_figures import FredSettings
 
@@ -177,7 +177,7 @@ class Fred:
                 frames = {VINTAGES.name: pl.DataFrame(dates, schema=VINTAGES.schema, orient="row")}
             else:
                 frames = _observations(name, body)
-        except WRONG as error:
+        except SHAPE_ERRORS as error:
             return broken(error, received)
         return rows_of(frames, f"FRED has no {endpoint} of {subject}")
 

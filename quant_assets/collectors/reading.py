@@ -12,8 +12,8 @@ from quant_assets.collectors.answers import Broken
 from quant_assets.collectors.http import Received
 from quant_assets.collectors.tables import Table
 
-#: Exceptions from reading an answer of another shape.
-WRONG = (
+#: Exceptions from reading an answer of another shape than documented.
+SHAPE_ERRORS = (
     KeyError,
     TypeError,
     ValueError,

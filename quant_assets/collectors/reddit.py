@@ -20,7 +20,7 @@ from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
 from quant_assets.collectors.keys import key
-from quant_assets.collectors.reading import WRONG, broken, decoded, field, number, seconds
+from quant_assets.collectors.reading import SHAPE_ERRORS, broken, decoded, field, number, seconds
 from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_news import RedditSettings
 
@@ -103,11 +103,11 @@ class Reddit:
 
     def planned(self, wanted: Wanted) -> int:
         """At most ten pages of each community that was not read since the last close."""
-        return _PAGES * len(self._lacking(wanted))
+        return _PAGES * len(self._unread(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
         """Every page of each community, newest first."""
-        for name in self._lacking(wanted):
+        for name in self._unread(wanted):
             after: str | None = None
             for _ in range(_PAGES):
                 parameters = {"limit": _PAGE, "raw_json": 1, "after": after}
@@ -117,7 +117,7 @@ class Reddit:
                 if after is None:
                     break
 
-    def _lacking(self, wanted: Wanted) -> list[str]:
+    def _unread(self, wanted: Wanted) -> list[str]:
         """Communities without a complete read since the last close."""
         seen = wanted.tables.newest(LISTINGS.name).filter(pl.col("seen_at") >= wanted.closed)
         pages = {name: seen.filter(subreddit=name) for name in self._settings.subreddits}
@@ -136,7 +136,7 @@ class Reddit:
             listing = field(body, "data")
             after = httpx.URL(received.url).params.get("after", "")
             frames = _posts(name, after, listing, received.fetched_at)
-        except WRONG as error:
+        except SHAPE_ERRORS as error:
             return broken(error, received)
         return rows_of(frames, f"no post in r/{subject}")
 
@@ -203,7 +203,7 @@ class _WithToken(Client):
             body = decoded(answer)
             try:
                 token, lasts = str(field(body, "access_token")), number(field(body, "expires_in")) or 0.0
-            except WRONG:
+            except SHAPE_ERRORS:
                 failure = "the answer to the request for a token has none"
             else:
                 self._secrets = {"Authorization": SecretStr(f"bearer {token}")}

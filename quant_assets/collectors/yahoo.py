@@ -75,7 +75,7 @@ class Yahoo:
             answer = yield self._question(_WHOLE if tail is None else _TAIL, ticker, tail or wanted.since, wanted.now)
             if isinstance(answer, Rows):
                 bars_of[ticker] = answer.payload.get(BARS.name, BARS.schema.to_frame())
-        for ticker, first in self._lacking(wanted, bars_of).items():
+        for ticker, first in self._first_missing(wanted, bars_of).items():
             if not wanted.is_done(_AGAIN, ticker):
                 yield self._question(_AGAIN, ticker, first, wanted.now)
 
@@ -148,7 +148,7 @@ class Yahoo:
         place = int(hashlib.sha256(ticker.encode()).hexdigest(), 16)
         return (session + place) % self._settings.whole_every_sessions == 0
 
-    def _lacking(self, wanted: Wanted, bars_of: dict[str, pl.DataFrame]) -> dict[str, date]:
+    def _first_missing(self, wanted: Wanted, bars_of: dict[str, pl.DataFrame]) -> dict[str, date]:
         """First session of each answered ticker that is neither in its bars nor explained by a gap."""
         stored = pl.concat(
             [wanted.tables.newest(BARS.name), *(bars.with_columns(fetched_at=wanted.now) for bars in bars_of.values())],

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Receives every fit and forecast of this process."""
+    """Receives every fit and forecast of this process, from `learning.models.base`."""
 
     def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
-        """Called after model `name` was fitted."""
+        """Called after model `name` was fitted, or updated with `rows`; an update has no validation rows."""
 
-    def predicted(self, model: FittedModel, rows: Rows, found: Distribution) -> None:
-        """Called after a forecast."""
+    def predicted(self, model: FittedModel, rows: Rows, forecasts: Distribution) -> None:
+        """Called after a model forecast `rows`."""
 
 
-#: Active observers.
+#: Observers of the open `observed_by` blocks.
 OBSERVERS: list[Observer] = []
 
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from quant_assets.learning.distances import AT_ONCE, nearest_and_total
+from quant_assets.learning.distances import FEATURES_PER_STEP, nearest_and_total
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256, verified
 from quant_assets.learning.registry import Loaded
 from quant_assets.market.panel import FloatArray, IntArray
@@ -323,12 +323,13 @@ def _greatest(values: FloatArray, months: IntArray, edges: FloatArray, counts: I
 
 def _distances(rows: FloatArray, others: FloatArray, *, total: bool = False) -> tuple[FloatArray, FloatArray]:
     """Distance of each row to the nearest of the others, and with `total` the sum of its distances to all of them."""
-    padding = -rows.shape[1] % AT_ONCE
-    own, theirs = (np.isnan(values).sum(axis=1, dtype=np.float32) for values in (rows, others))
+    padding = -rows.shape[1] % FEATURES_PER_STEP
+    # m and m' of `Reference`.
+    row_terms, other_terms = (np.isnan(values).sum(axis=1, dtype=np.float32) for values in (rows, others))
     filled = [
         np.pad(np.where(np.isnan(values), np.float32(0), values), ((0, 0), (0, padding))) for values in (rows, others)
     ]
-    return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), own, theirs, total)
+    return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), row_terms, other_terms, total)
 
 
 def _mean_distance(sample: FloatArray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.exports import KILL_SWITCH, export_orders, halted
+from quant_assets.exports import KILL_SWITCH, export_orders, halt_reason
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_range
@@ -155,7 +155,7 @@ def test_what_is_wrong_in_the_file_is_named_with_its_line(
 def test_the_kill_switch_and_the_setting_halt_the_output(
     orders: Quant, store: DatasetStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert halted(store, "") is None
+    assert halt_reason(store, "") is None
     rows = pl.DataFrame(
         [("AAA", "buy", 1.0, 9.0, "increase", 0.1, 9.0, 9.0, 1.0, 2.0, 0.5)],
         schema=[

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import DatasetError, HistoryError, ModelFileError, SettingsError
-from quant_assets.learning.deep.place import training_at
+from quant_assets.learning.deep.training_context import training_at
 from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.models.transformer import FineTuned, Transformer
 from quant_assets.learning.rows import Rows

@@ -35,7 +35,7 @@ class Seen:
     def fitted(self, name: str, rows: Any, validation: Any, model: Any) -> None:
         self.fits.append((rows, validation))
 
-    def predicted(self, model: Any, rows: Any, found: Any) -> None:
+    def predicted(self, model: Any, rows: Any, forecasts: Any) -> None:
         self.tests.append(rows)
 
 

@@ -110,7 +110,7 @@ def test_factors_that_are_one_bet_are_shown_as_such(sheet) -> None:
     series = [spread.filter(factor=name)["spread"].to_numpy() for _, name in names[:3]]
     np.testing.assert_allclose(found[:3, :3], np.corrcoef(series), rtol=1e-12)
     assert np.isnan(found[3]).all()
-    assert np.isnan(spread_correlations(sheet.by_month, names, 20, least=25)).all()
+    assert np.isnan(spread_correlations(sheet.by_month, names, 20, min_months=25)).all()
     page = render(sheet, "Health Care", 20, 1).decode()
     table = page[page.index('<table class="correlations">') :]
     cells = re.findall(r"<td class=\"shaded \w+\"[^>]*>(.*?)</td>", table)

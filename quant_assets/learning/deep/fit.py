@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from quant_assets.errors import DatasetError
 from quant_assets.learning.deep.module import DeepModule
-from quant_assets.learning.deep.place import Tell, place
 from quant_assets.learning.deep.settings import DeepParameters
 from quant_assets.learning.deep.states import States
+from quant_assets.learning.deep.training_context import Tell, current_training
 from quant_assets.learning.deep.units import Shares, Units, order
 
 M = TypeVar("M", bound=DeepModule)
@@ -82,7 +82,8 @@ def fit(
         raise DatasetError(
             f"{said}: no {'training' if not len(training) else 'validation'} units; train on more sessions"
         )
-    tell, rank, processes = place().tell, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    tell = current_training().tell
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     states = States(folder, parameters.checkpoint_mib, tell if rank == 0 else lambda _: None)
     with _settled(parameters, seed):
         module = build()

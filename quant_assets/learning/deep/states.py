@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from quant_assets.errors import CheckpointError
-from quant_assets.learning.deep.place import Tell
+from quant_assets.learning.deep.training_context import Tell
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256_of
 
 #: Greatest number of states.

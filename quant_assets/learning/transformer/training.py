@@ -17,8 +17,8 @@ from torch import Tensor
 from quant_assets.errors import SettingsError
 from quant_assets.learning.deep.fit import Fitted, fit
 from quant_assets.learning.deep.module import DeepModule
-from quant_assets.learning.deep.place import states_of
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
+from quant_assets.learning.deep.training_context import state_folder
 from quant_assets.learning.deep.units import Indices
 from quant_assets.learning.transformer.losses import (
     UNKNOWN,
@@ -197,7 +197,7 @@ def fine_tune(
         return FineTuning(network, alpha)
 
     data = [training.digest(), validation.digest(), encoder.manifest.sha256.encode() if encoder else b""]
-    with states_of(_of(parameters, architecture, seed, alpha, data)) as folder:
+    with state_folder(_of(parameters, architecture, seed, alpha, data)) as folder:
         return fit(build, training, validation, parameters, seed, folder, said)
 
 
@@ -218,7 +218,7 @@ def pre_train(
         network.fc.requires_grad_(False)  # no task uses it, which is an error with several processes
         return PreTraining(network, settings)
 
-    with states_of(_of(own, architecture, seed, 0.0, [training.digest(), validation.digest()])) as folder:
+    with state_folder(_of(own, architecture, seed, 0.0, [training.digest(), validation.digest()])) as folder:
         return fit(build, training, validation, own, seed, folder, said)
 
 

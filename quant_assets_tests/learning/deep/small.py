@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from quant_assets.learning.deep.fit import Fitted, fit
 from quant_assets.learning.deep.module import DeepModule
-from quant_assets.learning.deep.place import training_at
 from quant_assets.learning.deep.settings import DeepParameters
+from quant_assets.learning.deep.training_context import training_at
 from quant_assets.learning.deep.units import Indices
 
 SEED = 11

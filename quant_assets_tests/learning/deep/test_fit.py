@@ -14,9 +14,9 @@ import torch
 from quant_assets.errors import CheckpointError, DatasetError
 from quant_assets.learning.deep.fit import fit
 from quant_assets.learning.deep.module import DeepModule
-from quant_assets.learning.deep.place import forget, states_of, training_at
 from quant_assets.learning.deep.settings import DeepParameters
 from quant_assets.learning.deep.states import States
+from quant_assets.learning.deep.training_context import remove_states, state_folder, training_at
 from quant_assets.learning.deep.units import Indices, Shares
 from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.learning.deep.small import SEED, MadeUp, Rising, train
@@ -162,13 +162,13 @@ def train_start() -> list[torch.Tensor]:
 
 
 def test_states_are_kept_where_it_is_said_and_nowhere_else(tmp_path: Path) -> None:
-    with training_at(tmp_path / "kept"), states_of("abc") as folder:
+    with training_at(tmp_path / "kept"), state_folder("abc") as folder:
         assert folder == tmp_path / "kept" / "abc"
         (folder / "state").touch()
     assert (tmp_path / "kept" / "abc" / "state").exists(), "the next attempt resumes"
-    forget(tmp_path / "kept")
+    remove_states(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
-    with states_of("abc") as folder:
+    with state_folder("abc") as folder:
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -179,10 +179,10 @@ def test_processes_without_a_folder_that_they_share_are_told_what_to_set(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with (
         pytest.raises(DatasetError, match=r"2 processes .*WORLD_SIZE.*training_at\(FOLDER\).*launch\.kind"),
-        states_of("a"),
+        state_folder("a"),
     ):
         pass
-    with training_at(tmp_path), states_of("a") as folder:
+    with training_at(tmp_path), state_folder("a") as folder:
         assert folder == tmp_path / "a"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quant_assets.learning.deep.fit import Fitted
-from quant_assets.learning.deep.place import training_at
+from quant_assets.learning.deep.training_context import training_at
 from quant_assets.learning.transformer.parameters import Parameters
 from quant_assets.learning.transformer.training import Sessions, Windows, fine_tune, pre_train
 from quant_assets.learning.transformer.windows import WindowTensor

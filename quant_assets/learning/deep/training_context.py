@@ -1,6 +1,6 @@
-"""Folder of the states of a training, and receiver of its progress messages. No torch here, and nothing is written.
+"""Where the trainings of a block save their states and send their progress messages. No torch here.
 
-The caller of a training sets both for its duration; kinds of model do not know them.
+The caller of a training sets both with `training_at`; kinds of model do not know them.
 """
 
 import logging
@@ -21,8 +21,8 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Folder and message receiver of trainings.
+class TrainingContext:
+    """Folder of states and receiver of messages.
 
     Attributes:
         folder: parent of the state folders, which are named by a digest of the training's inputs; None: no states.
@@ -34,48 +34,51 @@ class Place:
     tell: Tell = _LOG.info
 
 
-_NOWHERE = Place()
-_PLACE: ContextVar[Place] = ContextVar("place", default=_NOWHERE)
+_DEFAULT = TrainingContext()
+_CURRENT: ContextVar[TrainingContext] = ContextVar("training_context", default=_DEFAULT)
 
 
-def place() -> Place:
-    """The place of the current training."""
-    return _PLACE.get()
+def current_training() -> TrainingContext:
+    """The context of the innermost open `training_at` block."""
+    return _CURRENT.get()
 
 
 @contextmanager
 def training_at(folder: Path | None, tell: Tell = _LOG.info) -> Iterator[None]:
-    """Store the states of the trainings of the block below a folder.
+    """Save the states of the trainings of the block below a folder; None: temporarily.
 
-    The same training resumes from the states of a killed process. Remove the folder (`forget`) after storing the
+    A training of the same inputs resumes from the states of a killed process. Call `remove_states` after storing the
     results of all trainings.
     """
-    before = _PLACE.set(Place(folder, tell))
+    token = _CURRENT.set(TrainingContext(folder, tell))
     try:
         yield
     finally:
-        _PLACE.reset(before)
+        _CURRENT.reset(token)
 
 
-def forget(folder: Path) -> None:
+def remove_states(folder: Path) -> None:
     """Remove the states of finished trainings."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def states_of(digest: str) -> Iterator[Path]:
-    """The state folder of a training, created if necessary; a temporary one if the place has no folder.
+def state_folder(digest: str) -> Iterator[Path]:
+    """The state folder of a training, created if necessary; a temporary one without a folder in the context.
+
+    Args:
+        digest: of the training's inputs.
 
     Raises:
         DatasetError: several processes train without a common folder.
 
     """
-    parent, processes = place().folder, int(os.environ.get("WORLD_SIZE", "1"))
+    parent, processes = current_training().folder, int(os.environ.get("WORLD_SIZE", "1"))
     if parent is None and processes > 1:
         raise DatasetError(
             f"{processes} processes (WORLD_SIZE) train one network without a common folder for its states: train "
-            "inside quant_assets.learning.deep.place.training_at(FOLDER), with the same FOLDER in all of them, or set "
-            "launch.kind to torchrun (QUANT__LAUNCH__KIND), which does so"
+            "inside quant_assets.learning.deep.training_context.training_at(FOLDER), with the same FOLDER in all of "
+            "them, or set launch.kind to torchrun (QUANT__LAUNCH__KIND), which does so"
         )
     if parent is not None:
         folder = parent / digest
