@@ -337,9 +337,11 @@ def _allowed(asked: Asked, stored: Profile) -> tuple[str, ...]:
         found |= {str(stored.data_dir), str(stored.settings.collecting.path)}
     if trained_datasets(stored):
         found.add(stored.store.url)
-    # Model files in the settings are read by their hash.
+    # Files of models and scorers in the settings are read by their hash.
     models = (each.parameters.get("path") for each in stored.settings.models.values())
     found |= {os.path.expanduser(path) for path in models if isinstance(path, str)}
+    if stored.settings.sentiment.path is not None and stored.settings.sentiment.sha256 is not None:
+        found.add(str(stored.settings.sentiment.path.expanduser()))
     return tuple(each for name in found for each in (os.path.abspath(name), os.path.realpath(name)))
 
 

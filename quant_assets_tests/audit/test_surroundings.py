@@ -12,10 +12,13 @@ import pytest
 
 from quant_assets.audit import surroundings
 from quant_assets.audit.compare import ORDER
+from quant_assets.audit.elsewhere import Opened
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.providers import audit_provider
+from quant_assets.audit.surroundings import Asked
 from quant_assets.profile import Profile
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.audit.innocent import INNOCENT
 from quant_assets_tests.audit.leaks import Leak
 from quant_assets_tests.audit.leaks_of_surroundings import FILE, KINDS, compute_planted
@@ -181,3 +184,16 @@ def test_a_provider_whose_work_cannot_be_cut_is_noted_and_held_to_its_own_answer
     result = audit_provider(Profile(profile.settings, own), sectors=[SECTOR], first="2023-01", last="2024-11")
     assert {each.asset for each in result.failures} == {"macro"}
     assert "cannot be cut" in result.notes[0]
+
+
+def test_a_scorer_that_the_settings_name_by_its_hash_may_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    scorer = {"scorer": "tfidf", "path": tmp_path / "scorer.npz", "sha256": "0" * 64}
+    opened = [Opened("sentiment", "open", str(tmp_path / name)) for name in ("scorer.npz", "other.npz")]
+    for sentiment, outside in ((scorer, ["other.npz"]), ({}, ["scorer.npz", "other.npz"])):
+        settings = load_settings("demo", storage=str(tmp_path / "storage"), sentiment=sentiment)
+        request = Asked(settings, None, str(tmp_path / "base" / "demo"), {}, tmp_path / "scratch", (), (), "", "")
+        allowed = surroundings._allowed(request, Profile(settings))
+        assert [Path(each.what).name for each in surroundings._outside(opened, allowed)] == outside

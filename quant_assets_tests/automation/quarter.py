@@ -131,7 +131,8 @@ class Simulation:
             return []  # its last session is still to come
         if not planner.unfinished(CHECKPOINTS.name, self.sectors, month, absent=True):
             return []
-        Staged.of(planner.plan(TRAINED, self.sectors, month, month), profile, defs, 1).execute(lambda *_: None)
+        trained = TRAINED.intersection(planner.order)
+        Staged.of(planner.plan(trained, self.sectors, month, month), profile, defs, 1).execute(lambda *_: None)
         return [
             key(sector, month) for sector in self.sectors if not profile.store.missing(dataset, [key(sector, month)])
         ]

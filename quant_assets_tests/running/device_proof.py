@@ -59,6 +59,14 @@ class Event:
     device: str = ""
 
 
+def _parents(pid: int) -> list[psutil.Process]:
+    """Processes above one, the nearest first; none if it has ended."""
+    try:
+        return psutil.Process(pid).parents()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def requested(instance: dg.DagsterInstance, wanted: Sequence[Wanted]) -> None:
     """Ask for trainings as a sensor does: runs in the queue of the instance, one for each."""
     job = job_of_all_assets(device_location.defs)
@@ -225,11 +233,16 @@ class Proof:
             f"waiting run's process killed ({about['devices']} devices)", str(about["run"]), str(about["subject"])
         )
 
+    def servers(self) -> list[psutil.Process]:
+        """Code servers of the runs that hold devices, in their order; a training outlives its killed run a moment."""
+        above = [each for about in self.holders() for each in _parents(int(str(about["pid"])))]
+        return [each for each in above if "grpc" in each.cmdline()]
+
     def kill_server(self) -> int:
         """`kill -9` of the code server with the run that has held a device longest; how many runs it had."""
-        server = psutil.Process(int(str(self.holders()[0]["pid"]))).parent().parent()
-        assert "grpc" in server.cmdline(), server.cmdline()
-        mine = [each for each in self.holders() if server in psutil.Process(int(str(each["pid"]))).parents()]
+        self.wait("a training of a living run", self.servers)
+        server = self.servers()[0]
+        mine = [each for each in self.holders() if server in _parents(int(str(each["pid"])))]
         server.kill()
         self.note(f"code server killed ({len(mine)} trainings)")
         return len(mine)
