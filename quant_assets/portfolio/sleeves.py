@@ -202,12 +202,15 @@ def largest_crypto(equities: float, sigma: tuple[float, float], correlation: flo
 
     With c the share it is the positive root of (1 - b) s_c^2 c^2 + (1 - 2 b) r s_e s_c e c - b s_e^2 e^2.
     """
-    if budget >= 1.0:
-        return math.inf
     a = (1.0 - budget) * sigma[1] ** 2
     b = (1.0 - 2.0 * budget) * correlation * sigma[0] * sigma[1] * equities
     c = -budget * (sigma[0] * equities) ** 2
-    return math.inf if a == 0.0 else (-b + math.sqrt(b * b - 4.0 * a * c)) / (2.0 * a)
+    root = math.sqrt(b * b - 4.0 * a * c)
+    # Both are the positive root; each is without cancellation for its sign of b. A budget of all the variance (a = 0)
+    # is a limit only where equities, which fall when crypto rises, take more from the variance than they bring.
+    if b > 0.0:
+        return -2.0 * c / (b + root)
+    return (root - b) / (2.0 * a) if a > 0.0 else math.inf
 
 
 def drifted(held: tuple[float, float], equity: float, crypto: float) -> tuple[float, float]:

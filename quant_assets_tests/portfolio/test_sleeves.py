@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -101,6 +101,7 @@ def test_a_sleeve_without_history_is_not_bought(short_of: str, shares: tuple[flo
     st.floats(0.0, 1.0),
     st.sampled_from(["erc", "mvo_reg"]),
 )
+@example(0.5, 1.0, -0.75, 0.5, 1.0, "erc")
 @examples(max_examples=150, deadline=None)
 def test_what_comes_out_keeps_every_bound(
     one: float, other: float, correlation: float, multiplier: float, budget: float, method: str
