@@ -16,6 +16,7 @@ from quant_assets.partitions import month_range, shift_month
 from quant_assets.reporting.pages import counted
 from quant_assets.settings.origin import conf_dir
 from quant_assets.settings.results import ReportSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files_check import SEVERAL, Checked, looked_at
 from quant_assets.sources.files_evidence import span
 
@@ -24,6 +25,8 @@ _ROWS = 10
 _SECTOR = "it"
 #: Months of prices with which a backtest is short: a year goes by before most windows are full.
 _FEW_MONTHS = 18
+#: Most tickers that a line names.
+_NAMED_TICKERS = 10
 
 
 def checked(folder: Path) -> Iterator[str | Table]:
@@ -88,6 +91,8 @@ def write(folder: Path, name: str) -> Iterator[str]:
         yield "there is no membership file: every ticker with a price is a member (docs/files.md)"
     if "securities" not in kinds:
         yield f"there is no securities file: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
+    if "securities" in kinds:
+        yield from _without_sector(usable)
     months = len(month_range(f"{days[0]:%Y-%m}", f"{days[1]:%Y-%m}"))
     if months < _FEW_MONTHS:
         yield (
@@ -95,7 +100,9 @@ def write(folder: Path, name: str) -> Iterator[str]:
             "needs more, so that ratios of returns say little or nothing"
         )
     yield f"written: {path}"
-    sector = "" if "securities" in kinds else f" --sector {_SECTOR}"
+    given = {slug for file in usable if file.kind == "securities" for slug in file.rows["sector"].unique()}
+    held = [slug for slug in SECTORS if slug in (given or {_SECTOR})]
+    sector = "" if len(held) == len(SECTORS) else f" --sector {','.join(held)}"
     last = f"{days[1]:%Y-%m}"
     first = max(f"{days[0]:%Y-%m}", shift_month(last, 1 - ReportSettings().history_months))
     yield f"next: quant run -p {name}{sector} --from {first} --to {last}"
@@ -121,6 +128,17 @@ def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
         f"{bars['date'].max():%Y-%m-%d}"
     )
     yield f"files.prices of the profile: - {_flow(entry, braces=True)}"
+
+
+def _without_sector(usable: Sequence[Checked]) -> Iterator[str]:
+    """A note on tickers that have prices but no row in a file of sectors."""
+    priced, placed = (
+        {ticker for file in usable if file.kind == kind for ticker in file.rows["ticker"].unique()}
+        for kind in ("prices", "securities")
+    )
+    if lost := sorted(priced - placed):
+        names = ", ".join(lost[:_NAMED_TICKERS]) + (", …" if len(lost) > _NAMED_TICKERS else "")
+        yield f"left out, without a row in a file of sectors: {counted(len(lost), 'ticker')} with prices, {names}"
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:

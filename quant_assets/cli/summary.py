@@ -69,16 +69,17 @@ def stale(profile: Profile, staleness: Staleness, names: Sequence[str], sectors:
 
 def following(profile: Profile, sectors: Sequence[str], month: str) -> Iterator[str]:
     """Paths of the reports of a month, and the next commands."""
-    reported, decided = (
+    reported, weighted, decided = (
         [slug for slug in sectors if not profile.store.missing(profile.datasets[name], [key(slug, month)])]
-        for name in ("ops_report", "candidates")
+        for name in ("ops_report", "weights", "candidates")
     )
     for sector in reported[:_FEW_SECTORS]:
         yield f"report: {report_url(profile, sector, month)}"
     if len(reported) > _FEW_SECTORS:
         yield f"  and {len(reported) - _FEW_SECTORS} more sectors"
     option = f"-p {profile.settings.profile}"
-    commands = [f"quant picks {option} -s {','.join(decided)} -m {month}"] if decided else []
+    chosen = ("picks", weighted) if weighted else ("candidates", decided)
+    commands = [f"quant {chosen[0]} {option} -s {','.join(chosen[1])} -m {month}"] if chosen[1] else []
     commands += [f"quant report {option} -s {','.join(reported)} -m {month} --open"] if reported else []
     commands += [] if commands else [f"quant status {option}"]
     yield f"next: {', '.join(commands)}"

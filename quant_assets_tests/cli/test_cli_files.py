@@ -77,7 +77,7 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
     written = Path(
         next(line for line in done.out.splitlines() if line.startswith("written: ")).removeprefix("written: ")
     )
-    assert "next: quant run -p own --from 2024-01 --to 2024-03" in done.out
+    assert "next: quant run -p own --sector it --from 2024-01 --to 2024-03" in done.out
     assert "the prices are of 3 months: most windows are full after a year only" in done.out
     lines = written.read_text().splitlines()
     assert len(lines) <= 12
@@ -210,6 +210,15 @@ def test_init_names_each_file_that_it_does_not_use(command: Quant, folder: Path)
     assert unused[0] == "NOT USED: sectors_old.csv: another file of securities, and one is read: sectors.csv"
     assert unused[1].startswith("NOT USED: notes.csv: unknown kind by its columns (what, why)")
     assert len(unused) == 2
+
+
+def test_init_names_the_sectors_of_the_files_and_tickers_without_one(command: Quant, folder: Path) -> None:
+    (folder / "sectors.csv").write_text(
+        "Symbol,GICS Sector,as_of\nAAAA,Technology,2020-01-01\nBBBB,Energy,2020-01-01\n"
+    )
+    done = command("files", "init", str(folder), "--name", "own")
+    assert "left out, without a row in a file of sectors: 1 ticker with prices, CCCC" in done.out
+    assert "next: quant run -p own --sector energy,it --from 2024-01 --to 2024-03" in done.out
 
 
 def test_dates_of_several_forms_are_refused(command: Quant, folder: Path) -> None:

@@ -1,9 +1,13 @@
-"""The warnings of checks in the summary of a run: what is wrong, and the remedy at the end."""
+"""The summary of a run: warnings of checks with their remedy, and the next command."""
+
+from pathlib import Path
 
 import pytest
 
-from quant_assets.cli.summary import written
+from quant_assets.cli.summary import following, written
+from quant_assets.profile import Profile
 from quant_assets.running.tally import Tally, Warned
+from quant_assets.settings.loading import load_settings
 
 REMEDY = "Remedy: give it more rows or features, or weights the baseline (weights.model)"
 
@@ -33,3 +37,16 @@ def test_a_long_sentence_keeps_both_ends() -> None:
     assert " … " in found
     assert found.endswith("word word last")
     assert len(found) <= 360
+
+
+def test_the_next_command_shows_what_is_stored(tmp_path: Path) -> None:
+    profile = Profile(load_settings("demo", storage=str(tmp_path)))
+
+    def next_line() -> str:
+        return list(following(profile, ["it", "energy"], "2024-06"))[-1]
+
+    assert next_line() == "next: quant status -p demo"
+    for name, commands in (("candidates", "candidates"), ("weights", "picks")):
+        dataset = profile.datasets[name]
+        profile.store.write(dataset, dataset.empty(), ["2024-06|it"])
+        assert next_line() == f"next: quant {commands} -p demo -s it -m 2024-06"
