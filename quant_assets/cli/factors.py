@@ -7,6 +7,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.cli.stored import OutdatedUpstream
 from quant_assets.errors import SettingsError, UsageError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
@@ -73,6 +74,8 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
         else:
             yield _table(shown, "factor")
     yield f"page: {page}"
+    if said := OutdatedUpstream(profile, dataset.name).warning(sector, month):
+        yield said
 
 
 def _absent(profile: Profile, sector: str, month: str, factor: str, known: Sequence[str]) -> str:

@@ -12,9 +12,6 @@ from quant_assets.errors import MissingPartitionError, QuantError
 from quant_assets.partitions import key, parse_key
 from quant_assets.profile import Profile
 
-#: Most outdated assets to name.
-_NAMED = 3
-
 
 def output(profile: Profile, sectors: Iterable[str], month: str) -> Iterator[str | Table]:
     """Lines and the table of each sector.
@@ -45,7 +42,7 @@ def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpst
     joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
     joined = joined.sort("candidate_type", "selection_rank")
     names = _names(profile, joined)
-    forecasts = _forecasts(profile, sector, month, joined)
+    forecasts, earlier = _forecasts(profile, sector, month, joined)
     table = Table()
     for name in (
         "side",
@@ -72,7 +69,14 @@ def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpst
     yield table
     yield from _missing(profile, joined)
     yield from _moved(profile, sector, month, joined)
-    yield from _outdated_warning(outdated, sector, month)
+    if earlier:
+        yield (
+            f"{escape(', '.join(earlier))}: weight and forecast are of earlier predictions than those stored now; "
+            f"quant run -p {profile.settings.profile} -s {sector} --from {month} --to {month} --select weights "
+            "decides again"
+        )
+    if said := outdated.warning(sector, month):
+        yield said
 
 
 def _names(profile: Profile, picked: pl.DataFrame) -> list[str]:
@@ -84,10 +88,16 @@ def _names(profile: Profile, picked: pl.DataFrame) -> list[str]:
     ]
 
 
-def _forecasts(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> dict[str, list[float | None]]:
+def _forecasts(
+    profile: Profile, sector: str, month: str, picked: pl.DataFrame
+) -> tuple[dict[str, list[float | None]], list[str]]:
     """Forecasts over `weights.horizon`, by model; first the model that weights follow.
 
     A name with a weight has the forecast that the weights used; others have that of dataset predictions.
+
+    Returns:
+        The forecasts of each model, and the tickers whose weight used another one than is stored now.
+
     """
     followed, horizon = str(profile.settings.weights.model), profile.settings.weights.horizon
     used = [
@@ -98,7 +108,7 @@ def _forecasts(profile: Profile, sector: str, month: str, picked: pl.DataFrame) 
     try:
         stored = profile.store.read(profile.datasets["predictions"], [key(sector, month)])
     except MissingPartitionError:
-        return {followed: used}
+        return {followed: used}, []
     forecasts = stored.filter(pl.col("horizon") == horizon).collect()
     at = picked.select("ticker", pl.col("as_of").alias("date"))
     found = {
@@ -109,8 +119,9 @@ def _forecasts(profile: Profile, sector: str, month: str, picked: pl.DataFrame) 
         if model == followed or model in set(forecasts["model"])
     }
     held = picked["weight"].is_not_null().to_list()
-    rows = zip(held, used, found[followed], strict=True)
-    return {**found, followed: [mine if holds else other for holds, mine, other in rows]}
+    rows = list(zip(picked["ticker"], held, used, found[followed], strict=True))
+    earlier = [ticker for ticker, holds, mine, now in rows if holds and mine is not None and mine != now]
+    return {**found, followed: [mine if holds else now for _, holds, mine, now in rows]}, earlier
 
 
 def _folded(heading: str) -> str:
@@ -167,19 +178,6 @@ def _moved(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> I
         move = own.filter(pl.col("sector") == sector, pl.col("before") != sector).tail(1)
         for since, before in move.select("known_at", "before").iter_rows():
             yield f"{escape(ticker)}: in sector {sector} since {since}, in {before} before"
-
-
-def _outdated_warning(outdated: OutdatedUpstream, sector: str, month: str) -> Iterator[str]:
-    """A warning if the month was computed with other code or settings than the present ones."""
-    name_of_profile = outdated.profile.settings.profile
-    reasons = outdated.reasons(sector, month)
-    if reasons:
-        named = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:_NAMED])
-        more = f"; and {len(reasons) - _NAMED} more assets" if len(reasons) > _NAMED else ""
-        yield (
-            f"outdated, computed with other code or settings than the present ones ({named}{more}); quant run "
-            f"--profile {name_of_profile} --sector {sector} --to {month} --refresh recomputes them"
-        )
 
 
 def _number(value: float | None, form: str) -> str:

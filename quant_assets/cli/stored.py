@@ -13,6 +13,9 @@ from quant_assets.planning.staleness import UNRECORDED, Staleness
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
+#: Most outdated assets to name.
+_NAMED = 3
+
 
 def stored_months(error: MissingPartitionError) -> str:
     """First and last stored month by sector, to append to the message about a missing partition; may be empty."""
@@ -86,3 +89,15 @@ class OutdatedUpstream:
                 if reason and reason != UNRECORDED:
                     reasons[asset] = reason
         return reasons
+
+    def warning(self, sector: str, month: str) -> str:
+        """A warning if the month was computed with other code or settings than the present ones; else empty."""
+        reasons = self.reasons(sector, month)
+        if not reasons:
+            return ""
+        named = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:_NAMED])
+        more = f"; and {len(reasons) - _NAMED} more assets" if len(reasons) > _NAMED else ""
+        return (
+            f"outdated, computed with other code or settings than the present ones ({named}{more}); quant run "
+            f"--profile {self.profile.settings.profile} --sector {sector} --to {month} --refresh recomputes them"
+        )

@@ -298,6 +298,7 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
     assert "longs are the highest 15% of the eligible names, shorts the lowest 15%" in outcome.out
     assert "no forecast of lightgbm at this close: the weights follow the selection score" in outcome.out
     assert "no weight of shorts: book long_only" in outcome.out
+    assert "earlier predictions" not in outcome.out
 
 
 def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,6 +327,9 @@ def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, mon
     heading = next(line for line in outcome.out.splitlines() if "linear" in line)
     assert heading.index("lightgbm") < heading.index("linear") < heading.index("xgboost")
     assert "random_forest" not in heading
+    assert (
+        "BRK.B: weight and forecast are of earlier predictions than those stored now; quant run -p demo" in outcome.out
+    )
 
 
 def test_picks_name_companies_and_say_who_came_from_another_sector(
@@ -357,12 +361,14 @@ def test_picks_say_when_they_were_chosen_under_other_settings(
     again: tuple[Path, Quant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, quant = again
-    assert "outdated" not in quant("picks", "-s", SECTOR).out
+    assert all("outdated" not in quant(command, "-s", SECTOR).out for command in ("picks", "factors"))
     monkeypatch.setenv("QUANT__CANDIDATES__LONG_FRACTION", "0.31")
     last = quant("picks", "-s", SECTOR).out.splitlines()[-1]
     assert last.startswith("outdated, computed with other code or settings than the present ones (candidates: ")
     assert "settings candidates.long_fraction" in last
     assert last.endswith(f"quant run --profile demo --sector {SECTOR} --to {LAST} --refresh recomputes them")
+    last = quant("factors", "-s", SECTOR).out.splitlines()[-1]
+    assert last.startswith("outdated, computed with other code or settings than the present ones (factor_statistics: ")
 
 
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:
