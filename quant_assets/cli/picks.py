@@ -43,6 +43,7 @@ def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpst
     joined = joined.sort("candidate_type", "selection_rank")
     names = _names(profile, joined)
     forecasts, earlier = _forecasts(profile, sector, month, joined)
+    unknown = _without_volatility(profile, sector, month, joined)
     table = Table()
     for name in (
         "side",
@@ -61,13 +62,22 @@ def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpst
             str(row["selection_rank"]),
             escape(row["ticker"]),
             *([escape(names[position])] if any(names) else []),
-            *(_number(row[name], "+.2f") for name in SCORES),
+            *(
+                "" if name == "volatility_score" and row["ticker"] in unknown else _number(row[name], "+.2f")
+                for name in SCORES
+            ),
             _number(row["weight"], ".1%"),
             *(_number(values[position], "+.2%") for values in forecasts.values()),
         )
     yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
     yield table
     yield from _missing(profile, joined)
+    if unknown:
+        least = profile.settings.indicators.garch.min_observations
+        yield (
+            f"no low vol of {escape(', '.join(unknown))}: a GARCH volatility needs {least} returns "
+            "(indicators.garch.min_observations); without one it counts as 0, the sector's mean"
+        )
     yield from _moved(profile, sector, month, joined)
     if earlier:
         yield (
@@ -86,6 +96,16 @@ def _names(profile: Profile, picked: pl.DataFrame) -> list[str]:
         next((name.name for name in known.get(ticker, ()) if name.since <= day <= name.until), "")
         for ticker, day in picked.select("ticker", "as_of").iter_rows()
     ]
+
+
+def _without_volatility(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> list[str]:
+    """Tickers without a GARCH volatility at the decision: their stored score of 0 is no figure."""
+    try:
+        stored = profile.store.read(profile.datasets["indicators"], [key(sector, month)])
+    except MissingPartitionError:
+        return []
+    unknown = stored.filter(pl.col("garch_volatility").is_null()).select("ticker", as_of="date").collect()
+    return sorted(picked.join(unknown, on=["ticker", "as_of"], how="semi")["ticker"])
 
 
 def _forecasts(

@@ -301,6 +301,21 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
     assert "earlier predictions" not in outcome.out
 
 
+def test_picks_without_a_volatility_have_no_low_vol(quant: Quant, tmp_path: Path) -> None:
+    picks_written(tmp_path, 2)
+    store = DatasetStore(str(tmp_path / "storage" / "demo"))
+    candidates = store.read(DATASETS["candidates"], [f"{LAST}|it"]).collect().drop("month")
+    store.write(DATASETS["candidates"], candidates.with_columns(volatility_score=pl.lit(0.0)), [f"{LAST}|it"])
+    volatilities = [("it", "AAA", AS_OF, 0.2), ("it", "BRK.B", AS_OF, None), ("it", "AAA", date(2024, 6, 3), None)]
+    rows = pl.DataFrame(volatilities, schema=["sector", "ticker", "date", "garch_volatility"], orient="row")
+    indicators = pl.concat([DATASETS["indicators"].empty(), rows], how="diagonal_relaxed")
+    store.write(DATASETS["indicators"], indicators, [f"{LAST}|it"])
+    out = quant("picks", "--sector", "it", "--month", LAST).out
+    shown = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│" in line]
+    assert [(row[3], row[7]) for row in shown] == [("BRK.B", ""), ("AAA", "+0.00")]
+    assert "no low vol of BRK.B: a GARCH volatility needs 100 returns (indicators.garch.min_observations)" in out
+
+
 def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First the model of the weights: of a held name what decided its weight, of others what the model says too."""
     for name in ("LINEAR", "XGBOOST", "RANDOM_FOREST"):
