@@ -52,7 +52,7 @@ def brought(lines: Iterable[Requirement]) -> set[str]:
 
 @pytest.mark.skipif(
     (sys.platform, platform.machine(), sys.version_info[:2]) != ("linux", "x86_64", (3, 11)),
-    reason="pages tell of this one",
+    reason="the pages give the counts of Linux, x86-64 and Python 3.11",
 )
 def test_pages_count_the_packages_that_an_installation_brings() -> None:
     core = brought(Requirement(line) for line in PYPROJECT["project"]["dependencies"])

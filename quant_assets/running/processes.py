@@ -8,9 +8,10 @@ import gc
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext
 from typing import Any
 
@@ -132,7 +133,7 @@ def worker_pool(workers: int, context: SpawnContext, told: Channel | None = None
 def beside(context: SpawnContext, calls: Iterable[Callable[..., object]], *arguments: object) -> Iterator[None]:
     """Call each function in a process of its own, until the context ends.
 
-    The processes print nothing at Ctrl-C.
+    The processes print nothing, at Ctrl-C either: what goes wrong in them the caller's own work meets too, and reports.
     """
     processes = [
         context.Process(target=_call, args=(os.getpid(), function, arguments), daemon=True) for function in calls
@@ -152,7 +153,9 @@ def beside(context: SpawnContext, calls: Iterable[Callable[..., object]], *argum
 
 def _call(parent: int, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
     _begin(parent, None)
-    function(*arguments)
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        function(*arguments)
 
 
 @contextmanager

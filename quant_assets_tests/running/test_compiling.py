@@ -2,7 +2,10 @@ import multiprocessing
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
+
+import pytest
 
 from quant_assets.running.processes import beside
 
@@ -50,3 +53,16 @@ def test_processes_beside_end_with_the_context(tmp_path: Path) -> None:
     process.join(timeout=60.0)
     assert (tmp_path / "file").read_text() == "called"
     assert not process.is_alive()
+
+
+def _fail() -> None:
+    warnings.warn("not shown", RuntimeWarning, stacklevel=1)
+    raise ValueError("met by the run itself")
+
+
+def test_processes_beside_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with beside(multiprocessing.get_context("spawn"), [_fail]):
+        (process,) = multiprocessing.active_children()
+        process.join(timeout=60.0)
+        assert process.exitcode == 0
+    assert capfd.readouterr() == ("", "")
