@@ -103,7 +103,7 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
             "date": [date(2016, 6, 2), date(2016, 6, 3), date(2016, 5, 3)],
             "reason": ["ohlc_violation"] * 3,
         }
-    )
+    ).with_columns(known_at="date")
     events = pl.DataFrame(
         {
             "ticker": ["T01", "T03", "T01", "T04", "T05"],

@@ -188,7 +188,7 @@ def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
 
 def refused(run: Run, sector: str, quarantine: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
     """Number of refused bars by month and reason."""
-    counted = quarantine.group_by(month=MONTH.label("date"), reason="reason").len()
+    counted = quarantine.group_by(month=MONTH.label("known_at"), reason="reason").len()
     counts = []
     for month in run.months:
         rows = counted.filter(pl.col("month") == month).sort("reason")

@@ -13,7 +13,7 @@ from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
 from quant_assets.market.events import detect, repair, with_marks
 from quant_assets.market.misprints import refuse_misprints
-from quant_assets.market.placement import entries, of_tickers, place, sector_on
+from quant_assets.market.placement import entries, of_tickers, place, sector_on, session_from
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
 from quant_assets.market.steps import with_steps, with_steps_again
@@ -136,7 +136,9 @@ def sector_bars(
     entered = entries(snapshots, sector, sessions)
     own = of_tickers(companies.series, entered["ticker"])
     placed = sector_on(place(own, snapshots, sector, sessions, "date"), snapshots, sessions)
-    listed = companies.refused.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    # A bar of a day without trading is refused at the next session: at the one before, nobody has seen it.
+    refused = companies.refused.with_columns(known_at=session_from("date", sessions))
+    listed = refused.join(entered, on="ticker").filter(pl.col("known_at") >= pl.col("entered"))
     values = pl.col("open", "high", "low", "close", "volume")
     listed = listed.with_columns(pl.when(values.is_finite()).then(values))
     apart = companies.compared.drop_nulls("explanation")

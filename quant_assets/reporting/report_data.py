@@ -221,7 +221,7 @@ def gather(
     left = held.join(picks, on="ticker", how="anti").sort(pl.col("weight").abs(), "ticker", descending=[True, False])
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
-    refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
+    refused = frames.quarantine.filter(pl.col("known_at").is_between(start, as_of)).group_by("reason").agg(bars=pl.len()).sort("reason")
     absent = (
         frames.absences.filter(at)
         .group_by("reason")
@@ -270,7 +270,7 @@ def _held_before(weights: pl.DataFrame, as_of: date) -> pl.DataFrame:
 def _faults(frames: ReportFrames, first: date, as_of: date) -> pl.DataFrame:
     """Refused bars and doubted price events by ticker and year, most first; see `ReportData.faults`."""
     events = frames.price_events.filter(pl.col("date") >= first, pl.col("panel_from") <= as_of)
-    refused = frames.quarantine.filter(pl.col("date").is_between(first, as_of))
+    refused = frames.quarantine.filter(pl.col("known_at").is_between(first, as_of))
     found = pl.concat(
         [refused.select("ticker", "date", action=pl.lit("refused")), events.select("ticker", "date", "action")]
     )

@@ -178,11 +178,12 @@ MARKET = (
         "quarantine",
         "Bars that were refused, each with the reason",
         ("ticker", "date", "provider", "row"),
-        "date",
-        "date",
+        "known_at",
+        "known_at",
         {
             "ticker": ticker(),
-            "date": day(),
+            "date": day("day of the bar, which may be none of trading"),
+            "known_at": day("first session on or after the bar's day: the one whose run finds the bar"),
             "provider": Column(pl.String, "which provider the bar comes from"),
             "row": Column(
                 pl.Int32, "number of the row among the provider's rows of this ticker and date, from 0", ge=0

@@ -63,7 +63,7 @@ def graph(tmp_path: Path) -> Graph:
         data_dir=tmp_path,
         files={"prices": prices},
         partitions={"start": "2020-01"},
-        as_of=date(2020, 2, 28),
+        as_of=date(2020, 3, 31),
     )
 
 
@@ -135,6 +135,29 @@ def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph
     assert "C" in graph.read("ohlcv").filter(pl.col("panel_from") >= date(2020, 2, 10))["ticker"]
     graph.materialise(BARS, partition_key="2020-01|utilities")
     assert graph.read("delistings").select("ticker", "last_session").rows() == [("C", DAYS[4].item())]
+
+
+def test_bars_of_days_without_trading_are_refused_by_the_run_of_the_next_session(graph: Graph, tmp_path: Path) -> None:
+    """On a holiday before the first session, on a weekend in a month and on one after its last session: the run of the
+    month itself cannot have read the last, so a run that is later must not count it there."""
+    bars = pl.read_parquet(tmp_path / "first.parquet")
+    days = [date(2020, 1, 1), date(2020, 1, 18), date(2020, 2, 29)]
+    wrong = pl.concat([bars[:1].with_columns(date=pl.lit(day, pl.Date)) for day in days])
+    pl.concat([bars, wrong]).write_parquet(tmp_path / "first.parquet")
+    months = ("2020-01", "2020-02", "2020-03")
+    for month in months:
+        graph.materialise(BARS, partition_key=f"{month}|energy")
+    apart, told = graph.files(), graph.metadata(months)
+    assert graph.read("quarantine").select("month", "date", "known_at", "reason").rows() == [
+        ("2020-01", days[0], date(2020, 1, 2), "not_a_session"),
+        ("2020-01", days[1], date(2020, 1, 21), "not_a_session"),
+        ("2020-03", days[2], date(2020, 3, 2), "not_a_session"),
+    ]
+    assert [told["ohlcv", f"{month}|energy", "bars_refused"] for month in months] == [2, 0, 1]
+    ends = {"range_start": f"{months[0]}|energy", "range_end": f"{months[-1]}|energy"}
+    graph.materialise(BARS, tags={f"dagster/asset_partition_{name}": key for name, key in ends.items()})
+    assert graph.files() == apart
+    assert [graph.metadata(months)["ohlcv", f"{month}|energy", "bars_refused"] for month in months] == [2, 0, 1]
 
 
 def test_rows_that_are_not_used_are_said_beside_the_universe(tmp_path: Path) -> None:
