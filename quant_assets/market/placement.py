@@ -1,11 +1,13 @@
 """Assignment of rows to sector panels by date, from sector snapshots."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from quant_assets.market import calendar
 
 
 def session_from(day: str, sessions: NDArray[np.datetime64]) -> pl.Expr:
@@ -37,9 +39,23 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
         spell has rows before it), sorted by ticker and first.
 
     """
-    start = pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
+    placed = _begun(snapshots, sessions).with_columns(first=pl.max_horizontal("first", _start(sessions)))
+    kept = placed.unique(["ticker", "first"], keep="last", maintain_order=True)
+    return kept.select("ticker", "sector", "first", "assumed_until")
+
+
+def _begun(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """The snapshots that count at a session, sorted by ticker and day, with that session (`first`) and `assumed_until`.
+
+    `first` may lie before the first of the sessions: at the snapshot's own session, or long ago for a ticker's first
+    snapshot.
+    """
+    ever = pl.lit(date.min if len(sessions) else None, pl.Date)
+    if len(sessions) and not snapshots.is_empty():
+        earliest = snapshots.select(pl.min_horizontal(pl.col("known_at").min(), pl.col("since").min())).item()
+        sessions = np.concatenate([calendar.sessions(earliest, sessions[0].item() - timedelta(days=1)), sessions])
     known = snapshots.sort("ticker", "known_at", maintain_order=True)
-    first = pl.when(pl.col("ticker").is_first_distinct()).then(start).otherwise(session_from("known_at", sessions))
+    first = pl.when(pl.col("ticker").is_first_distinct()).then(ever).otherwise(session_from("known_at", sessions))
     begun = session_from("since", sessions)
     return (
         known.with_columns(
@@ -51,21 +67,26 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
         )
         .drop_nulls("first")
         .unique(["ticker", "first"], keep="last", maintain_order=True)
-        .select("ticker", "sector", "first", "assumed_until")
     )
+
+
+def _start(sessions: NDArray[np.datetime64]) -> pl.Expr:
+    return pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
 
 
 def entries(snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     """The session from which a ticker is in the sector's panel: the first on which it belonged to the sector.
 
-    A ticker that leaves the sector stays in its panel, so that labels and backtests have its prices.
+    A ticker that leaves the sector stays in its panel, so that labels and backtests have its prices. One that left
+    before the first session is in the panel from there: which tickers are in it does not depend on where the history
+    starts.
 
     Returns:
         `ticker`, `entered`, sorted by ticker; tickers that never belonged are absent.
 
     """
-    own = spells(snapshots, sessions).filter(pl.col("sector") == sector)
-    return own.group_by("ticker").agg(entered=pl.col("first").min()).sort("ticker")
+    own = _begun(snapshots, sessions).filter(pl.col("sector") == sector)
+    return own.group_by("ticker").agg(entered=pl.max_horizontal(pl.col("first").min(), _start(sessions))).sort("ticker")
 
 
 def place(

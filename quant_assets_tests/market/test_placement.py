@@ -2,6 +2,7 @@ from collections.abc import Callable
 from datetime import date
 
 import polars as pl
+import pytest
 
 from quant_assets.market import calendar
 from quant_assets.market.placement import entries, panel_tickers, place, sector_on, session_from, spells
@@ -66,3 +67,16 @@ def test_of_two_snapshots_of_one_session_the_later_counts(make_snapshots: Make) 
     ]
     # Computed from a later start, what came before is the state at the start.
     assert spells(snapshots, DAYS[60:]).select("sector", "first").rows() == [("energy", DAYS[60].item())]
+
+
+@pytest.mark.parametrize("start", [0, 21, 60])
+def test_which_tickers_are_in_a_panel_does_not_depend_on_where_the_history_starts(
+    make_snapshots: Make, start: int
+) -> None:
+    """A ticker that left before the history starts stays in the panel, as one that leaves later does."""
+    snapshots = make_snapshots(
+        ("A", "it", date(2016, 1, 1)), ("A", "re", date(2017, 1, 1)), ("A", "energy", date(2017, 1, 2))
+    )
+    assert entries(snapshots, "it", DAYS[start:]).rows() == [("A", DAYS[start].item())]
+    assert entries(snapshots, "energy", DAYS[start:]).rows() == [("A", max(date(2017, 1, 3), DAYS[start].item()))]
+    assert entries(snapshots, "re", DAYS[start:]).is_empty(), "no session had it"
