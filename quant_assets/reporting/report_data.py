@@ -221,7 +221,7 @@ def gather(
     left = held.join(picks, on="ticker", how="anti").sort(pl.col("weight").abs(), "ticker", descending=[True, False])
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
-    refused = frames.quarantine.filter(pl.col("known_at").is_between(start, as_of)).group_by("reason").agg(bars=pl.len()).sort("reason")
+    refused = frames.quarantine.filter(pl.col("known_at").is_between(start, as_of))
     absent = (
         frames.absences.filter(at)
         .group_by("reason")
@@ -246,7 +246,7 @@ def gather(
         ic=ic,
         regime=regime.row(0, named=True) if len(regime) else None,
         models=_models(frames.versions.filter(pl.col("date") == as_of), forecasts, frames.checkpoint, as_of, horizon),
-        quarantined=refused,
+        quarantined=refused.group_by("reason").agg(bars=pl.len()).sort("reason"),
         faults=_faults(frames, first, as_of),
         absent=absent,
         coverage=_coverage(coverage),
