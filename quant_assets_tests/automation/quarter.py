@@ -168,12 +168,12 @@ class Simulation:
             dataset = theirs.datasets[name]
             for each in dataset.grain.keys(month_range(first, last), self.sectors):
                 paths = [Path(of.store.path(of.datasets[name], each)) for of in (ours, theirs)]
-                if not _same(*paths):
+                if not same_partition(*paths):
                     found.append(f"{name} {each}")
         return found
 
 
-def _same(path: Path, other: Path) -> bool:
+def same_partition(path: Path, other: Path) -> bool:
     """Whether two files are alike, but for the provider's files as they were when the rows were made.
 
     A revision changes these; a month of which it changes no row is not made again.

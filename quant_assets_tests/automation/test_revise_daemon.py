@@ -19,6 +19,7 @@ from quant_assets.automation.revise import BACKFILL, LOOK, REVISION
 from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.work import CODE_LOCATION, ORIGIN
 from quant_assets.settings.loading import load_settings
+from quant_assets_tests.automation.quarter import same_partition
 from quant_assets_tests.graph import PROJECT, Graph
 from quant_assets_tests.synthetic_automation import (
     AS_OF,
@@ -177,5 +178,5 @@ def test_one_changed_bar_leads_to_one_titled_backfill_and_then_to_nothing(
     for name in ASSETS:
         dataset = fresh.datasets[name]
         for each in fresh.profile.store.existing(dataset):
-            rows = [Path(one.profile.store.path(dataset, each)).read_bytes() for one in (stored, fresh)]
-            assert rows[0] == rows[1], (name, each)
+            paths = [Path(of.profile.store.path(dataset, each)) for of in (stored, fresh)]
+            assert same_partition(*paths), (name, each)

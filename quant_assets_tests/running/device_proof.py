@@ -238,14 +238,14 @@ class Proof:
         above = [each for about in self.holders() for each in _parents(int(str(about["pid"])))]
         return [each for each in above if "grpc" in each.cmdline()]
 
-    def kill_server(self) -> int:
-        """`kill -9` of the code server with the run that has held a device longest; how many runs it had."""
+    def kill_server(self) -> list[str]:
+        """`kill -9` of the code server with the run that has held a device longest; its runs that held devices."""
         self.wait("a training of a living run", self.servers)
         server = self.servers()[0]
         mine = [each for each in self.holders() if server in _parents(int(str(each["pid"])))]
         server.kill()
         self.note(f"code server killed ({len(mine)} trainings)")
-        return len(mine)
+        return [str(each["run"]) for each in mine]
 
     def release(self, count: int = 1) -> None:
         """Let as many trainings end, those that have held devices longest."""
@@ -322,9 +322,10 @@ class Proof:
         begun = {str(each["run"]) for each in self.holders()}
         return sum(1 for each in self.leases.held() if each.about and str(each.about["run"]) in begun)
 
-    def holds(self, run: str) -> bool:
-        """Whether a training of a run still holds a device."""
-        return any(each.about is not None and str(each.about["run"]) == run for each in self.leases.held())
+    def holds(self, *runs: str) -> bool:
+        """Whether a training of one of the runs still holds a device: it takes a moment to notice that it was killed,
+        and one that is told to end in this moment has trained for nothing."""
+        return any(each.about is not None and str(each.about["run"]) in runs for each in self.leases.held())
 
     def _slots(self) -> int:
         return int(self.instance.event_log_storage.get_concurrency_info(POOL).active_slot_count)
@@ -353,10 +354,10 @@ def whole(proof: Proof) -> None:
     proof.fill(proof.devices)
     killed = proof.kill_worker()
     proof.kill_daemon()
-    # Its training holds its device for the moment that it takes to notice.
     proof.recover("a run and the daemon killed", lambda: not proof.holds(killed) and proof.held() >= proof.devices)
     begun = len(proof.trainings())
-    proof.kill_server()
+    lost = proof.kill_server()
+    proof.wait("the server's trainings to end", lambda: not proof.holds(*lost))
     # The training over all devices may come first of those that are launched again: then nobody may pass it.
     proof.recover("the code server killed", lambda: len(proof.trainings()) > begun or _all_is_next(proof))
     proof.wait("the training over all devices to be the next", lambda: _all_waits(proof))

@@ -22,10 +22,12 @@ def test_devices_are_neither_shared_nor_lost_while_daemon_server_and_run_are_kil
     with proof.running():
         proof.request(proof.instance, proof.wanted)
         proof.fill(2)
-        proof.kill_worker()
+        killed = proof.kill_worker()
         proof.kill_daemon()
-        proof.kill_server()
-        proof.recover("run, daemon and code server killed", lambda: proof.held() == 2)
+        lost = proof.kill_server()
+        proof.recover(
+            "run, daemon and code server killed", lambda: not proof.holds(killed, *lost) and proof.held() == 2
+        )
         proof.finish()
         figures = proof.check()
     assert figures["most devices at once"] == 2
