@@ -73,32 +73,36 @@ FEATURES: tuple[CrossSection, ...] = tuple(
     for how in ("rank", "zscore")
 )
 
+#: Relative difference of prices that are equal as traded: adjusted, their last bits follow from the ticker's first bar. A
+#: cent of the dearest share is 15 times as much.
+_EQUAL = 1e-9
+
 BREADTH: tuple[Breadth, ...] = tuple(
     Breadth(name, (feature,), 0, condition, f"share of members {what}", ge=0, le=1)
     for name, feature, condition, what in (
         (
             "above_sma_50",
             "sma_distance_50",
-            pl.col("sma_distance_50") > 0,
+            pl.col("sma_distance_50") > _EQUAL,
             "whose close is above its mean of 50 sessions",
         ),
         (
             "above_sma_200",
             "sma_distance_200",
-            pl.col("sma_distance_200") > 0,
+            pl.col("sma_distance_200") > _EQUAL,
             "whose close is above its mean of 200 sessions",
         ),
-        ("advancing", "return_1", pl.col("return_1") > 0, "that rose on the session"),
+        ("advancing", "return_1", pl.col("return_1") > _EQUAL, "that rose on the session"),
         (
             "at_high_52w",
             "high_52w_distance",
-            pl.col("high_52w_distance") == 0,
+            pl.col("high_52w_distance").abs() <= _EQUAL,
             "that closed at their highest of 252 sessions",
         ),
         (
             "at_low_52w",
             "low_52w_distance",
-            pl.col("low_52w_distance") == 0,
+            pl.col("low_52w_distance").abs() <= _EQUAL,
             "that closed at their lowest of 252 sessions",
         ),
     )

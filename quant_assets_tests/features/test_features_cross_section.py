@@ -67,13 +67,15 @@ def test_breadth_counts_those_with_a_value() -> None:
             (DAYS[0], 0.2, None),
             (DAYS[0], None, None),
             (DAYS[1], None, None),
+            (DAYS[2], 2e-16, -2e-16),  # the same price as the day before, and as the highest: adjusted, some bits differ
+            (DAYS[2], 2e-8, -2e-8),  # a cent of the dearest share
         ],
         schema={"date": pl.Date, "return_1": pl.Float64, "high_52w_distance": pl.Float64},
         orient="row",
     )
     declared = [share for share in BREADTH if share.name in ("advancing", "at_high_52w")]
     result = market_breadth(features, declared)
-    assert result.rows() == [(DAYS[0], 4, 2 / 3, 1 / 2), (DAYS[1], 1, None, None)]
+    assert result.rows() == [(DAYS[0], 4, 2 / 3, 1 / 2), (DAYS[1], 1, None, None), (DAYS[2], 2, 1 / 2, 1 / 2)]
 
 
 def test_what_is_compared_must_be_there() -> None:
