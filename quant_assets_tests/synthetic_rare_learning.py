@@ -52,6 +52,7 @@ def features_of(library: FeatureLibrary, read: Reads, months: Months) -> pl.Data
         months.first_day,
         months.last_day,
         read("sentiment", months_covering(library.news_lookback)) if library.news else None,
+        read("macro", months_covering(library.macro_lookback)) if library.economy else None,
     )
 
 

@@ -181,7 +181,7 @@ class Reads(NamedTuple):
         first, last = shift_month(self.months.first, -before), shift_month(self.months.last, after)
         day = pl.col(EVERY[name].dated_by)
         rows = self.stored[name].filter(day.is_between(month_start(first), month_end(last)))
-        if self.sector is None:
+        if self.sector is None or "sector" not in rows.columns:
             return rows
         return rows.filter(pl.col("sector") == self.sector).drop("sector")
 

@@ -309,6 +309,7 @@ EXEMPT: dict[str, str] = {
     "backtest.factor_models.explain": _COMMANDS,
     "backtest.factor_returns.joined": _COMMANDS,
     "backtest.own_factors.own_factors": _COMMANDS,
+    "features.macro.macro_features": "the chain's features are chosen without macro; all ready-made ones meet it",
     "features.sentiment.news_features": "the chain's features are chosen without news; all ready-made ones meet it",
     "learning.bars.Bars.between": _OF_BARS,
     "learning.bars.Bars.of": _OF_BARS,

@@ -13,7 +13,7 @@ from quant_assets.features.features import features as compute_features
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.features.library import FeatureLibrary
-from quant_assets.partitions import all_sectors, forward, lag, lookback, months_covering
+from quant_assets.partitions import all_sectors, forward, lag, lookback, market, months_covering
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import CandidateSettings, FundamentalSettings, IndicatorSettings, LabelSettings
 from quant_assets.signals.indicators import indicators as compute_indicators
@@ -36,15 +36,15 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
         "universe": read(lookback(beta_months)),
     }
-    model_inputs = Asset("features", features, of_features, kinds=["numba"], sized_by="universe")
     if library.news:
         of_features["sentiment"] = read(lookback(months_covering(library.news_lookback)))
-        model_inputs = Asset("features", features_with_news, of_features, kinds=["numba"], sized_by="universe")
-    market = []
+    if library.economy:
+        of_features["macro"] = read(market(months_covering(library.macro_lookback)))
+    of_market = []
     if library.market:
-        market.append(Asset("market_features", market_features, every, kinds=["numba"], sized_by="features"))
+        of_market.append(Asset("market_features", market_features, every, kinds=["numba"], sized_by="features"))
     if library.breadth:
-        market.append(Asset("market_breadth", market_breadth, every, sized_by="features"))
+        of_market.append(Asset("market_breadth", market_breadth, every, sized_by="features"))
     return declared(
         profile,
         "signals",
@@ -56,7 +56,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sized_by="universe",
         ),
         Asset("candidates", candidates, {"indicators": read(), "universe": read()}),
-        model_inputs,
+        Asset("features", features, of_features, kinds=["numba"], sized_by="universe"),
         Asset(
             "labels",
             labels,
@@ -64,7 +64,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sized_by="universe",
             times=len(settings.labels.horizons),
         ),
-        *market,
+        *of_market,
     )
 
 
@@ -102,35 +102,17 @@ def features(
     price_peaks: pl.DataFrame,
     fundamentals: pl.DataFrame,
     universe: pl.DataFrame,
+    sentiment: pl.DataFrame | None,
+    macro: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """Model inputs of each member and session."""
-    library.audit_own()
-    days = run.sessions("prices")
-    tell_marked(run, sector, prices, universe)
-    return compute_features(
-        prices, price_peaks, fundamentals, universe, library, settings, days, run.first_day, run.last_day
-    )
-
-
-def features_with_news(
-    run: Run,
-    sector: str,
-    library: FeatureLibrary,
-    settings: FundamentalSettings,
-    prices: pl.DataFrame,
-    price_peaks: pl.DataFrame,
-    fundamentals: pl.DataFrame,
-    universe: pl.DataFrame,
-    sentiment: pl.DataFrame,
-) -> pl.DataFrame:
-    """Model inputs of each member and session, including sentiment."""
+    """Model inputs of each member and session; sentiment and macro where features of them are declared."""
     library.audit_own()
     tell_marked(run, sector, prices, universe)
-    days, first, last = run.sessions("prices"), run.first_day, run.last_day
-    if len(run.sessions("sentiment")) > len(days):
-        days = run.sessions("sentiment")
+    beside = [name for name, rows in (("sentiment", sentiment), ("macro", macro)) if rows is not None]
+    days = max((run.sessions(name) for name in ("prices", *beside)), key=len)
+    first, last = run.first_day, run.last_day
     return compute_features(
-        prices, price_peaks, fundamentals, universe, library, settings, days, first, last, sentiment
+        prices, price_peaks, fundamentals, universe, library, settings, days, first, last, sentiment, macro
     )
 
 

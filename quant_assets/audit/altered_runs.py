@@ -216,10 +216,14 @@ class AlteredRuns:
         if early and tickers:
             days = self._sessions(self._first, self._last)
             happened = events(self._profile, tickers, days[0], days[-1])
-            # A macro series gets its own cut, like a ticker.
+            # A macro series gets its own cut, like a ticker, but where rows of tickers follow from several series.
             series = sorted(set(happened.filter(pl.col("event") == "release")["ticker"]))
-            for number, own in enumerate(by_event(happened, [*tickers, *series], days, rounds), 1):
-                yield self._cut_by_ticker(f"events of each ticker, {number}", self._first, self._last, own, early)
+            mixed = tuple(name for name in early if name != "macro" and "macro" in self._base.upstream(name))
+            apart = tuple(name for name in early if name not in mixed)
+            for kept, cut, of in ((apart, [*tickers, *series], ""), (mixed, tickers, ", no series altered")):
+                for number, own in enumerate(by_event(happened, cut, days, rounds) if kept else (), 1):
+                    label = f"events of each ticker, {number}{of}"
+                    yield self._cut_by_ticker(label, self._first, self._last, own, kept)
         if len(early) < len(names) and tickers:
             for stretch in _around(cuts):
                 first, last = (max(self._first, min(self._last, month)) for month in stretch)

@@ -73,8 +73,8 @@ FEATURES: tuple[CrossSection, ...] = tuple(
     for how in ("rank", "zscore")
 )
 
-#: Relative difference of prices that are equal as traded: adjusted, their last bits follow from the ticker's first bar. A
-#: cent of the dearest share is 15 times as much.
+#: Relative difference of prices that are equal as traded: adjusted, their last bits follow from the ticker's first bar.
+#: A cent of the dearest share is 15 times as much.
 _EQUAL = 1e-9
 
 BREADTH: tuple[Breadth, ...] = tuple(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from quant_assets.features import fundamental, ohlcv
 from quant_assets.features.cross_section import cross_sections
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.features.macro import macro_features
 from quant_assets.features.sentiment import news_features
 from quant_assets.features.stepped_over import step_over
 from quant_assets.market.containment import marks
@@ -31,6 +32,7 @@ def features(
     first_day: date,
     last_day: date,
     sentiment: pl.DataFrame | None = None,
+    macro: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
@@ -54,6 +56,8 @@ def features(
         last_day: last day of the result.
         sentiment: dataset sentiment from `library.news_lookback` sessions before the month of `first_day`; None if the
             library has no features of news.
+        macro: dataset macro from `library.macro_lookback` sessions before the month of `first_day`; None if the library
+            has no features of the economy.
 
     Returns:
         Dataset features without `sector`, sorted by ticker and date.
@@ -97,6 +101,9 @@ def features(
         rows = _beside(rows, statements)
     if library.news and sentiment is not None:
         rows = _beside(rows, news_features(rows, sentiment, library.news, sessions))
+    if library.economy and macro is not None:
+        economy = macro_features(macro, library.economy, sessions)
+        rows = rows.hstack(rows.select("date").join(economy, on="date", how="left", maintain_order="left").drop("date"))
     if library.cross_sections:
         rows = _beside(rows, cross_sections(rows, library.cross_sections))
     return rows.select(list(library.dataset.columns))

@@ -13,6 +13,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.features import cross_section, fundamental
 from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
+from quant_assets.features.macro import MacroFeature
 from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.features.sentiment import SentimentFeature
 from quant_assets.grains import MONTHLY
@@ -30,6 +31,7 @@ SETS = {
     "cross_section": "quant_assets.features.cross_section",
     "alpha158": "quant_assets.features.alpha158",
     "sentiment": "quant_assets.features.sentiment",
+    "macro": "quant_assets.features.macro",
 }
 
 #: Names that a feature cannot have: they have another meaning in the dataset or in training.
@@ -60,6 +62,7 @@ class FeatureLibrary:
         peaks: OHLCV quantities over their running maxima.
         statements: ratios of statements.
         news: figures from news; with them, `features` reads dataset `sentiment`.
+        economy: figures of the economy; with them, `features` reads dataset `macro`.
         cross_sections: features compared with the sector's other members.
         market: features compared with the whole market (dataset `market_features`).
         breadth: columns of dataset `market_breadth` whose features are present.
@@ -92,6 +95,7 @@ class FeatureLibrary:
         self.peaks = tuple(feature for feature in declared.values() if isinstance(feature, PeakFeature))
         self.statements = tuple(feature for feature in declared.values() if isinstance(feature, StatementFeature))
         self.news = tuple(feature for feature in declared.values() if isinstance(feature, SentimentFeature))
+        self.economy = tuple(feature for feature in declared.values() if isinstance(feature, MacroFeature))
         comparisons = [feature for feature in declared.values() if isinstance(feature, CrossSection)]
         self.cross_sections = tuple(feature for feature in comparisons if feature.within == "sector")
         self.market = tuple(feature for feature in comparisons if feature.within == "market")
@@ -205,7 +209,7 @@ class FeatureLibrary:
         """Sessions before a month's first one on whose prices a feature may depend."""
         if isinstance(feature, StatementFeature):
             return fundamental.price_sessions(settings)
-        if isinstance(feature, SentimentFeature):
+        if isinstance(feature, SentimentFeature | MacroFeature):
             return 0
         if isinstance(feature, CrossSection | Breadth):
             return self.lookback(next(other for other in self.features if other.name == feature.inputs[0]), settings)
@@ -219,6 +223,11 @@ class FeatureLibrary:
     def news_lookback(self) -> int:
         """Sessions before a month's first one on whose news the features may depend."""
         return max((feature.lookback for feature in self.news), default=0)
+
+    @property
+    def macro_lookback(self) -> int:
+        """Sessions before a month's first one on whose macro observations the features may depend."""
+        return max((feature.lookback for feature in self.economy), default=0)
 
     @property
     def universe_lookback(self) -> int:

@@ -509,8 +509,7 @@ MARKET = (
     ),
     Dataset(
         "macro",
-        # No asset reads it yet: features of it come through the mapping `market`, in an issue of their own.
-        "Macroeconomic observations as they became known, for readers outside: no asset reads them yet",
+        "Macroeconomic observations as they became known",
         ("series_id", "period", "known_at"),
         "known_at",
         "known_at",

@@ -55,7 +55,7 @@ def profile(folder: Path, evenings: list[date], patch: pytest.MonkeyPatch, ticke
         "sha256": hashlib.sha256(scorer).hexdigest(),
     }
     given["sentiment"]["names"] = {ticker: NAMES[ticker] for ticker in tickers}
-    given["features"] = {"sets": ["core", "sentiment"]}
+    given["features"] = {"sets": ["core", "sentiment", "macro"]}
     made = load_settings("live", **given, as_of=evenings[-1], partitions={"start": f"{FIRST:%Y-%m}"})
     return Profile(made)
 

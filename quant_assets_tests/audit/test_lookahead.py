@@ -32,7 +32,7 @@ def profile_of(storage: Path, **overrides: Any) -> Profile:
 
 
 def audited(storage: Path, *assets: str, tests: tuple[TestName, ...] = ALTERING, **arguments: Any) -> AuditResult:
-    settings = {"partitions": arguments.pop("partitions")} if "partitions" in arguments else {}
+    settings = {name: arguments.pop(name) for name in ("partitions", "features") if name in arguments}
     chosen = {"sectors": [SECTOR], "first": FIRST, "last": LAST, "cuts": [CUT], "reach": 2} | arguments
     return audit_lookahead(profile_of(storage, **settings), assets=assets or None, tests=tests, **chosen)
 
@@ -70,7 +70,8 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
         "macro",
         "universe_coverage",
     )
-    return audited(tmp_path_factory.mktemp("decisions"), *names, partitions={"start": "2021-01"})
+    sets = {"sets": ["core", "cross_section", "macro"]}
+    return audited(tmp_path_factory.mktemp("decisions"), *names, partitions={"start": "2021-01"}, features=sets)
 
 
 def failures(result: AuditResult) -> list[tuple[str, str, str | None, str]]:

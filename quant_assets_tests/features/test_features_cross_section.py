@@ -67,7 +67,11 @@ def test_breadth_counts_those_with_a_value() -> None:
             (DAYS[0], 0.2, None),
             (DAYS[0], None, None),
             (DAYS[1], None, None),
-            (DAYS[2], 2e-16, -2e-16),  # the same price as the day before, and as the highest: adjusted, some bits differ
+            (
+                DAYS[2],
+                2e-16,
+                -2e-16,
+            ),  # equal as traded, adjusted not to the last bit
             (DAYS[2], 2e-8, -2e-8),  # a cent of the dearest share
         ],
         schema={"date": pl.Date, "return_1": pl.Float64, "high_52w_distance": pl.Float64},
