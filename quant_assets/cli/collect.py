@@ -58,7 +58,12 @@ def planned(profile: Profile, providers: Sequence[str], since: str | None) -> It
     collection = _since(profile.collection, since)
     for name in collection.named(providers):
         questions = collection.planned(name)
-        yield f"{name}: about {questions:,} request{'' if questions == 1 else 's'}, since {collection.since}"
+        a_day, left = collection.requests_a_day(name), ""
+        if a_day is not None:
+            now = max(0, a_day - collection.sent(name))
+            days = 1 + -(-max(0, questions - now) // a_day)
+            left = f"; {now:,} of the plan's {a_day:,} a day are left: {days} day{'' if days == 1 else 's'}"
+        yield f"{name}: about {questions:,} request{'' if questions == 1 else 's'}, since {collection.since}{left}"
     yield f"kept in {collection.settings.path}; nothing was requested (--dry-run)"
 
 

@@ -19,6 +19,9 @@ _TOGETHER = 500
 #: Consecutive broken answers after which the provider counts as down.
 _BROKEN_IN_A_ROW = 5
 
+#: What a collection that ends early leaves to do.
+_GOES_ON = "the same command goes on from there"
+
 #: Number of named subjects without an answer.
 _SHOWN = 5
 
@@ -94,6 +97,7 @@ def collect(
     closed: datetime,
     clock: Clock,
     progress: Progress = lambda *_: None,
+    a_day: int | None = None,
 ) -> Summary:
     """Ask a provider for everything in the settings.
 
@@ -105,6 +109,7 @@ def collect(
         closed: when the last session's prices were published.
         clock: clock of pace, retries and times of collection.
         progress: called after each answer.
+        a_day: greatest number of answers in 24 hours; the collection ends there, and nothing is asked in vain.
 
     Raises:
         SettingsError: a key is missing.
@@ -116,7 +121,7 @@ def collect(
     answered = newest_answers(raw.entries(since=closed.date()))
     scope = Wanted(since, clock.now(), tables, answered, closed, lambda day: raw.entries(since=day))
     refused: dict[str, Refused] = {}
-    waiting, broken = 0, 0
+    waiting, broken, before = 0, 0, sent(raw, clock)
     with collector.client(clock) as client:
         client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
         asking = collector.questions(scope)
@@ -126,6 +131,10 @@ def collect(
             if question.endpoint in refused:
                 answer = refused[question.endpoint]
                 summary.outcomes["skipped"] += 1
+            elif a_day is not None and before + summary.asked >= a_day:
+                summary.ended = f"the day's {a_day:,} requests are used; what came is kept, and {_GOES_ON}"
+                asking.close()
+                break
             else:
                 received = client.get(question.path, question.parameters)
                 answer = _kept(collector, raw, question, received)
@@ -147,8 +156,16 @@ def collect(
             except StopIteration:
                 question = None
         summary.left = client.left
+        if a_day is not None:
+            summary.left = f"{max(0, a_day - before - summary.asked):,} of {a_day:,} requests in 24 h"
     summary.changes += read_up(collector, raw, tables, summary.said.append)
     return summary
+
+
+def sent(raw: RawStore, clock: Clock) -> int:
+    """Number of answers of the last 24 hours."""
+    begin = clock.now() - timedelta(days=1)
+    return sum(entry.at > begin for entry in raw.entries(since=begin.date()))
 
 
 def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
@@ -262,7 +279,7 @@ def _say(summary: Summary, refused: dict[str, Refused], question: Question, answ
 def _end(provider: str, question: Question, answer: Answer, broken: int) -> str | None:
     """Why no further question is asked; None where the collection goes on."""
     if isinstance(answer, Exhausted):
-        return "the quota is used up; what came is kept, and the same command goes on from there"
+        return f"the quota is used up; what came is kept, and {_GOES_ON}"
     if isinstance(answer, Refused) and answer.scope == "provider":
         return f"{provider} refuses everything: {answer.remedy}"
     if broken >= _BROKEN_IN_A_ROW:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from quant_assets.collectors.base import Collector, Wanted
-from quant_assets.collectors.collect import Progress, Summary, Tell, collect, newest_answers, read_up, replay
+from quant_assets.collectors.collect import Progress, Summary, Tell, collect, newest_answers, read_up, replay, sent
 from quant_assets.collectors.http import Clock, SystemClock
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.registry import COLLECTORS, Registered
@@ -64,7 +64,17 @@ class Collection:
         """
         raw, tables = self.raw(name), self.tables(name)
         with self._alone(name):
-            return collect(self._collector(name), raw, tables, self.since, self.closed, self.clock, progress)
+            a_day = self.requests_a_day(name)
+            return collect(self._collector(name), raw, tables, self.since, self.closed, self.clock, progress, a_day)
+
+    def requests_a_day(self, name: str) -> int | None:
+        """Limit of the plan for a provider; None where the settings name none."""
+        most: int | None = getattr(getattr(self.settings, name, None), "requests_a_day", None)
+        return most
+
+    def sent(self, name: str) -> int:
+        """Number of a provider's answers in the last 24 hours."""
+        return sent(self.raw(name), self.clock)
 
     def replay(self, name: str, tell: Tell = lambda _: None) -> list[Change]:
         """Make a provider's tables again from all stored answers, without network access.

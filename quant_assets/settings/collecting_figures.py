@@ -30,6 +30,7 @@ class FmpSettings(SettingsGroup):
         delisted_pages: greatest number of pages of 100 delisted companies; small plans have one.
         limit: greatest number of statements, splits or dividends of a ticker in an answer; small plans allow 5.
         requests_a_minute: limit of the plan.
+        requests_a_day: limit of the plan, 250 in the free one; null where there is none.
         symbols: tickers with another spelling there: `{BRK.B: BRK-B}`.
 
     """
@@ -40,6 +41,7 @@ class FmpSettings(SettingsGroup):
     delisted_pages: int = Field(default=1_000, ge=1)
     limit: int = Field(default=1_000, ge=1, le=1_000)
     requests_a_minute: int = Field(default=300, ge=1)
+    requests_a_day: int | None = Field(default=None, ge=1)
     symbols: dict[str, str] = Field(default_factory=dict)
 
 

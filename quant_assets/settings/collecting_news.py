@@ -16,6 +16,7 @@ class NewsApiSettings(SettingsGroup):
         delay_hours: delay of articles in the plan; 24 in the free one.
         days_back: days of history in the plan.
         results: greatest number of articles per search and day in the plan; 100 in the free one.
+        requests_a_day: limit of the plan, 100 in the free one; null where there is none.
 
     """
 
@@ -25,6 +26,7 @@ class NewsApiSettings(SettingsGroup):
     delay_hours: int = Field(default=24, ge=0)
     days_back: int = Field(default=29, ge=1)
     results: int = Field(default=100, ge=1)
+    requests_a_day: int | None = Field(default=100, ge=1)
 
     @field_validator("searches")
     @classmethod

@@ -28,10 +28,18 @@ def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]
         yield server
 
 
-def test_it_says_what_came_and_asks_nothing_twice(venue: Loopback, command: Quant, tmp_path: Path) -> None:
+def test_it_says_what_came_and_asks_nothing_twice(
+    venue: Loopback, command: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dry = command("collect", "--dry-run", "--since", "2023-11-01")
     assert (dry.status, len(venue.asked), (tmp_path / "collected").exists()) == (0, 0, False)
     assert "binance: about 4 requests, since 2023-11-01" in dry.out.splitlines()
+    monkeypatch.setenv("QUANT__COLLECTING__NEWSAPI__SEARCHES", '{"AAPL": "Apple"}')
+    monkeypatch.setenv("QUANT__COLLECTING__NEWSAPI__DAYS_BACK", "25")
+    monkeypatch.setenv("QUANT__COLLECTING__NEWSAPI__REQUESTS_A_DAY", "10")
+    (news,) = (line for line in command("collect", "--dry-run").out.splitlines() if line.startswith("newsapi"))
+    assert news.endswith("; 10 of the plan's 10 a day are left: 3 days")
+    monkeypatch.delenv("QUANT__COLLECTING__NEWSAPI__SEARCHES")
 
     first = command("collect", "--since", SINCE)
     assert first.status == 0

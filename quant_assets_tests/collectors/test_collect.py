@@ -53,9 +53,9 @@ class Stores:
         self.tables = Tables(folder / "collected", "binance", self.collector.tables)
         self.clock = clock
 
-    def collect(self, since: date = SINCE) -> Summary:
+    def collect(self, since: date = SINCE, a_day: int | None = None) -> Summary:
         closed = datetime(self.clock.now().year, self.clock.now().month, self.clock.now().day, 21, 30, tzinfo=UTC)
-        return collect(self.collector, self.raw, self.tables, since, closed, self.clock)
+        return collect(self.collector, self.raw, self.tables, since, closed, self.clock, a_day=a_day)
 
     def days(self) -> list[date]:
         found: list[date] = self.tables.newest(CANDLES.name)["date"].to_list()
@@ -94,6 +94,28 @@ def test_a_long_history_is_asked_in_pages(tmp_path: Path) -> None:
     assert summary.asked == 3
     days = stores.days()
     assert (days[0], days[-1], len(days)) == (date(2020, 1, 1), date(2026, 11, 29), 2525)
+
+
+def test_no_more_is_asked_in_a_day_than_the_plan_has(tmp_path: Path) -> None:
+    clock, since = SimulatedClock(START), date(2020, 1, 1)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        first = stores.collect(since, a_day=2)
+        assert (first.asked, first.new, first.complete, first.left) == (
+            2,
+            {"candles": 2_000},
+            False,
+            "0 of 2 requests in 24 h",
+        )
+        assert said(first)[-1].startswith(
+            "the day's 2 requests are used; what came is kept, and the same command goes on"
+        )
+        clock.sleep(3_600)
+        assert stores.collect(since, a_day=2).asked == 0
+        assert len(server.asked) == 2
+        clock.sleep(86_400)
+        last = stores.collect(since, a_day=2)
+        assert (last.complete, last.left, len(stores.days())) == (True, "1 of 2 requests in 24 h", 2_526)
 
 
 def test_a_history_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
