@@ -85,13 +85,14 @@ def write(folder: Path, name: str) -> Iterator[str]:
     """Write a profile that reads the folder.
 
     Raises:
-        SettingsError: the profile exists, or its name is not valid.
+        UsageError: the name of the profile is not valid.
+        SettingsError: the profile exists.
         SourceError: no price file can be read, or a file of a known kind cannot: without it results would differ.
 
     """
     path = conf_dir() / "profiles" / f"{name}.yaml"
     if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
-        raise SettingsError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
+        raise UsageError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
     if path.exists():
         raise SettingsError(f"{path} exists; choose another --name, or remove it first")
     files = looked_at(folder, str(path))
