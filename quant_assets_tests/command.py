@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 _TYPED = re.compile(
     r"error: (--(?!open|as-of \S+ is before the first decision)|(sector|month|day|selection) '"
     r"|there is no (asset|dataset|kind of model) '|the first (month|day) \S+ is later|n_splits="
-    r"|(profile|model) '[^']*' (does not exist|is none of|has no checkpoint)|model \S+ is not registered"
+    r"|(profile|model) '[^']*' (does not exist|is none of)|model \S+ is not registered"
     r"|dataset '\w+' (does not exist|has no)|'?[\w-]+'? is not a (day|provider))"
 )
 

@@ -101,7 +101,8 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     """Compare files with their recorded hashes; yields a line for every file that differs. Loads no model.
 
     Raises:
-        UsageError: a name has no checkpoint and is not registered.
+        UsageError: there is no model of a name.
+        SettingsError: a model has no checkpoint there.
         DatasetError: at the end, if a file differs.
 
     """
@@ -110,7 +111,8 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     registered = versions.versions()
     known = {*rows["model"], *registered, *(name.partition("@")[0] for name in registered)}
     if unknown := [name for name in models if name not in known]:
-        raise UsageError(
+        refused = SettingsError if unknown[0] in profile.settings.models else UsageError
+        raise refused(
             f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
