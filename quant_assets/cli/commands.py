@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from quant_assets import __version__
-from quant_assets.cli.screen import console, show
+from quant_assets.cli.screen import console, merged, show
 from quant_assets.cli.session import Session
 from quant_assets.errors import UsageError
 from quant_assets.settings.loading import load_settings
@@ -583,9 +583,9 @@ def factors(
     chosen = session.months(month, month)[1]
     from quant_assets.cli.factors import output
 
-    for name in session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen):
-        for part in output(session.profile, name, chosen, factor, horizon):
-            show(part)
+    names = session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen)
+    for part in merged(part for name in names for part in output(session.profile, name, chosen, factor, horizon)):
+        show(part)
 
 
 @app.command()

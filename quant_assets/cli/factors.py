@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.backtest.factor_summary import least_months
+from quant_assets.cli.screen import Empty
 from quant_assets.cli.stored import OutdatedUpstream
 from quant_assets.errors import SettingsError, UsageError
 from quant_assets.partitions import key
@@ -20,8 +21,10 @@ _MOST = 15
 _FEW = 10
 
 
-def output(profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None) -> Iterator[str | Table]:
-    """Lines and the table of the command.
+def output(
+    profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None
+) -> Iterator[str | Table | Empty]:
+    """Lines and the table of a sector.
 
     Args:
         profile: its storage is read.
@@ -39,9 +42,10 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     rows = profile.store.read(dataset, [key(sector, month)]).collect()
     if rows.is_empty():
         least = profile.settings.factors.min_names
-        yield (
-            f"{sector} {month}: no factor has a figure yet; "
-            f"no session had {least} names (factors.min_names) with known outcomes"
+        yield Empty(
+            sector,
+            month,
+            f"no factor has a figure yet; no session had {least} names (factors.min_names) with known outcomes",
         )
         return
     page = profile.store.artifact_url(rows["page_file"][0])
