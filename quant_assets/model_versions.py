@@ -180,9 +180,7 @@ class ModelVersions:
                 raise ModelFileError(
                     f"{_MANIFEST} of model {said} is missing; put it back, or register the model again"
                 )
-            raise UsageError(
-                f"model {said} is not registered; registered are: {', '.join(self.versions()) or 'none'}"
-            )
+            raise UsageError(f"model {said} is not registered; registered are: {', '.join(self.versions()) or 'none'}")
         content = self._read(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
         try:
             manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
