@@ -78,6 +78,12 @@ def check_month(month: str) -> str:
     return MONTH.check(month)
 
 
+def check_order(first: str, last: str) -> None:
+    """Raise a UsageError if the first of two months is later than the last."""
+    if first > last:
+        raise UsageError(f"the first month {first} is later than the last month {last}; swap --from and --to")
+
+
 @dataclass(frozen=True)
 class Grain:
     """The partitioning of a dataset: by period, and by sector or for the whole market.

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.catalogue import kind_of
-from quant_assets.errors import HistoryError, ModelFileError, SettingsError
+from quant_assets.errors import HistoryError, ModelFileError, SettingsError, UsageError
 from quant_assets.learning.bars import Bars, first_session_back
 from quant_assets.learning.checkpoints import is_training_month, usable_checkpoints
 from quant_assets.learning.forecast import LoadedModel, load_models
@@ -310,12 +310,12 @@ def usable_models(
         ModelFileError: a checkpoint cannot be read, with `refuse`.
         MissingPartitionError: a training month after the newest checkpoint is not stored.
         DatasetError: the checkpoint has another kind or other features than the settings.
-        SettingsError: the model does not exist.
+        UsageError: the model does not exist.
 
     """
     settings = profile.settings
     if name not in settings.models:
-        raise SettingsError(f"model '{name}' is none of models: {', '.join((*settings.models, ENSEMBLE))}")
+        raise UsageError(f"model '{name}' is none of models: {', '.join((*settings.models, ENSEMBLE))}")
     month, learner = month_of(as_of), profile.models.learners[name]
     oldest = max(shift_month(month, -settings.training.max_checkpoint_age_months), settings.partitions.start)
     keys = [key(sector, each) for each in month_range(oldest, shift_month(month, -1))] if oldest < month else []

@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from quant_assets.errors import DatasetError, ModelFileError, SettingsError
+from quant_assets.errors import DatasetError, ModelFileError, SettingsError, UsageError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, listed, sha256
 from quant_assets.learning.models.base import FittedModel, Learner
@@ -169,7 +169,7 @@ class ModelVersions:
         """A registered version, its manifest checked.
 
         Raises:
-            SettingsError: it is not registered.
+            UsageError: it is not registered.
             ModelFileError: the manifest is missing, or was changed after signing.
 
         """
@@ -180,9 +180,7 @@ class ModelVersions:
                 raise ModelFileError(
                     f"{_MANIFEST} of model {said} is missing; put it back, or register the model again"
                 )
-            raise SettingsError(
-                f"model {said} is not registered; registered are: {', '.join(self.versions()) or 'none'}"
-            )
+            raise UsageError(f"model {said} is not registered; registered are: {', '.join(self.versions()) or 'none'}")
         content = self._read(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
         try:
             manifest, signature = read_signed(content, self._key, f"manifest of model {said}")

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError, SourceError
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.grains import check_order
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, first_session_from, last_session_to
@@ -173,7 +174,7 @@ class Profile:
         return decision_sessions(run.first_day, self.through(run))
 
     def check_months(self, first: str, last: str) -> None:
-        """Raise a SettingsError unless both months hold a closed session and are in order."""
+        """Raise a SettingsError unless both months hold a closed session, a UsageError unless they are in order."""
         newest = self.last_month()
         for month in (first, last):
             if not self.months.start <= month <= newest:
@@ -193,5 +194,4 @@ class Profile:
                     f"{newest}; choose a month inside it or set partitions.start and partitions.end in "
                     f"{profile_file(self.settings.profile)}"
                 )
-        if first > last:
-            raise SettingsError(f"the first month {first} is later than the last month {last}; swap --from and --to")
+        check_order(first, last)

@@ -28,8 +28,10 @@ class Outcome(NamedTuple):
 
 #: Beginnings of messages about what was typed: an option, or a word that cannot be what it stands for.
 _TYPED = re.compile(
-    r"error: (--(?!open|as-of \S+ is before the first decision)|(sector|month|day) '|there is no (asset|dataset) ')"
-    r"|error: '?[\w-]+'? is not a day"
+    r"error: (--(?!open|as-of \S+ is before the first decision)|(sector|month|day|selection) '"
+    r"|there is no (asset|dataset|kind of model) '|the first (month|day) \S+ is later|n_splits="
+    r"|(profile|model) '[^']*' (does not exist|is none of)|model \S+ is not registered"
+    r"|dataset '\w+' (does not exist|has no)|'?[\w-]+'? is not a (day|provider))"
 )
 
 

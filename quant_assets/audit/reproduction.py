@@ -18,7 +18,7 @@ from quant_assets.io.partition_file import Recorded
 from quant_assets.partitions import key, month_range, parse_key, shift_month
 from quant_assets.planning.plan import Plan
 from quant_assets.profile import Profile
-from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
+from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept, names_changed
 from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.loading import recorded_settings
 from quant_assets.settings.sectors import SECTORS
@@ -260,21 +260,24 @@ class _Comparison:
             self._today.meaning,
             self._recorder.meaning,
         )
+        columns = self._stored.store.columns(dataset, partition_key)
+        same_columns = list(columns.items()) == list(dataset.schema.items())
         # Another version of a library, such as Arrow, may write the same rows as other bytes, so the rows are compared.
-        if not why and recorded.same_columns and self._same_rows(name, partition_key):
+        if not why and same_columns and self._same_rows(name, partition_key):
             return Compared(name, partition_key, "same")
         why += explained.values()
         if recorded.known_through != fresh.known_through:
             why.append(
                 f"it covers sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}"
             )
-        if not recorded.same_columns:
-            why.append("it was written with other columns")
+        if not same_columns:
+            why.append(f"columns {names_changed(columns, dataset.schema) or 'in another order'}")
         return Compared(name, partition_key, "differs", tuple(why) or (NOT_REPRODUCIBLE,))
 
     def _same_rows(self, name: str, partition_key: str) -> bool:
+        dataset = self._again.datasets[name]  # today's settings may give it other columns
         frames: list[pl.DataFrame] = [
-            each.store.read(each.datasets[name], [partition_key]).collect() for each in (self._stored, self._again)
+            each.store.read(dataset, [partition_key]).collect() for each in (self._stored, self._again)
         ]
         return frames[0].equals(frames[1])
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.cli.screen import Empty, merged
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError, UsageError
 from quant_assets.exports import export_candidates
 from quant_assets.partitions import RunPartitions, key, month_of, month_range, parse_key
@@ -157,8 +158,11 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
         yield f"{len(written)} files in {folder}: rows as Parquet and a dictionary as JSON for each sector and month"
         return
     if len(shown.as_ofs) == 1:
-        for sector in shown.sectors:
-            yield from _month(shown.profile, sector, shown.as_ofs[0], rows.filter(pl.col("sector") == sector))
+        yield from merged(
+            part
+            for sector in shown.sectors
+            for part in _month(shown.profile, sector, shown.as_ofs[0], rows.filter(pl.col("sector") == sector))
+        )
         yield from _left_out(shown, after)
     else:
         yield _range(shown, rows)
@@ -181,9 +185,9 @@ def nobody(profile: Profile, sector: str, month: str) -> str:
     return NOBODY
 
 
-def _month(profile: Profile, sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table]:
+def _month(profile: Profile, sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table | Empty]:
     if rows.is_empty():
-        yield f"{sector} {as_of:%Y-%m}: {nobody(profile, sector, month_of(as_of))}"
+        yield Empty(sector, month_of(as_of), nobody(profile, sector, month_of(as_of)))
         return
     eligible, members = rows.select("eligible_count", "universe_count").row(0)
     yield f"{sector}, decided at the close of {as_of}: {eligible} of {members} members eligible"
@@ -204,9 +208,12 @@ def _left_out(shown: Shown, settings: CandidateSettings) -> Iterator[str]:
     except (MissingPartitionError, DatasetError) as error:
         yield f"the members that were left out are not known: {error}"
         return
+    alike: dict[str, list[str]] = {}
     for sector, chosen in selections.items():
         reasons = [f"{reason} {', '.join(tickers)}" for reason, tickers in by_reason(chosen.excluded).items()]
-        yield f"{sector}, left out under the present settings: {'; '.join(reasons) or 'none'}"
+        alike.setdefault("; ".join(reasons) or "none", []).append(sector)
+    for said, sectors in alike.items():
+        yield f"{', '.join(sectors)}, left out under the present settings: {said}"
 
 
 def _range(shown: Shown, rows: pl.DataFrame) -> Table:

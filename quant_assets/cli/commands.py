@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from quant_assets import __version__
-from quant_assets.cli.screen import console, show
+from quant_assets.cli.screen import console, merged, show
 from quant_assets.cli.session import Session
 from quant_assets.errors import UsageError
 from quant_assets.settings.loading import load_settings
@@ -478,30 +478,51 @@ files_app = typer.Typer(
 )
 app.add_typer(files_app, name="files")
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the files.")]
-
 
 @files_app.command()
-def check(folder: FolderArgument) -> None:
+def check(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="The folder that holds the files [default: that of --profile]."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            "-p",
+            help="Read the files by the mapping of this profile [default: propose one].",
+            autocompletion=_profiles,
+        ),
+    ] = None,
+) -> None:
     """Propose how to read the files of a folder: kind, columns, formats and price adjustment, with evidence.
 
-    Shows ten parsed rows of every file, and counts the rows that would be refused, by reason. Writes nothing.
+    Shows ten parsed rows of every file, and counts the rows that would be refused, by reason. Writes nothing. With
+    `--profile` the files are read by the profile's mapping instead. The exit status is 1 if a file cannot be read.
 
     Examples:
 
         quant files check ~/data/stooq
 
         quant files check downloads
-    """
-    from quant_assets.cli.files import checked
 
-    for part in checked(folder):
+        quant files check -p stooq
+    """
+    from quant_assets.cli.files import checked, checked_by
+
+    if profile is not None:
+        parts = checked_by(Session(profile).profile, folder)
+    elif folder is not None:
+        parts = checked(folder)
+    else:
+        raise UsageError("give the FOLDER that holds the files, or --profile to check those of a profile")
+    for part in parts:
         show(part)
 
 
 @files_app.command()
 def init(
-    folder: FolderArgument,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the files.")],
     name: Annotated[str, typer.Option("--name", "-n", help="Name of the profile.")] = "mine",
 ) -> None:
     """Write a short profile that reads the files of a folder. An existing profile is not changed.
@@ -562,9 +583,9 @@ def factors(
     chosen = session.months(month, month)[1]
     from quant_assets.cli.factors import output
 
-    for name in session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen):
-        for part in output(session.profile, name, chosen, factor, horizon):
-            show(part)
+    names = session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen)
+    for part in merged(part for name in names for part in output(session.profile, name, chosen, factor, horizon)):
+        show(part)
 
 
 @app.command()

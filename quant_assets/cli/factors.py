@@ -7,6 +7,8 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.backtest.factor_summary import least_months
+from quant_assets.cli.screen import Empty
 from quant_assets.cli.stored import OutdatedUpstream
 from quant_assets.errors import SettingsError, UsageError
 from quant_assets.partitions import key
@@ -19,8 +21,10 @@ _MOST = 15
 _FEW = 10
 
 
-def output(profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None) -> Iterator[str | Table]:
-    """Lines and the table of the command.
+def output(
+    profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None
+) -> Iterator[str | Table | Empty]:
+    """Lines and the table of a sector.
 
     Args:
         profile: its storage is read.
@@ -38,9 +42,10 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     rows = profile.store.read(dataset, [key(sector, month)]).collect()
     if rows.is_empty():
         least = profile.settings.factors.min_names
-        yield (
-            f"{sector} {month}: no factor has a figure yet; "
-            f"no session had {least} names (factors.min_names) with known outcomes"
+        yield Empty(
+            sector,
+            month,
+            f"no factor has a figure yet; no session had {least} names (factors.min_names) with known outcomes",
         )
         return
     page = profile.store.artifact_url(rows["page_file"][0])
@@ -57,6 +62,7 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
             raise SettingsError(_absent(profile, sector, month, factor, rows["factor"].unique().sort().to_list()))
         yield f"{factor} in {sector}, as known at the close of {rows['as_of'][0]}"
         yield _table(shown, "horizon")
+        yield from _without_error(shown)
     else:
         shown = strongest(rows, at, _MOST)
         of_horizon = rows.filter(pl.col("horizon") == at)
@@ -73,6 +79,7 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
             yield "no factor has an IC yet; the page has the other figures"
         else:
             yield _table(shown, "factor")
+            yield from _without_error(shown)
     yield f"page: {page}"
     if said := OutdatedUpstream(profile, dataset.name).warning(sector, month):
         yield said
@@ -91,6 +98,23 @@ def _absent(profile: Profile, sector: str, month: str, factor: str, known: Seque
     if not near:
         return f"{without} and is no feature, score or model; quant features lists the features"
     return f"{without}; choose among {', '.join(near)}" + ("" if len(near) == len(known) else " …")
+
+
+def _without_error(rows: pl.DataFrame) -> Iterator[str]:
+    """Why figures have no standard error and no t."""
+    without = rows.filter(pl.col("ic").is_not_null() & pl.col("ic_t").is_null()).sort("horizon", "factor")
+    constant: list[str] = []
+    for (horizon,), of_horizon in without.group_by("horizon", maintain_order=True):
+        least = least_months(int(str(horizon)))
+        months = of_horizon.filter(pl.col("months") < least)["months"]
+        constant += of_horizon.filter(pl.col("months") >= least)["factor"].to_list()
+        if len(months):
+            yield (
+                f"no std error and t at {horizon} sessions: they need an IC in {least} months, and there are "
+                f"{' to '.join(dict.fromkeys((str(months.min()), str(months.max()))))}"
+            )
+    if constant:
+        yield f"no std error and t of {escape(', '.join(dict.fromkeys(constant)))}: the IC of every month is the same"
 
 
 def _table(rows: pl.DataFrame, first: str) -> Table:

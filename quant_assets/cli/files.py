@@ -11,29 +11,30 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import SettingsError, SourceError
+from quant_assets.errors import SettingsError, SourceError, UsageError
 from quant_assets.partitions import month_range, shift_month
+from quant_assets.profile import Profile
 from quant_assets.reporting.pages import counted
-from quant_assets.settings.origin import conf_dir
+from quant_assets.settings.origin import conf_dir, profile_file
 from quant_assets.settings.results import ReportSettings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.sources.files_check import SEVERAL, Checked, looked_at
+from quant_assets.sources.files_check import SEVERAL, Checked, looked_at, mapped
+from quant_assets.sources.files_columns import KINDS
 from quant_assets.sources.files_evidence import span
+from quant_assets.sources.files_report import said_without_sector
 
 _ROWS = 10
 #: Sector of every ticker if no file has sectors; the user can change it in the profile.
 _SECTOR = "it"
 #: Months of prices with which a backtest is short: a year goes by before most windows are full.
 _FEW_MONTHS = 18
-#: Most tickers that a line names.
-_NAMED_TICKERS = 10
 
 
 def checked(folder: Path) -> Iterator[str | Table]:
     """Lines and tables about the files of a folder.
 
     Raises:
-        SourceError: the folder does not exist or has no readable table.
+        SourceError: the folder does not exist or has no readable table, or a file of a known kind cannot be read.
 
     """
     files = looked_at(folder)
@@ -44,34 +45,62 @@ def checked(folder: Path) -> Iterator[str | Table]:
         yield "files:"
         yield _yaml(usable)
         yield ""
-    for file in files:
-        if not file.kind:
-            yield _named_once(file)
+    yield from _unused(files)
+    yield from _without_sector(usable)
+    _refuse_broken(
+        files,
+        f"quant files init refuses it too: fix the file, move it out of {folder} to go without it, or write a profile "
+        "with its mapping by hand and check that with quant files check -p NAME",
+    )
     if not usable:
         raise SourceError(f"no file of {folder} can be read; docs/files.md has the supported forms")
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
+
+
+def checked_by(profile: Profile, folder: Path | None) -> Iterator[str | Table]:
+    """Lines and tables about the files of a profile, read by its mapping.
+
+    Args:
+        profile: with source `files`.
+        folder: of the files; None for that of the profile.
+
+    Raises:
+        UsageError: the profile reads no files.
+        SourceError: the folder is not set, missing or empty, or a file cannot be read.
+
+    """
+    settings, name = profile.settings, profile.settings.profile
+    if settings.source != "files":
+        raise UsageError(f"--profile {name} reads no files (its source is {settings.source}); leave it out")
+    mapping = profile_file(name)
+    files = mapped(settings.files, folder or profile.data_dir, mapping)
+    for file in files:
+        yield from _shown(file)
+    yield from _without_sector(files)
+    _refuse_broken(files, f"fix the file, or its entry in {mapping}")
+    yield f"every file can be read by the mapping of {mapping}"
 
 
 def write(folder: Path, name: str) -> Iterator[str]:
     """Write a profile that reads the folder.
 
     Raises:
-        SettingsError: the profile exists, or its name is not valid.
+        UsageError: the name of the profile is not valid.
+        SettingsError: the profile exists.
         SourceError: no price file can be read, or a file of a known kind cannot: without it results would differ.
 
     """
     path = conf_dir() / "profiles" / f"{name}.yaml"
     if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
-        raise SettingsError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
+        raise UsageError(f"'{name}' cannot be a profile's name: write a to z, 0 to 9, _ and -")
     if path.exists():
         raise SettingsError(f"{path} exists; choose another --name, or remove it first")
     files = looked_at(folder, str(path))
-    broken = [file for file in files if file.kind and file.error]
-    if broken:
-        raise SourceError(
-            "\n".join(f"{file.kind}: {_named_once(file)}" for file in broken)
-            + f"\n{path} is not written: fix the file, or move it out of {folder} to go without it"
-        )
+    _refuse_broken(
+        files,
+        f"{path} is not written: fix the file, move it out of {folder} to go without it, or write {path} by hand from "
+        "what quant files check shows",
+    )
     usable = [file for file in files if file.kind]
     bars = [file for file in usable if file.kind == "prices"]
     if not bars:
@@ -91,8 +120,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
         yield "there is no membership file: every ticker with a price is a member (docs/files.md)"
     if "securities" not in kinds:
         yield f"there is no securities file: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
-    if "securities" in kinds:
-        yield from _without_sector(usable)
+    yield from _without_sector(usable)
     months = len(month_range(f"{days[0]:%Y-%m}", f"{days[1]:%Y-%m}"))
     if months < _FEW_MONTHS:
         yield (
@@ -130,15 +158,21 @@ def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
     yield f"files.prices of the profile: - {_flow(entry, braces=True)}"
 
 
-def _without_sector(usable: Sequence[Checked]) -> Iterator[str]:
-    """A note on tickers that have prices but no row in a file of sectors."""
-    priced, placed = (
-        {ticker for file in usable if file.kind == kind for ticker in file.rows["ticker"].unique()}
-        for kind in ("prices", "securities")
+def _refuse_broken(files: Sequence[Checked], remedy: str) -> None:
+    """Raise a SourceError that names the files of a known kind that cannot be read, with the remedy."""
+    broken = [file for file in files if file.kind and file.error]
+    if broken:
+        raise SourceError("\n".join([*(f"{file.kind}: {_named_once(file)}" for file in broken), remedy]))
+
+
+def _without_sector(files: Sequence[Checked]) -> Iterator[str]:
+    """A note on members with prices that have no row in the file of sectors."""
+    read = {kind: [file for file in files if file.kind == kind and not file.error] for kind in KINDS.values()}
+    priced, members = (
+        {ticker for file in read[kind] for ticker in file.rows["ticker"]} for kind in ("prices", "membership")
     )
-    if lost := sorted(priced - placed):
-        names = ", ".join(lost[:_NAMED_TICKERS]) + (", …" if len(lost) > _NAMED_TICKERS else "")
-        yield f"left out, without a row in a file of sectors: {counted(len(lost), 'ticker')} with prices, {names}"
+    for file in read["securities"][:1]:  # one is read
+        yield from said_without_sector(file.file, priced & (members or priced), file.rows["ticker"])
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
@@ -197,13 +231,18 @@ def _shown(file: Checked) -> Iterator[str | Table]:
     yield f"{file.file}: {file.kind}"
     yield from (f"  {sentence}" for sentence in file.evidence)
     if file.error:
-        yield f"  cannot be read with this mapping: {file.error}"
+        entry = f" as {_flow(file.entry, braces=True)}" if file.entry else ""
+        yield f"  cannot be read{entry}: see the error below"
         yield ""
         return
     if file.read:
         yield f"  {file.read}"
-    refused = ", ".join(f"{count} {reason}" for reason, count in file.refused.items())
-    yield f"  {len(file.rows)} rows; {f'refused {refused}' if refused else 'none would be refused'}"
+    if file.kind == "prices":
+        reasons = ", ".join(f"{count} {reason}" for reason, count in file.quarantined.items())
+        bars = f"{sum(file.quarantined.values())} of them would go into quarantine ({reasons})" if reasons else ""
+        yield f"  {len(file.rows)} bars; {bars or 'none would go into quarantine'}"
+    else:
+        yield f"  {len(file.rows)} rows"
     yield _table(file.rows)
     yield ""
 

@@ -7,7 +7,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import MissingPartitionError, SettingsError, UsageError
+from quant_assets.errors import MissingPartitionError, UsageError
 from quant_assets.market.calendar import last_session_to
 from quant_assets.market.point_in_time import known, newest
 from quant_assets.partitions import key, month_of, month_range, parse_key
@@ -30,19 +30,19 @@ def rows_known(
         only_newest: only the newest period of a series (ticker, frequency and provider; or series_id).
 
     Raises:
-        SettingsError: the dataset has no versions, or a name or day does not exist.
+        UsageError: the rows of the dataset are never revised, or a name or day does not exist.
         MissingPartitionError: nothing is stored up to `as_of`, or a month is missing or was written before its end.
 
     """
-    dataset = _versioned(profile, name)
+    dataset = _versioned(profile, name, month_of(as_of))
     if as_of > profile.last_session():
         raise UsageError(
             f"--as-of {as_of} is later than the last closed session {profile.last_session()}; choose an earlier day"
         )
     if sectors and not dataset.grain.by_sector:
-        raise SettingsError(f"dataset '{name}' has no sectors; leave --sector out")
+        raise UsageError(f"dataset '{name}' has no sectors; leave --sector out")
     if tickers and "ticker" not in dataset.columns:
-        raise SettingsError(f"dataset '{name}' has no tickers; leave --ticker out")
+        raise UsageError(f"dataset '{name}' has no tickers; leave --ticker out")
     month, store = month_of(as_of), profile.store
     stored = sorted(
         (label, sector)
@@ -81,16 +81,16 @@ def output(rows: pl.DataFrame, name: str, as_of: date) -> Iterator[str | Table]:
     yield table
 
 
-def _versioned(profile: Profile, name: str) -> Dataset:
+def _versioned(profile: Profile, name: str, month: str) -> Dataset:
     versioned = [key for key, dataset in profile.datasets.items() if "known_at" in dataset.columns]
     if name in versioned:
         return profile.datasets[name]
-    named = f"datasets with versions, by a column known_at: {', '.join(versioned)}"
+    named = f"quant known is for rows that are published late or revised: {', '.join(versioned)}"
     if name not in profile.every_dataset:
-        raise SettingsError(f"dataset '{name}' does not exist; {named}")
-    raise SettingsError(
-        f"a row of '{name}' has one version only, known from its {profile.every_dataset[name].known_at} on: "
-        f"quant show {name} prints it; {named}"
+        raise UsageError(f"dataset '{name}' does not exist; {named}")
+    raise UsageError(
+        f"dataset '{name}' has no revisions, so what is stored is what was known: quant show {name} -m {month} prints "
+        f"it; {named}"
     )
 
 

@@ -15,7 +15,7 @@ from quant_assets.assets.live import DECISIONS
 from quant_assets.audit.ledger import CAUSES, Compared, Comparison, Difference
 from quant_assets.backtest.live_record import judged, realised
 from quant_assets.cli.daily import parsed
-from quant_assets.errors import MissingPartitionError, SettingsError
+from quant_assets.errors import MissingPartitionError, UsageError
 from quant_assets.grains import DAY
 from quant_assets.graph import build_defs
 from quant_assets.learning.metrics import standard_error
@@ -31,12 +31,13 @@ def span(profile: Profile, first: str | None, last: str | None) -> tuple[date, d
     """First and last day of the options; by default from the go-live day to the last closed session.
 
     Raises:
-        SettingsError: the profile has no ledger, or the days are not in order.
+        SettingsError: the profile has no ledger.
+        UsageError: the days are not in order.
 
     """
     begin, end = parsed(first, profile) if first else Sessions(profile).go_live, parsed(last, profile)
     if begin > end:
-        raise SettingsError(f"the first day {begin} is later than the last day {end}; swap --from and --to")
+        raise UsageError(f"the first day {begin} is later than the last day {end}; swap --from and --to")
     return begin, end
 
 

@@ -67,7 +67,7 @@ def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str 
     """The manifest of a registered version, or a table of the trainings of a model.
 
     Raises:
-        SettingsError: the model does not exist.
+        UsageError: the model does not exist.
 
     """
     if "@" in model:
@@ -101,7 +101,8 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     """Compare files with their recorded hashes; yields a line for every file that differs. Loads no model.
 
     Raises:
-        SettingsError: a name has no checkpoint and is not registered.
+        UsageError: there is no model of a name.
+        SettingsError: a model has no checkpoint there.
         DatasetError: at the end, if a file differs.
 
     """
@@ -110,7 +111,8 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     registered = versions.versions()
     known = {*rows["model"], *registered, *(name.partition("@")[0] for name in registered)}
     if unknown := [name for name in models if name not in known]:
-        raise SettingsError(
+        refused = SettingsError if unknown[0] in profile.settings.models else UsageError
+        raise refused(
             f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
@@ -354,7 +356,7 @@ def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:
 
 def _of_settings(profile: Profile, model: str) -> None:
     if model not in profile.settings.models:
-        raise SettingsError(f"model '{model}' does not exist; choose one of {', '.join(profile.settings.models)}")
+        raise UsageError(f"model '{model}' does not exist; choose one of {', '.join(profile.settings.models)}")
 
 
 def _checkpoints(profile: Profile, sectors: Sequence[str]) -> pl.DataFrame:

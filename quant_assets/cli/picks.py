@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import SCORES, nobody, refuse_later
+from quant_assets.cli.screen import Empty, merged
 from quant_assets.cli.stored import OutdatedUpstream
 from quant_assets.errors import MissingPartitionError, QuantError
 from quant_assets.partitions import key, parse_key
@@ -23,21 +24,20 @@ def output(profile: Profile, sectors: Iterable[str], month: str) -> Iterator[str
     """
     outdated = OutdatedUpstream(profile, "weights")
     explained = False
-    for sector in sectors:
-        for part in _of_sector(profile, sector, month, outdated):
-            yield part
-            if isinstance(part, Table) and not explained:  # once is enough for all sectors
-                yield from _headings(profile)
-                explained = True
+    for part in merged(each for sector in sectors for each in _of_sector(profile, sector, month, outdated)):
+        yield part
+        if isinstance(part, Table) and not explained:  # once is enough for all sectors
+            yield from _headings(profile)
+            explained = True
 
 
-def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpstream) -> Iterator[str | Table]:
+def _of_sector(profile: Profile, sector: str, month: str, outdated: OutdatedUpstream) -> Iterator[str | Table | Empty]:
     candidates, weights = (
         profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights")
     )
     refuse_later(profile, candidates)
     if candidates.is_empty():
-        yield f"{sector} {month}: {nobody(profile, sector, month)}"
+        yield Empty(sector, month, nobody(profile, sector, month))
         return
     joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
     joined = joined.sort("candidate_type", "selection_rank")

@@ -1,5 +1,8 @@
 """Printing of texts and tables, complete whatever the width of the window."""
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,6 +20,26 @@ def show(output: str | Table) -> None:
         Console(width=max(needed, console.width)).print(output)
     else:
         console.print(output, soft_wrap=True, highlight=False, markup=False)
+
+
+class Empty(NamedTuple):
+    """A sector that has nothing to show in a month, and why."""
+
+    sector: str
+    month: str
+    reason: str
+
+
+def merged(parts: Iterable[str | Table | Empty]) -> Iterator[str | Table]:
+    """Lines and tables as they come; then, in one line for each reason, the sectors that have nothing to show."""
+    empty: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        if isinstance(part, Empty):
+            empty.setdefault((part.month, part.reason), []).append(part.sector)
+        else:
+            yield part
+    for (month, reason), sectors in empty.items():
+        yield f"{', '.join(sectors)} {month}: {reason}"
 
 
 def counted(number: int, thing: str) -> str:

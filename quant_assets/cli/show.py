@@ -64,7 +64,7 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
     """Find the partitions and rows of a query.
 
     Raises:
-        SettingsError: the dataset or a column does not exist, or the dataset has no sectors or tickers to select.
+        UsageError: the dataset or a column does not exist, or the dataset has no sectors or tickers to select.
         MissingPartitionError: nothing is stored for these sectors and months.
 
     """
@@ -75,12 +75,12 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
             f"{', '.join(profile.every_dataset)}"
         )
     if query.sectors and not dataset.grain.by_sector:
-        raise SettingsError(f"dataset '{name}' has no sectors of its own; leave --sector out")
+        raise UsageError(f"dataset '{name}' has no sectors of its own; leave --sector out")
     if query.tickers and "ticker" not in dataset.columns:
-        raise SettingsError(f"dataset '{name}' has no column ticker; leave --ticker out")
+        raise UsageError(f"dataset '{name}' has no column ticker; leave --ticker out")
     unknown = [column for column in query.columns if column not in dataset.loaded_schema]
     if unknown:
-        raise SettingsError(
+        raise UsageError(
             f"dataset '{name}' has no column {unknown[0]}; choose among {', '.join(dataset.loaded_schema)}"
         )
     latest = query.last or profile.last_month()

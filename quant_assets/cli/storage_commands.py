@@ -51,9 +51,12 @@ def show(
         raise UsageError("--month is one month, --from and --to are a range; give only one of the two")
     session = Session(profile)
     from quant_assets.cli import show as body
+    from quant_assets.grains import check_order
 
     for label in (month, first, last):
         body.check_month(label)
+    if first is not None and last is not None:
+        check_order(first, last)
     body.check_format(form)
     query = body.Query(
         session.sectors(sector) if sector else (),

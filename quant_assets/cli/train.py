@@ -142,15 +142,18 @@ def training(
     """Train a model and write it with manifest, metrics and importances into a folder; yields lines and a table.
 
     Raises:
-        SettingsError: an option is out of range.
+        UsageError: an option is out of range, or there is no such kind of model.
         HistoryError: the history is too short.
 
     """
     _check_horizon(profile, horizon)
     if n_splits < 1 or embargo < 0 or not 0 < test_size < 1:
-        raise SettingsError(f"{n_splits=} must be at least 1, {embargo=} at least 0, {test_size=} between 0 and 1")
+        raise UsageError(f"{n_splits=} must be at least 1, {embargo=} at least 0, {test_size=} between 0 and 1")
     names = profile.features.names
-    learner = catalogue.learner(kind.replace(":", "_"), ModelSettings(kind=kind, parameters=dict(parameters)))
+    try:
+        learner = catalogue.learner(kind.replace(":", "_"), ModelSettings(kind=kind, parameters=dict(parameters)))
+    except SettingsError as error:  # kind and parameters were typed, and are not of a profile
+        raise UsageError(str(error)) from None
     outcomes = _labels(profile, span, horizon).select("ticker", "date", "forward_return", "known_at")
     features = span.read(profile, "features").select("ticker", "date", *names)
     rows = outcomes.join(features, on=["ticker", "date"], how="inner", validate="1:1")

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import nobody, refuse_later
+from quant_assets.cli.screen import Empty
 from quant_assets.errors import InfeasibleError, MissingPackageError
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.market.panel import FloatArray, Panel
@@ -23,7 +24,7 @@ from quant_assets.profile import Profile
 from quant_assets.settings.weights import Book, WeightSettings
 
 
-def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
+def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table | Empty]:
     """The stored weights.
 
     Raises:
@@ -33,7 +34,7 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
     stored = profile.store.read(profile.datasets["weights"], [key(sector, month)]).collect()
     refuse_later(profile, stored)
     if stored.is_empty():
-        yield f"{sector} {month}: nothing is held"
+        yield Empty(sector, month, "nothing is held")
         return
     table = _table("side", "rank", "ticker", "weight", "volatility", "score", left=("side", "ticker"))
     for row in stored.sort("rank").iter_rows(named=True):
@@ -72,7 +73,7 @@ class _Held:
 
 def compared(
     profile: Profile, sector: str, month: str, methods: Sequence[str], book: Book | None
-) -> Iterator[str | Table]:
+) -> Iterator[str | Table | Empty]:
     """Several optimisers side by side, from the stored candidates, forecasts and prices.
 
     Args:
@@ -94,7 +95,7 @@ def compared(
     candidates = _read(profile, "candidates", sector, month, month)
     refuse_later(profile, candidates.with_columns(sector=pl.lit(sector), month=pl.lit(month)))
     if candidates.is_empty():
-        yield f"{sector} {month}: {nobody(profile, sector, month)}"
+        yield Empty(sector, month, nobody(profile, sector, month))
         return
     as_of: date = candidates["as_of"][0]
     first = shift_month(month, -months_covering(max(lookback_sessions(_settings(own, "minimum_variance", book)), 300)))

@@ -1,11 +1,12 @@
 """The arguments, options and help of `quant weights`."""
 
+from itertools import chain
 from typing import Annotated
 
 import typer
 
 from quant_assets.cli.commands import ProfileOption, SectorOption, app
-from quant_assets.cli.screen import show
+from quant_assets.cli.screen import merged, show
 from quant_assets.cli.session import Session
 from quant_assets.errors import UsageError
 from quant_assets.settings.weights import Book
@@ -50,11 +51,12 @@ def weights(
     from quant_assets.cli.weights import compared, output
 
     read = "candidates" if compare else "weights"
-    for name in session.sectors(sector) if sector else session.sectors_with(read, chosen):
-        parts = (
-            compared(session.profile, name, chosen, method or [], book)
-            if compare
-            else output(session.profile, name, chosen)
-        )
-        for part in parts:
-            show(part)
+    names = session.sectors(sector) if sector else session.sectors_with(read, chosen)
+    parts = (
+        compared(session.profile, name, chosen, method or [], book)
+        if compare
+        else output(session.profile, name, chosen)
+        for name in names
+    )
+    for part in merged(chain.from_iterable(parts)):
+        show(part)

@@ -12,7 +12,7 @@ from quant_assets.collectors.http import Clock, SystemClock
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.registry import COLLECTORS, Registered
 from quant_assets.collectors.tables import Change, Tables
-from quant_assets.errors import SettingsError, SourceError
+from quant_assets.errors import SettingsError, SourceError, UsageError
 from quant_assets.settings.collecting import CollectingSettings
 
 
@@ -39,12 +39,13 @@ class Collection:
         """The named providers, in order; without names those from which the settings request anything.
 
         Raises:
-            SettingsError: there is no such provider, or the settings request nothing from any.
+            UsageError: there is no such provider.
+            SettingsError: the settings request nothing from any.
 
         """
         unknown = [name for name in asked if name not in self.registered]
         if unknown:
-            raise SettingsError(f"'{unknown[0]}' is not a provider; choose from {', '.join(self.registered)}")
+            raise UsageError(f"'{unknown[0]}' is not a provider; choose from {', '.join(self.registered)}")
         idle = [name for name in asked if not self.registered[name].wanted(self.settings)]
         wanted = [name for name, entry in self.registered.items() if entry.wanted(self.settings)]
         if idle or not wanted:

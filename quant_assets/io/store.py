@@ -186,14 +186,30 @@ class DatasetStore(ArtifactStore):
     def content(self, dataset: Dataset, partition_key: str) -> str:
         """Hash of the columns and rows of a partition on disk; differs from the recorded one if the file was changed.
 
+        The columns are the file's own: those of the dataset may have changed since, with the settings or the code.
+
         Raises:
             DatasetError: the file cannot be read; names it.
 
         """
         recorded, path = self.recorded(dataset, partition_key), self.path(dataset, partition_key)
+        columns = repr(self.columns(dataset, partition_key)).encode()
         try:
-            return content_of(repr(dataset.schema).encode(), self._fs.cat_file(path), recorded.content)
+            return content_of(columns, self._fs.cat_file(path), recorded.content)
         except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def columns(self, dataset: Dataset, partition_key: str) -> pl.Schema:
+        """The columns of a partition's file.
+
+        Raises:
+            DatasetError: the file cannot be read; names it.
+
+        """
+        path = self.path(dataset, partition_key)
+        try:
+            return pl.Schema(pl.read_parquet_schema(path if self.local else io.BytesIO(self._fs.cat_file(path))))
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
 
     def write(

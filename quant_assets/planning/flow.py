@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from quant_assets.dagster_internals import input_metadata
-from quant_assets.errors import SettingsError, did_you_mean
+from quant_assets.errors import UsageError, did_you_mean
 from quant_assets.partitions import month_offsets
 from quant_assets.schemas import Dataset
 
@@ -93,7 +93,7 @@ class Flow:
             selected, chosen = set(), set()
         names = [name for name in self.order if name in chosen or dg.AssetKey(name) in selected]
         if not names:
-            raise SettingsError(
+            raise UsageError(
                 f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels', "
                 "'indicators+', 'group:signals' or 'group:signals and not key:labels'; groups are "
                 f"{', '.join(self.groups)}; assets are {', '.join(self.order)}"
@@ -110,12 +110,12 @@ class Flow:
                 if unknown and len(ends) == 2
                 else "it needs two assets"
             )
-            raise SettingsError(
+            raise UsageError(
                 f"selection '{part}': {what}; write 'ohlcv..labels'; assets in order are {', '.join(self.order)}"
             )
         start, stop = (self.order.index(name) for name in ends)
         if start > stop:
-            raise SettingsError(f"selection '{part}': {ends[0]} comes after {ends[1]}; write '{ends[1]}..{ends[0]}'")
+            raise UsageError(f"selection '{part}': {ends[0]} comes after {ends[1]}; write '{ends[1]}..{ends[0]}'")
         return self.order[start : stop + 1]
 
 

@@ -172,7 +172,7 @@ class Planner:
             defs: the definitions of this planner.
 
         Raises:
-            SettingsError: the selection cannot be parsed or selects nothing.
+            UsageError: the selection cannot be parsed or selects nothing.
 
         """
         return self._flow.select(selection, defs)

@@ -210,7 +210,7 @@ def explain(
     """
     changes = {}
     if recorded.code != now.code:
-        changes["code"] = f"code of {_names(before('code', recorded.code), after('code', now.code))}"
+        changes["code"] = f"code of {names_changed(before('code', recorded.code), after('code', now.code))}"
     if recorded.settings != now.settings:
         was, is_now = (
             version.settings(changes, sector)
@@ -218,7 +218,7 @@ def explain(
         )
         changes["settings"] = "; ".join(_settings(was, is_now))
     if recorded.inputs != now.inputs:
-        changes["inputs"] = f"inputs {_names(recorded.inputs, now.inputs)}"
+        changes["inputs"] = f"inputs {names_changed(recorded.inputs, now.inputs)}"
     if recorded.libraries != now.libraries:
         changes["libraries"] = (
             f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
@@ -228,7 +228,7 @@ def explain(
             meaning("sources", each.sources) if each.sources else {}
             for meaning, each in ((before, recorded), (after, now))
         )
-        changes["sources"] = f"files {_names(*files)}"
+        changes["sources"] = f"files {names_changed(*files)}"
     return changes
 
 
@@ -248,7 +248,7 @@ def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[s
         yield f"settings {_changes(before, after)}"
 
 
-def _names(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def names_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """The first few names under which two mappings differ, and how."""
     found = {
         "changed": [name for name in before if name in after and before[name] != after[name]],

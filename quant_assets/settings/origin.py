@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, UsageError
 from quant_assets.settings.yaml_files import read_yaml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ class _YamlSource(PydanticBaseSettingsSource):
                 f"profiles, or unset it for {_own_or_shipped()}"
             )
         if profile not in known:
-            raise SettingsError(
+            raise UsageError(
                 f"profile '{profile}' does not exist; choose one of {', '.join(known)} "
                 f"with --profile or QUANT_PROFILE, or add {folder / 'profiles' / (profile + '.yaml')}"
             )

@@ -44,7 +44,7 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case, said_strangers, said_twins
+from quant_assets.sources.files_report import FilesReport, naming_the_file, said_strangers, said_tickers, said_twins
 from quant_assets.sources.files_spans import spans, tickers_by_day, told_through
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
@@ -148,7 +148,7 @@ class FilesSource:
 
     @naming_the_file
     def left_out(self, *kinds: str) -> list[str]:
-        """Rows that are not used, rules in place of files, and tickers that differ by case; see `base.Reporting`."""
+        """Rows that are not used, rules in place of files, and doubtful tickers; see `base.Reporting`."""
         asked, members = set(kinds or KINDS.values()), self._settings.members.tickers
         rules, cases = [], []
         if "membership" in asked:
@@ -156,8 +156,8 @@ class FilesSource:
             rules = said_rules(self._settings, without_price=without)
         if "prices" in asked:
             statements = [self._statements] if "fundamentals" in asked else []
-            every = [self._membership, self._snapshots, *statements, self._held_from]
-            cases = said_by_case(pl.concat([each["ticker"] for each in every]).unique())
+            every = [self._held_from, self._membership, self._snapshots, *statements]
+            cases = said_tickers(self._settings.securities, *(each["ticker"] for each in every))
             for place, file in enumerate(self._settings.prices):
                 cases += said_twins(file, self._spans(place), self._scan_prices(file), self.renames())
         if "fundamentals" in asked:

@@ -1,6 +1,6 @@
-"""Inspection of a folder of files without a profile: kind of each file, proposed mapping, and refused rows.
+"""Inspection of files: kind, proposed mapping, and refused rows of each in a folder, or of those of a profile.
 
-The provider itself reads the rows, through the proposed mapping.
+The provider itself reads the rows, through the proposed mapping or that of the profile.
 """
 
 import re
@@ -19,7 +19,7 @@ from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
-from quant_assets.sources.files_columns import MAPPING, named
+from quant_assets.sources.files_columns import KINDS, MAPPING, named
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
 from quant_assets.sources.files_found import parts, tables, workbook, workbooks
 from quant_assets.sources.files_guess import Columns, guessed, patterns, ticker_in, unknown
@@ -48,8 +48,8 @@ class Checked(NamedTuple):
         entry: proposed entry in the settings.
         evidence: reasons for it, as sentences.
         rows: as read.
-        read: format of the texts, a sentence; empty for Parquet.
-        refused: rows by reason.
+        read: format of the texts and refused rows, a sentence; empty for Parquet.
+        quarantined: bars by reason.
         error: why it cannot be read with the entry; empty if it can.
 
     """
@@ -60,7 +60,7 @@ class Checked(NamedTuple):
     evidence: tuple[str, ...]
     rows: pl.DataFrame
     read: str
-    refused: dict[str, int]
+    quarantined: dict[str, int]
     error: str
 
 
@@ -78,7 +78,17 @@ class _Whole(FilesSource):
             return self._statements
         if kind == "rates":
             return self._rates.rows if self._rates is not None else pl.DataFrame()
-        found = {"membership": self.membership, "securities": self.sector_snapshots, "macro": self.macro}[kind]
+        if kind == "delistings":
+            return self._listed
+        if kind == "news":
+            return self._news
+        found = {
+            "membership": self.membership,
+            "securities": self.sector_snapshots,
+            "macro": self.macro,
+            "crypto": self.crypto,
+            "indices": self.indices,
+        }[kind]
         return found(date.max)
 
     def series(self) -> pl.DataFrame:
@@ -145,6 +155,33 @@ def looked_at(folder: Path, profile: str = "your profile") -> list[Checked]:
     return sorted(found, key=lambda each: order.index(each.kind))
 
 
+def mapped(settings: FilesSettings, folder: Path | None, profile: str) -> list[Checked]:
+    """Every file of a profile, read by its mapping.
+
+    Args:
+        settings: the mapping.
+        folder: of the files.
+        profile: name of the profile's file, for messages.
+
+    Raises:
+        SourceError: the folder is not set, missing or empty.
+
+    """
+    kinds = (*KINDS.values(), "news")
+    nothing = {kind: () if kind in SEVERAL else None for kind in kinds} | {"renames": (), "rates": settings.rates}
+    found = []
+    for kind in kinds:
+        given = getattr(settings, kind)
+        for entry in given if kind in SEVERAL else (given,) if given is not None else ():
+            alone = settings.model_copy(update={**nothing, kind: (entry,) if kind in SEVERAL else entry})
+            source, checked = _Whole(alone, folder, date.min, mapping=profile), _none(entry.file)._replace(kind=kind)
+            try:
+                found.append(_read(checked, source))
+            except SourceError as error:
+                found.append(checked._replace(error=str(error).replace(MAPPING, profile)))
+    return found
+
+
 def _none(file: str, error: str = "") -> Checked:
     return Checked(file, "", {}, (), pl.DataFrame(), "", {}, error)
 
@@ -196,19 +233,21 @@ def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
             entry, more = propose[kind](look, {**entry, "provider": provider}, columns)
             evidence += more
         entry = {name: value for name, value in entry.items() if value not in ({}, None)}
-        source = look.source(kind, entry)
-        rows = source.everything(kind)
+        return _read(_none(file)._replace(kind=kind, entry=entry, evidence=tuple(evidence)), look.source(kind, entry))
     except (SourceError, ValidationError) as error:
         message = str(error) if isinstance(error, SourceError) else str(error.errors()[0]["msg"])
-        return Checked(file, kind, entry, tuple(evidence), pl.DataFrame(), "", {}, message)
-    told = source.told()
-    refused = {reason: count for each in told for reason, count in each.refused.items()}
-    days = span(rows["date"]) if kind == "prices" else None
+        return _none(file, message)._replace(kind=kind, entry=entry, evidence=tuple(evidence))
+
+
+def _read(checked: Checked, source: _Whole) -> Checked:
+    """The file with what its source reads."""
+    rows, quarantined = source.everything(checked.kind), {}
+    days = span(rows["date"]) if checked.kind == "prices" else None
     if days is not None:
         judged = judge(rows, calendar.sessions(*days))
-        reasons = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
-        refused |= dict(reasons.iter_rows())
-    return Checked(file, kind, entry, tuple(evidence), rows, "; ".join(each.shown for each in told), refused, "")
+        quarantined = dict(judged.drop_nulls("reason").group_by("reason").len().sort("reason").iter_rows())
+    said = "; ".join(each.shown for each in source.told() if each.kind == checked.kind)
+    return checked._replace(rows=rows, read=said, quarantined=quarantined)
 
 
 def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
@@ -296,7 +335,10 @@ def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[d
     """Entry of a file of sectors."""
     made = {"file": entry["file"], "columns": entry["columns"]}
     unread = {"": next(iter(SECTORS))}  # an entry needs a mapping; the names to map are not known yet
-    sectors, strange = slugs_of(look.source("securities", {**made, "sectors": unread}).sector_names())
+    source = look.source("securities", {**made, "sectors": unread})
+    sectors, strange = slugs_of(source.sector_names())
+    if not sectors:
+        source.everything("securities")  # raises the error that names one of them
     evidence = [f"unknown sector '{name}': map it in `sectors`" for name in strange]
     return {**made, "sectors": sectors}, evidence
 

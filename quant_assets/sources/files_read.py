@@ -13,8 +13,8 @@ class FileRead(NamedTuple):
         parts: number of files.
         said: detected format.
         rows: of all parts, after `where`.
-        used: number of used rows; a bar without a readable price counts until it is refused.
-        refused: rows by reason.
+        read: number of rows that can be read; a bar without a readable price counts, and goes into quarantine.
+        refused: the others, by reason.
 
     """
 
@@ -23,7 +23,7 @@ class FileRead(NamedTuple):
     parts: int
     said: tuple[str, ...]
     rows: int
-    used: int
+    read: int
     refused: Mapping[str, int]
 
     @property
@@ -32,4 +32,4 @@ class FileRead(NamedTuple):
         many = f" ({self.parts} files)" if self.parts > 1 else ""
         how = f" read as: {', '.join(self.said)};" if self.said else ":"
         lost = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
-        return f"{self.file}{many}{how} {self.rows} rows, {f'{self.used} used, refused {lost}' if lost else 'all used'}"
+        return f"{self.file}{many}{how} {self.rows} rows, {f'{self.read} read, refused {lost}' if lost else 'all read'}"

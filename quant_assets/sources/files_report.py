@@ -11,7 +11,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile, PriceFile
+from quant_assets.settings.providers import FundamentalFile, PriceFile, SecuritiesFile
 from quant_assets.sources.files_columns import KINDS, MAPPING, File
 from quant_assets.sources.files_reading import collect
 
@@ -132,6 +132,23 @@ class FilesReport:
         return f"{file.file} ({file.provider}, {', '.join(file.forms) or file.frequency})"
 
 
+def said_tickers(
+    securities: SecuritiesFile | None, priced: pl.Series, members: pl.Series, placed: pl.Series, *others: pl.Series
+) -> list[str]:
+    """Sentences on tickers that differ only in case and so on, and on members that the file of sectors lacks.
+
+    Args:
+        securities: the file of sectors.
+        priced: tickers that have a bar.
+        members: of the universe.
+        placed: tickers with a sector.
+        others: tickers of further files.
+
+    """
+    lost = [] if securities is None else said_without_sector(securities.file, {*priced} & {*members}, placed)
+    return [*lost, *said_by_case(pl.concat([priced, members, placed, *others]).unique())]
+
+
 def said_by_case(tickers: Iterable[str]) -> list[str]:
     """Sentences on tickers that differ only in case, or in spaces and punctuation.
 
@@ -153,6 +170,21 @@ def said_by_case(tickers: Iterable[str]) -> list[str]:
         if alike:
             said.append(f"tickers that differ only in {how} are taken for different ones: {_some(tuple(alike))}")
     return said
+
+
+def said_without_sector(file: str, priced: Iterable[str], placed: Iterable[str]) -> list[str]:
+    """Sentences on tickers with prices that no sector can have.
+
+    Args:
+        file: name of the file of sectors.
+        priced: tickers that have a bar; where there is a file of members, those of it.
+        placed: tickers of the file of sectors.
+
+    """
+    lost = tuple(map(_visible, sorted({*priced} - {*placed})))
+    if not lost:
+        return []
+    return [f"tickers with prices but without a sector in {file} are left out of every sector: {_some(lost)}"]
 
 
 def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:

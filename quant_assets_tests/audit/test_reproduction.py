@@ -3,6 +3,7 @@ same."""
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from quant_assets.partitions import key
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy
+from quant_assets.schemas import Column
 from quant_assets_tests.graph import Graph
 
 pytestmark = pytest.mark.slow
@@ -127,6 +129,36 @@ def _as_other_bytes(graph: Graph, partition_key: str) -> None:
         },
     )
     assert content == store.content(dataset, partition_key) != recorded["content"]
+
+
+def test_other_columns_of_today_are_named_and_are_no_altered_rows(tmp_path: Path) -> None:
+    graph = Graph.at(tmp_path, as_of=AS_OF, partitions={"start": MONTH})
+    for phase in graph.planner.plan(["features"], [SECTOR], MONTH, MONTH).phases:
+        graph.materialise(phase.assets, tags=phase.range_tags)
+    fewer = copy_settings(graph, features={"sets": ("core",)})
+    store, dataset = graph.profile.store, graph.datasets["features"]
+    assert set(fewer.datasets["features"].columns) < set(dataset.columns)
+    found = recompute(fewer.profile, "features", KEY)
+    assert differing(found) == {}
+    assert found.since[-1] == "features: settings features.sets ['core', 'cross_section'] -> ['core']"
+    # As a release whose code had other columns of the dataset wrote them.
+    recorded, rows = store.recorded(dataset, KEY), store.read(dataset, [KEY]).collect().drop("month")
+    *kept, last = dataset.columns
+    columns = {"formerly": Column(pl.Float64, "of then"), **{name: dataset.columns[name] for name in kept}}
+    before = replace(dataset, columns=columns)
+    earlier = rows.drop(last).with_columns(formerly=pl.lit(1.0))
+    store.write(before, earlier, [KEY], lambda _: recorded.known_through, lambda _: recorded.made_by)
+    assert differing(recompute(graph.profile, "features", KEY)) == {
+        ("features", KEY): (f"columns {last} added, formerly gone",)
+    }
+    path = Path(store.path(dataset, KEY))
+    metadata = pl.read_parquet_metadata(path)
+    pl.read_parquet(path).with_columns(formerly=pl.lit(2.0)).write_parquet(
+        path, metadata={name: metadata[name] for name in ("content", "known_through", "made_by")}
+    )
+    assert differing(recompute(graph.profile, "features", KEY)) == {
+        ("features", KEY): (TAMPERED, f"columns {last} added, formerly gone")
+    }
 
 
 def test_a_history_of_two_settings_is_explained_by_them(copy: Callable[..., Graph]) -> None:

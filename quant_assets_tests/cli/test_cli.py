@@ -391,6 +391,21 @@ def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Pat
     assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"
 
 
+def test_sectors_without_anything_to_show_are_one_line(quant: Quant, tmp_path: Path) -> None:
+    picks_written(tmp_path, 0)
+    store = DatasetStore(str(tmp_path / "storage" / "demo"))
+    without = [f"{LAST}|{sector}" for sector in ("energy", "telecoms", "re")]
+    for name, keys in (("candidates", without), ("weights", without), ("ohlcv", [f"{LAST}|telecoms"])):
+        store.write(DATASETS[name], DATASETS[name].empty(), keys)
+    for command in ("picks", "candidates"):
+        said = [line for line in quant(command).out.splitlines() if ": no candidates; " in line]
+        assert said == [
+            f"energy, it, re {LAST}: no candidates; no member passed the filters (candidates.* in conf/)",
+            f"telecoms {LAST}: no candidates; no member has a bar (dataset ohlcv); quant run shows the reason",
+        ]
+    assert f"energy, it, telecoms, re {LAST}: nothing is held" in quant("weights").out.splitlines()
+
+
 def test_picks_of_a_decision_after_the_pinned_day_are_refused(
     quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

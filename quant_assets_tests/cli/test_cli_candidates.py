@@ -102,7 +102,7 @@ def test_a_month_shows_the_stored_candidates_of_each_sector(quant: Quant) -> Non
 
 def test_a_month_says_who_was_left_out_and_why(quant: Quant, storage: Path) -> None:
     _, out, _ = quant("--month", "2024-06")
-    assert "it, left out under the present settings: none" in out
+    assert "it, re, left out under the present settings: none" in out
     _, out, _ = quant("--month", "2024-05", "-s", "it")
     assert "it, left out under the present settings: short_history IT19" in out
     _, out, _ = quant("-s", "it", "--with", "candidates.min_history_sessions=300")

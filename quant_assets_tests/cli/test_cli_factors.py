@@ -56,9 +56,14 @@ def test_the_strongest_come_first_and_the_page_last(quant: Quant, tmp_path: Path
 def test_one_factor_at_every_horizon(quant: Quant) -> None:
     _, out, _ = quant("--month", "2024-06", "--factor", "good")
     assert [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")] == ["20", "60"]
+    assert "no std error and t at 60 sessions: they need an IC in 45 months, and there are 24\n" in out
+    assert "at 20 sessions: they need" not in out
     _, out, _ = quant("--month", "2024-06", "--horizon", "60")
     assert "strongest of 1 factors by |IC|, since there are too few months for standard errors, at 60 sessions" in out
     assert [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")] == ["good"]
+    assert "no std error and t at 60 sessions: they need an IC in 45 months" in out
+    _, out, _ = quant("--month", "2024-06", "--factor", "new")
+    assert "no std error and t of new: the IC of every month is the same" in out
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def test_check_proposes_a_mapping_and_says_what_would_be_refused(command: Quant,
     assert proposal["membership"] == {"file": "index.csv"}
     assert proposal["securities"]["sectors"] == {"Technology": "it"}
     assert "{ticker}.csv (3 files) read as: ticker from the file's name" in done.out
-    assert f"{3 * len(DAYS) + 1} rows; refused 1 not_a_date, 1 missing_price" in done.out
+    assert f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} read, refused 1 not_a_date" in done.out
+    assert f"{3 * len(DAYS) + 1} bars; 1 of them would go into quarantine (1 missing_price)" in done.out
     assert done.out.count("│ AAAA   │ 2024-01-02 │") == 1
     assert "index.csv read as: separator ;" in done.out
 
@@ -146,9 +147,12 @@ def test_what_is_no_table_is_a_line(command: Quant, folder: Path, tmp_path: Path
     assert len(lines) == 12
     binary = "is no table: binary data, or text that is not UTF-8, UTF-16 or Latin-1; remove it, or save it as UTF-8"
     for name in ("noise.csv", "below/noise.txt", "picture.csv", "numbers.csv", "wide.csv"):
-        assert f"{name} {binary}" in lines
-    assert "empty.csv is empty; download it again or remove it" in lines
-    assert "book.xlsx is a workbook (Excel), which cannot be read; save its sheet as CSV and name that file" in lines
+        assert f"NOT USED: {name} {binary}" in lines
+    assert "NOT USED: empty.csv is empty; download it again or remove it" in lines
+    assert (
+        "NOT USED: book.xlsx is a workbook (Excel), which cannot be read; save its sheet as CSV and name that file"
+        in lines
+    )
     for place, message in ((tmp_path / "conf" / "profiles", "has no table"), (tmp_path / "nowhere", "is not a folder")):
         done = command("files", "check", str(place))
         assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
@@ -187,8 +191,50 @@ def test_init_refuses_a_file_of_sectors_that_it_would_have_to_leave_out(
     assert (done.status, done.out, profile.exists()) == (1, "", False)
     assert done.err.splitlines() == [
         f"error: {message.format(profile=profile)}",
-        f"error: {profile} is not written: fix the file, or move it out of {folder} to go without it",
+        f"error: {profile} is not written: fix the file, move it out of {folder} to go without it, or write {profile} "
+        "by hand from what quant files check shows",
     ]
+    checked = command("files", "check", str(folder))
+    assert (checked.status, "files init" in checked.out) == (1, False)
+    assert checked.err.splitlines()[0] == f"error: {message.format(profile='your profile')}"
+    assert checked.err.splitlines()[1].startswith(
+        f"error: quant files init refuses it too: fix the file, move it out of {folder} to go without it, or write"
+    )
+
+
+def test_check_reads_by_the_mapping_of_a_profile(command: Quant, folder: Path) -> None:
+    (folder / "sectors.csv").write_text("Symbol,GICS Sector,as_of\nAAAA,Chips,2020-01-01\nBBBB,Chips,2020-01-01\n")
+    assert "map it in your profile" in command("files", "check", str(folder)).err
+    profile = folder.parent / "conf" / "profiles" / "own.yaml"
+    columns = {name: name.capitalize() for name in ("date", "open", "high", "low", "close", "volume")}
+    head = {"source": "files", "data_dir": str(folder), "partitions": {"start": "2024-01"}}
+    files: dict[str, Any] = {
+        "prices": [{"file": "{ticker}.csv", "provider": "own", "adjustment": "split_adjusted", "columns": columns}],
+        "membership": {"file": "index.csv"},
+        "securities": {
+            "file": "sectors.csv",
+            "columns": {"ticker": "Symbol", "sector": "GICS Sector", "known_at": "as_of"},
+            "sectors": {"Chips": "it"},
+        },
+    }
+    profile.write_text(yaml.safe_dump(head | {"files": files}))
+    done = command("files", "check", "-p", "own")
+    assert (done.status, done.err) == (0, "")
+    assert f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} read, refused 1 not_a_date" in done.out
+    assert "│ AAAA   │ it     │ 2020-01-01 │" in done.out
+    assert "tickers with prices but without a sector in sectors.csv are left out of every sector: CCCC" in done.out
+    assert done.out.splitlines()[-1] == f"every file can be read by the mapping of {profile}"
+    files["securities"]["sectors"] = {"Oil": "energy"}
+    profile.write_text(yaml.safe_dump(head | {"files": files}))
+    done = command("files", "check", "-p", "own", str(folder))
+    assert done.status == 1
+    assert f"ticker AAAA has the unknown sector 'Chips'; map it in {profile}, or" in done.err
+    assert done.err.splitlines()[-1] == f"error: fix the file, or its entry in {profile}"
+    profile.with_name("demo.yaml").write_bytes((PROJECT / "conf" / "profiles" / "demo.yaml").read_bytes())
+    for arguments, message in (((), "give the FOLDER"), (("-p", "demo"), "--profile demo reads no files")):
+        done = command("files", "check", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert message in done.err
 
 
 def test_the_file_of_sectors_in_the_documentation_is_read(command: Quant, folder: Path) -> None:
@@ -216,8 +262,11 @@ def test_init_names_the_sectors_of_the_files_and_tickers_without_one(command: Qu
     (folder / "sectors.csv").write_text(
         "Symbol,GICS Sector,as_of\nAAAA,Technology,2020-01-01\nBBBB,Energy,2020-01-01\n"
     )
+    said = "tickers with prices but without a sector in sectors.csv are left out of every sector: CCCC"
+    assert said in command("files", "check", str(folder)).out
     done = command("files", "init", str(folder), "--name", "own")
-    assert "left out, without a row in a file of sectors: 1 ticker with prices, CCCC" in done.out
+    assert said in done.out
+    assert said in Profile(load_settings("own")).source.left_out("prices"), "a run tells it too"
     assert "next: quant run -p own --sector energy,it --from 2024-01 --to 2024-03" in done.out
 
 
@@ -266,7 +315,7 @@ def test_the_profile_runs(command: Quant, folder: Path) -> None:
     assert run.tags["quant/command"] == again, "the alert of a failure names it"
     said = told.asset_materialization.metadata["read {ticker}.csv"].value
     assert said.startswith("{ticker}.csv (3 files) read as: ticker from the file's name, ")
-    assert said.endswith(f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} used, refused 1 not_a_date")
+    assert said.endswith(f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} read, refused 1 not_a_date")
     recorded = [
         json.loads(path.read_text()) for path in (folder.parent / "storage" / "own" / "artifacts" / "sources").iterdir()
     ]

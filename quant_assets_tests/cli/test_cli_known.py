@@ -105,10 +105,12 @@ def test_macro_as_it_was_known(quant: Quant) -> None:
     [
         (
             "prices --as-of 2024-06-28",
-            "a row of 'prices' has one version only, known from its panel_from on: quant show prices prints it; "
-            "datasets with versions, by a column known_at: delistings, fundamentals, macro, labels",
+            "dataset 'prices' has no revisions, so what is stored is what was known: quant show prices -m 2024-06 "
+            "prints it; quant known is for rows that are published late or revised: quarantine, delistings, "
+            "fundamentals, macro, labels",
         ),
-        ("price --as-of 2024-06-28", "dataset 'price' does not exist; datasets with versions"),
+        ("candidates --as-of 2024-06-28", "quant show candidates -m 2024-06 prints it"),
+        ("price --as-of 2024-06-28", "dataset 'price' does not exist; quant known is for rows"),
         ("macro --as-of june", "write it as YYYY-MM-DD"),
         ("macro --as-of 2024-09-02", "later than the last closed session 2024-08-30"),
         ("macro --as-of 2024-06-28 --sector it", "has no sectors"),

@@ -127,6 +127,10 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
         ("show macro -t AAA", "dataset 'macro' has no column ticker; leave --ticker out"),
         ("show weights -m 2024-6", "month '2024-6' is not a month; write it as YYYY-MM"),
         ("show weights -m 2024-05 --to 2024-06", "--month is one month, --from and --to are a range"),
+        (
+            "show weights --from 2024-06 --to 2024-05",
+            "the first month 2024-06 is later than the last month 2024-05; swap --from and --to",
+        ),
         ("show weights -s re", "nothing of 'weights' of re is in "),
         ("show weights --format xlsx", "--format xlsx does not exist; choose one of table, csv, json, parquet"),
         ("show weights --format parquet", "add --out FILE"),

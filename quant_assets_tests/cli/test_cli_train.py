@@ -196,6 +196,7 @@ def test_what_is_refused_is_one_line(quant: Quant, monkeypatch: pytest.MonkeyPat
         (("train", "--start", "yesterday"), "yesterday is not a day"),
         (("train", "--horizon", "7"), "--horizon 7 is not one of labels.horizons"),
         (("train", "--test-size", "1.5"), "must be at least"),
+        (("train", "--kind", "nosuch"), "there is no kind of model 'nosuch'; kinds are"),
         (("train", "--tickers", "XX"), "no row has features and a known label"),
         (("label", "--tickers", "XX"), "no label is stored"),
     ):

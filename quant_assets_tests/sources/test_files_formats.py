@@ -166,7 +166,7 @@ def test_null_words_are_missing_prices_and_other_texts_are_counted(tmp_path: Pat
     assert found[-2][2:] == (None, 10.0, 9.0, 9.0, 1.0)
     assert found[-1][2:] == (10.0, None, 9.0, None, 1.0)  # without a close, so that it is refused as missing_price
     assert [each.refused for each in source.told()] == [{"not_a_number": 1}]
-    assert (source.told()[0].rows, source.told()[0].used) == (10, 10)
+    assert (source.told()[0].rows, source.told()[0].read) == (10, 10)
 
 
 def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
     assert (told.rows, told.refused) == (11, {"blank": 1, "total_line": 1, "not_a_date": 1})
     assert told.shown == (
         "prices.csv read as: first not_a_date: line 10, column 'date', ticker AAAA, 'tomorrow'; "
-        "11 rows, 8 used, refused 1 blank, 1 total_line, 1 not_a_date"
+        "11 rows, 8 read, refused 1 blank, 1 total_line, 1 not_a_date"
     )
     with pytest.raises(
         SourceError,
@@ -229,7 +229,7 @@ def test_how_a_file_was_read_is_said(tmp_path: Path) -> None:
     source = source_of(tmp_path, "prices.csv")
     bars_of(source)
     assert source.told()[0].shown == (
-        "prices.csv read as: separator ;, decimal comma, point between thousands, dates day first; 1 rows, all used"
+        "prices.csv read as: separator ;, decimal comma, point between thousands, dates day first; 1 rows, all read"
     )
 
 
@@ -381,7 +381,7 @@ def test_parquet_files_by_ticker_need_not_have_the_same_types(tmp_path: Path) ->
         second.write_parquet(tmp_path / "bbbb.parquet")
         source = source_of(tmp_path, "{ticker}.parquet")
         assert bars_of(source) == [GOOD, ("BBBB", *GOOD[1:])]
-        assert source.told()[0].shown.endswith("2 rows, all used")
+        assert source.told()[0].shown.endswith("2 rows, all read")
     (tmp_path / "cccc.parquet").write_bytes(b"")
     with pytest.raises(SourceError, match=r"^cccc.parquet cannot be read: "):
         bars_of(source)
@@ -533,7 +533,7 @@ def test_what_is_written_in_any_form_is_read_again(tmp_path: Path, seed: int) ->
     reading = {"dates": DATES[form]} if DATES[form] else {}
     assert read(tmp_path, packed, file, read=reading) == expected
     (told,) = source_told(tmp_path, file, reading)
-    assert told.used == told.rows - sum(told.refused.values()) == len(expected)
+    assert told.read == told.rows - sum(told.refused.values()) == len(expected)
 
 
 def source_told(folder: Path, file: str, reading: dict[str, Any]) -> list[Any]:
@@ -624,7 +624,7 @@ def test_a_period_that_is_named_by_its_quarter_ends_with_it(tmp_path: Path) -> N
     assert statements.rows() == [(date(2023, 3, 31), date(2023, 5, 31), -1234.5)]
     assert source.macro(later).select("period", "value").rows() == [(date(2023, 1, 1), 1.5)]
     assert source.membership(later).rows() == [("AAAA", date(2020, 1, 1), date(2023, 6, 30))]
-    assert {each.kind: each.used for each in source.told()} == {"fundamentals": 1, "macro": 3, "membership": 1}
+    assert {each.kind: each.read for each in source.told()} == {"fundamentals": 1, "macro": 3, "membership": 1}
 
 
 def test_a_statement_with_a_figure_that_is_none_is_refused_and_counted(tmp_path: Path) -> None:
@@ -634,6 +634,6 @@ def test_a_statement_with_a_figure_that_is_none_is_refused_and_counted(tmp_path:
     source = FilesSource(FilesSettings.model_validate({"fundamentals": [entry]}), tmp_path, date(2010, 1, 1))
     assert len(source.statements(["AAAA"], date(2024, 1, 1))) == 10
     assert source.told()[0].shown == (
-        "s.csv read as: first not_a_number: line 12, column 'revenue', ticker AAAA, 'five'; 11 rows, 10 used, "
+        "s.csv read as: first not_a_number: line 12, column 'revenue', ticker AAAA, 'five'; 11 rows, 10 read, "
         "refused 1 not_a_number"
     )

@@ -140,7 +140,7 @@ def test_rows_of_a_parquet_file_are_counted_as_where_leaves_them(tmp_path: Path)
     settings = FilesSettings.model_validate({"prices": [{**entry, "where": {"kind": "x"}}]})
     source = FilesSource(settings, tmp_path, date(2020, 1, 1))
     assert len(source.bars(["AAAA"], date(2020, 1, 1), date(2020, 12, 31))) == 1
-    assert [(each.rows, each.used) for each in source.told()] == [(1, 1)]
+    assert [(each.rows, each.read) for each in source.told()] == [(1, 1)]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

@@ -205,6 +205,7 @@ def test_sectors_by_sic_code(tmp_path: Path) -> None:
     assert source.left_out()[1:] == [
         "sectors.parquet: sectors come from SIC codes, an approximation of GICS",
         "sectors.parquet: 2 of 4 rows have no sector by their SIC code (NEW, SWAP)",
+        "tickers with prices but without a sector in sectors.parquet are left out of every sector: NEW, SWAP, SWOP",
     ]
 
 
