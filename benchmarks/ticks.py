@@ -21,6 +21,7 @@ import psutil
 from quant_assets.automation.after_close import NEW_YORK
 from quant_assets.automation.definitions import automation
 from quant_assets.automation.moment import Moment
+from quant_assets.graph import build_defs
 from quant_assets.profile import Profile
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.launching import CODE_LOCATION
@@ -31,14 +32,16 @@ _WARM_UP = 60
 Looks = dg.SensorDefinition | dg.ScheduleDefinition
 
 
-def look(part: Looks, instance: dg.DagsterInstance) -> tuple[float, str]:
+def look(
+    part: Looks, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, at: datetime
+) -> tuple[float, str]:
     """CPU seconds of an evaluation, and its message."""
     began = time.process_time()
     if isinstance(part, dg.SensorDefinition):
-        result = part.evaluate_tick(dg.build_sensor_context(instance=instance))
+        result = part.evaluate_tick(dg.build_sensor_context(instance=instance, repository_def=repository))
     else:
-        at = datetime.now(ZoneInfo(NEW_YORK))
-        result = part.evaluate_tick(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+        moment = dg.build_schedule_context(instance=instance, scheduled_execution_time=at, repository_def=repository)
+        result = part.evaluate_tick(moment)
     seconds = time.process_time() - began
     requests = f"asks for {len(result.run_requests)} runs" if result.run_requests else ""
     return seconds, (requests or result.skip_message or "nothing").splitlines()[0][:120]
@@ -87,7 +90,8 @@ def main() -> None:
     args = parser.parse_args()
     dagster_home(args.profile)
     profile = Profile(load_settings(args.profile))
-    definitions = automation(profile)
+    definitions, at = automation(profile), datetime.now(ZoneInfo(NEW_YORK))
+    repository = dg.Definitions.merge(build_defs(profile), definitions).get_repository_def()
     with dg.DagsterInstance.get() as instance:
         sys.stdout.write(f"{stored(profile):,} partitions stored, {instance.get_runs_count():,} runs\n")
         sys.stdout.write(f"loaded once by a process: {loaded(args.profile):.2f} CPU s\n")
@@ -95,7 +99,7 @@ def main() -> None:
         for part in every:
             if isinstance(part, dg.RunStatusSensorDefinition):
                 continue  # it only handles events of failed runs, in the daemon
-            looks = [look(part, instance) for _ in range(3)]
+            looks = [look(part, instance, repository, at) for _ in range(3)]
             shown = ", ".join(f"{seconds:.2f}" for seconds, _ in looks)
             sys.stdout.write(f"{part.name}: {shown} CPU s; {looks[-1][1]}\n")
     if args.seconds:
