@@ -59,7 +59,10 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
 def _lines(features: FeatureLibrary, settings: Settings) -> list[Line]:
     shown = (*features.features, *features.market, *features.breadth)
     return [
-        _line(feature, features.group(feature), features.lookback(feature, settings.fundamentals)) for feature in shown
+        _line(
+            feature, features.group(feature), max(feature.lookback, features.lookback(feature, settings.fundamentals))
+        )
+        for feature in shown
     ]
 
 

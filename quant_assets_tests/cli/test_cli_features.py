@@ -44,6 +44,8 @@ def test_a_line_says_what_was_declared() -> None:
 
 def test_one_set_may_be_asked_for() -> None:
     assert {line.set for line in documented(SETTINGS, "core")} == {"core"}
+    looks_back = {line.name: line.lookback for name in ("macro", "sentiment") for line in documented(SETTINGS, name)}
+    assert (looks_back["macro_inflation_12m"], looks_back["news_sentiment_20"]) == (360, 19)
     none = SETTINGS.model_copy(update={"features": SETTINGS.features.model_copy(update={"sets": ("core",)})})
     with pytest.raises(SettingsError, match="set 'nosuch' does not exist; choose one of indicators, core"):
         documented(none, "nosuch")
