@@ -221,7 +221,12 @@ def gather(
     left = held.join(picks, on="ticker", how="anti").sort(pl.col("weight").abs(), "ticker", descending=[True, False])
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
-    refused = frames.quarantine.filter(pl.col("known_at").is_between(start, as_of)).group_by("reason").agg(bars=pl.len()).sort("reason")
+    refused = (
+        frames.quarantine.filter(pl.col("known_at").is_between(start, as_of))
+        .group_by("reason")
+        .agg(bars=pl.len())
+        .sort("reason")
+    )
     absent = (
         frames.absences.filter(at)
         .group_by("reason")
