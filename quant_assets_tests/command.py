@@ -44,7 +44,8 @@ Quant = Callable[..., Outcome]
 
 
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> Outcome:
-    """Run `quant` with arguments."""
+    """Run `quant` with arguments, in a window that is wide enough for every table."""
+    monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setattr(sys, "argv", ["quant", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()

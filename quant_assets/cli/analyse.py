@@ -188,9 +188,11 @@ def _values(stock: Stock) -> Table:
 
 def _statements(stock: Stock) -> Table:
     names = [name.replace("_", " ") for name in FIGURES]
-    table = _table("period", "covers", "known at", *names, left=3)
+    covered = stock.statements["frequency"].unique().to_list()
+    periods = ["covers"] if len(covered) > 1 else []
+    table = _table("period", *periods, "known at", *names, left=2 + len(periods))
     for row in stock.statements.iter_rows(named=True):
         amounts = (number(None if row[name] is None else row[name] / 1e6, 0) for name in FIGURES)
-        table.add_row(str(row["period_end"]), row["frequency"], str(row["known_at"]), *amounts)
-    table.caption = "USD million"
+        table.add_row(str(row["period_end"]), *(row["frequency"] for _ in periods), str(row["known_at"]), *amounts)
+    table.caption = "USD million" if periods else f"{covered[0]}, USD million"
     return table

@@ -460,15 +460,11 @@ def features(
 
         quant features --profile files --markdown
     """
-    from quant_assets.cli.features import as_markdown, as_table, documented
+    from quant_assets.cli.features import as_markdown, documented, output
 
     lines = documented(load_settings(profile), only)
-    if markdown:
-        show(as_markdown(lines))
-    elif console.is_terminal:
-        console.print(as_table(lines))  # folded to the window
-    else:
-        show(as_table(lines))
+    for part in [as_markdown(lines)] if markdown else output(lines):
+        show(part)
 
 
 files_app = typer.Typer(

@@ -1,12 +1,13 @@
 """Body of `quant features`: all declared indicators and features of a profile, as a table or as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.catalogue import library
+from quant_assets.cli.screen import counted
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import SETS, FeatureLibrary
 from quant_assets.settings.loading import Settings
@@ -81,11 +82,18 @@ def as_markdown(lines: Sequence[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def as_table(lines: Sequence[Line]) -> Table:
-    """The lines as a table for the screen; long texts are folded."""
-    table = Table()
-    for name, kind in Line.__annotations__.items():
-        table.add_column(name, justify="right" if kind is int else "left", overflow="fold")
-    for line in lines:
-        table.add_row(*(escape(str(value)) for value in line))
-    return table
+def output(lines: Sequence[Line]) -> Iterator[str | Table]:
+    """A table of each set for the screen; inputs and source stand below the meaning."""
+    for name in dict.fromkeys(line.set for line in lines):
+        of_set = [line for line in lines if line.set == name]
+        table = Table("name")
+        for heading in ("lookback", "lag"):
+            table.add_column(heading, justify="right")
+        table.add_column("unit")
+        table.add_column("meaning, inputs and source", overflow="fold")
+        for line in of_set:
+            sentences = (line.meaning, f"inputs: {line.inputs}", line.source)
+            text = "\n".join(filter(None, sentences))
+            table.add_row(*(escape(str(value)) for value in (line.name, line.lookback, line.lag, line.unit, text)))
+        yield f"set {name}: {counted(len(of_set), 'column')}"
+        yield table

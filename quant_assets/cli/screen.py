@@ -1,23 +1,37 @@
 """Printing of texts and tables, complete whatever the width of the window."""
 
-from collections.abc import Iterable, Iterator
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 console = Console()
 
+#: Width of tables in a pipe or a file.
+_WIDTH = 120
+#: A folded column has at least so many characters.
+_LEAST_FOLDED = 24
+#: Frame and spaces of a column.
+_FRAME = 3
 
-def show(output: str | Table) -> None:
-    """Print a text without wrapping and colours, or a table at full width.
+
+def show(output: str | Table, keys: Sequence[str] = ()) -> None:
+    """Print a text without wrapping and colours, or a table in as many parts as the window needs.
 
     A narrow window or a pipe must not cut off names or numbers.
+
+    Args:
+        output: text or table.
+        keys: headings of the columns with which each part of a table begins; see `fitted`.
+
     """
     if isinstance(output, Table):
-        needed = console.measure(output, options=console.options.update(width=1_000)).maximum
-        Console(width=max(needed, console.width)).print(output)
+        for part in fitted(output, shutil.get_terminal_size((_WIDTH, 0)).columns, keys):
+            Console(width=max(_measured(part), console.width)).print(part)
     else:
         console.print(output, soft_wrap=True, highlight=False, markup=False)
 
@@ -40,6 +54,58 @@ def merged(parts: Iterable[str | Table | Empty]) -> Iterator[str | Table]:
             yield part
     for (month, reason), sectors in empty.items():
         yield f"{', '.join(sectors)} {month}: {reason}"
+
+
+def fitted(table: Table, width: int, keys: Sequence[str] = ()) -> Iterator[Table]:
+    """The table if it is at most `width` characters wide; else a narrower one, or several where that is not enough.
+
+    Columns with `overflow="fold"` hold sentences, which are folded; of the others only the headings are, between
+    words. Each part begins with the columns `keys`; without keys with the first ones, as far as they are names and
+    take less than a third of the width.
+    """
+    if _measured(table) <= width:
+        yield table
+        return
+    columns = table.columns
+    widths = [_FRAME + max(map(_measured, ("", *column.cells, *str(column.header).split()))) for column in columns]
+    least = [
+        min(taken, _FRAME + _LEAST_FOLDED) if column.overflow == "fold" else taken
+        for column, taken in zip(columns, widths, strict=True)
+    ]
+    names = next((index for index, column in enumerate(columns) if column.justify == "right"), len(columns))
+    first = (
+        [index for index, column in enumerate(columns) if column.header in keys]
+        if keys
+        else [index for index in range(names) if sum(least[: index + 1]) < width / 3]
+    )
+    part = list(first)
+    for index in (index for index in range(len(columns)) if index not in first):
+        if len(part) > len(first) and sum(least[column] for column in part) + least[index] >= width:
+            yield _part(table, part, widths, width)
+            part = list(first)
+        part.append(index)
+    yield _part(table, part, widths, width)
+
+
+def _part(table: Table, indices: Sequence[int], widths: Sequence[int], width: int) -> Table:
+    """Some columns of a table, folded to a width; `widths` are those of the unfolded columns with their frames."""
+    part, columns = Table(title=table.title, caption=table.caption), [table.columns[index] for index in indices]
+    folded = [index for index in indices if table.columns[index].overflow == "fold"]
+    room = width - 1 - sum(widths[index] for index in indices if index not in folded)
+    for index, column in zip(indices, columns, strict=True):
+        most = widths[index] if index not in folded else max(room // len(folded), _FRAME + _LEAST_FOLDED)
+        lines = textwrap.wrap(
+            str(column.header), widths[index] - _FRAME, break_long_words=False, break_on_hyphens=False
+        )
+        part.add_column("\n".join(lines), justify=column.justify, overflow=column.overflow, max_width=most - _FRAME)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        part.add_row(*cells)
+    return part
+
+
+def _measured(shown: RenderableType) -> int:
+    """Characters of the widest line, not folded."""
+    return console.measure(shown, options=console.options.update(width=100_000)).maximum
 
 
 def counted(number: int, thing: str) -> str:

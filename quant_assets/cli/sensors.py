@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from quant_assets.automation.definitions import automation
 from quant_assets.dagster_records import sensor_cursor
@@ -17,7 +17,7 @@ from quant_assets.running.instance import existing_instance
 
 def listed(profile: Profile) -> Iterator[str | Table]:
     """A table of the sensors of a profile."""
-    table = Table("sensor", "every", "by default", "what it does")
+    table = Table("sensor", "every", "by default", Column("what it does", overflow="fold"))
     for name, sensor in sorted(_sensors(automation(profile)).items()):
         at_first = "on" if sensor.default_status == dg.DefaultSensorStatus.RUNNING else "off"
         every = f"{sensor.minimum_interval_seconds or 30} s"

@@ -21,6 +21,8 @@ from quant_assets.schemas import Dataset
 FORMATS = ("table", "csv", "json", "parquet")
 #: Default number of rows of a table.
 _ROWS = 20
+#: A longer text is folded where it has words.
+_SENTENCE = 40
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def written(rows: Rows, form: str, out: Path | None, limit: int | None) -> None:
     if form == "parquet" and out is not None:
         shown.write_parquet(out)
     elif form == "table":
-        _tell(_table(shown), out)
+        _tell(_table(shown), _keys(rows.dataset, shown), out)
     else:
         text = shown.write_csv() if form == "csv" else f"{shown.write_json()}\n"
         if out is None:
@@ -171,9 +173,15 @@ def python(profile: Profile, rows: Rows, query: Query) -> str:
     )
 
 
-def _tell(table: Table, out: Path | None) -> None:
+def _keys(dataset: Dataset, shown: pl.DataFrame) -> list[str]:
+    """Columns that tell the shown rows apart."""
+    levels = [name for name in dataset.grain.levels if name in shown.columns and shown[name].n_unique() > 1]
+    return [*levels, *(name for name in dataset.key if name in shown.columns)]
+
+
+def _tell(table: Table, keys: Sequence[str], out: Path | None) -> None:
     if out is None:
-        show(table)
+        show(table, keys)
         return
     from rich.console import Console
 
@@ -183,8 +191,14 @@ def _tell(table: Table, out: Path | None) -> None:
 
 def _table(frame: pl.DataFrame) -> Table:
     table = Table()
-    for column, dtype in frame.schema.items():
-        table.add_column(escape(column), justify="right" if dtype.is_numeric() else "left")
+    for column in frame.iter_columns():
+        texts = [_text(value) for value in column]
+        sentences = any(len(text) > _SENTENCE and " " in text for text in texts)
+        table.add_column(
+            escape(column.name),
+            justify="right" if column.dtype.is_numeric() else "left",
+            overflow="fold" if sentences else "ellipsis",
+        )
     for row in frame.rows():
         table.add_row(*(escape(_text(value)) for value in row))
     return table

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from quant_assets.errors import MissingPartitionError
 from quant_assets.graph import build_defs
@@ -49,7 +49,7 @@ def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
 
 
 def _table(rows: Sequence[Stale]) -> Table:
-    table = Table("asset", "sectors", "first", "last", "partitions", "why")
+    table = Table("asset", "sectors", "first", "last", "partitions", Column("why", overflow="fold"))
     lines: dict[tuple[str, str, str, str], list[Stale]] = {}
     for row in rows:
         lines.setdefault((row.asset, row.first, row.last, row.why), []).append(row)

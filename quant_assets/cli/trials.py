@@ -44,10 +44,10 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         "sessions",
         "Sharpe",
         "rank IC",
-        "settings that differ from the present ones",
+        "settings",
     ):
         table.add_column(name, justify="right" if name in ("sessions", "Sharpe", "rank IC") else "left")
-    counts, deflated = [], []
+    counts, deflated, differing = [], [], []
     for scope in scopes:
         known = profile.trials.trials(scope, profile.months.start, month)
         trials = [item for item in known if item.scope == scope and item.first <= as_of]
@@ -61,7 +61,10 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
                 ratio = evidence(track, known, profile.settings.statistics)["deflated_sharpe"]
                 if ratio is not None:
                     deflated.append(f"{scope} {100 * ratio:.1f} % since {track['date'][0]}")
-            table.add_row(*map(escape, (scope, trial.kind, trial.name, *_measured(trial, as_of), _listed(changes))))
+            if changes:
+                differing.append(f"  {trial.name}  {_listed(changes)}")
+            settings = "other" if changes else "present"
+            table.add_row(*map(escape, (scope, trial.kind, trial.name, *_measured(trial, as_of), settings)))
     if not table.row_count:
         raise MissingPartitionError(
             f"no trial up to {month} is in {profile.store.artifact_url('trials')}; "
@@ -69,6 +72,9 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         )
     yield f"trials known at {as_of}"
     yield table
+    if differing:
+        yield "settings that differ from the present ones:"
+        yield from differing
     yield (
         "number of strategies, and of trainings that no strategy uses, that deflates the Sharpe ratios: "
         f"{', '.join(counts)}. Sharpe ratios of trainings are those of the top fifth of the names "

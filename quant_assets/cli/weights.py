@@ -239,7 +239,7 @@ def _effective(shares: FloatArray) -> float:
 
 
 def _by_ticker(shares: dict[str, dict[str, float]]) -> Table:
-    table = _table("ticker", *shares, left=("ticker",))
+    table = _table("ticker", *(name.replace("_", " ") for name in shares), left=("ticker",))
     for ticker in sorted({name for weights in shares.values() for name in weights}):
         table.add_row(escape(ticker), *(_percent(weights.get(ticker)) for weights in shares.values()))
     return table

@@ -564,8 +564,8 @@ def test_features_show_what_was_declared(quant: Quant, monkeypatch: pytest.Monke
     outcome = quant("features", "--set", "core")
     assert (outcome.status, outcome.err) == (0, "")
     assert re.search(
-        r"│ rsi_14 +│ core +│ bar_change, close +│ +\d{3} │ percent +│ +0 │ "
-        r"relative strength index over 14 sessions +│ Wilder",
+        r"│ rsi_14 +│ +\d{3} │ +0 │ percent +│ relative strength index over 14 sessions +│\n"
+        r"│[ │]+│ inputs: bar_change, close +│\n│[ │]+│ Wilder",
         outcome.out,
     )
     lines = quant("features", "--markdown").out.splitlines()

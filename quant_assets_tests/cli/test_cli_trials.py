@@ -58,7 +58,9 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert re.fullmatch(r"it [\d.]+ % since 2024-01-02, portfolio [\d.]+ % since 2024-01-02", deflated[1].strip()), (
         "from the first execution on, like the ratios of the table"
     )
-    by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in shown.rows}
+    differing = dict(re.findall(r"^  ([0-9a-f]{12})  (.+)$", shown.out, re.MULTILINE))
+    by = {(row["scope"], row["kind"], differing.get(row["trial"], "")): row for row in shown.rows}
+    assert {row["trial"] for row in shown.rows if row["settings"] == "other"} == set(differing)
     assert set(by) == {
         ("it", "strategy", ""),
         ("it", "strategy", "candidates.long_fraction=0.2, weights.top_n=5"),
@@ -71,12 +73,12 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert (training["first"], training["last"], training["rank IC"]) == ("2024-01-31", "2024-01-31", "+0.050")
     assert training["Sharpe"] == f"{sharpe(RETURNS[:30].tolist()) / 20**0.5:.2f}"  # type: ignore[operator]
     log(tmp_path).note_backtest("it", frame.head(19), AS_OFS)
-    (short,) = (row for row in quant("-s", "it").rows if not row["settings that differ from the present ones"])
+    (short,) = (row for row in quant("-s", "it").rows if row["settings"] == "present")
     assert (short["sessions"], short["Sharpe"]) == ("19", "too short")
     in_cash = pl.col("date") < date(2024, 1, 23)
     later = frame.with_columns(net_return=pl.when(in_cash).then(0.0).otherwise("net_return"))
     log(tmp_path).note_backtest("it", later, AS_OFS)
-    (shown_later,) = (row for row in quant("-s", "it").rows if not row["settings that differ from the present ones"])
+    (shown_later,) = (row for row in quant("-s", "it").rows if row["settings"] == "present")
     assert shown_later["first"] == "2024-01-23", "the window of its Sharpe ratio"
     assert shown_later["sessions"] == str(later.filter(~in_cash).height)
     log(tmp_path).note_backtest("it", frame, AS_OFS)
