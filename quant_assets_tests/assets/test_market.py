@@ -185,7 +185,10 @@ def test_rows_that_are_not_used_are_said_beside_the_universe(tmp_path: Path) -> 
         for each in result.asset_materializations_for_node(node)
         if "left_out" in each.metadata
     }
-    assert said["ohlcv"] == ["- tickers that differ only in case are taken for different ones: A and a"]
+    assert said["ohlcv"] == [
+        "- tickers with prices but without a sector in securities.csv are left out of every sector: a",
+        "- tickers that differ only in case are taken for different ones: A and a",
+    ]
     assert [line.split(":")[0] for line in said["universe"]] == ["- no membership file", "- securities.csv"]
     assert said["universe"][1].endswith("1 of 2 rows have no sector (B)")
 
