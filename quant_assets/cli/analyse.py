@@ -50,7 +50,8 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
     stored = sorted(store.existing(dataset), key=lambda partition: parse_key(partition)[1])
     if not stored:
         raise MissingPartitionError(
-            f"no month of 'scores' is in {store.url}; run it first: quant run --select scores --sector SECTOR"
+            f"no month of 'scores' is in {store.url}; run it first: quant run --profile {profile.settings.profile} "
+            f"--sector SECTOR --to {profile.last_month()} --select scores"
         )
     keys = [partition for partition in stored if day is None or parse_key(partition)[1] <= month_of(day)]
     at_or_before = pl.lit(True) if day is None else pl.col("as_of") <= day

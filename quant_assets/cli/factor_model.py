@@ -48,7 +48,8 @@ def track_of(profile: Profile, sector: str, first: str, last: str) -> pl.DataFra
     )
     if not stored:
         raise MissingPartitionError(
-            f"no month of 'backtest' of {sector} is in {profile.store.url}; run it first: quant run --sector {sector}"
+            f"no month of 'backtest' of {sector} is in {profile.store.url}; run it first: quant run "
+            f"--profile {profile.settings.profile} --sector {sector} --to {last} --select backtest"
         )
     keys = [key(sector, month) for month in month_range(stored[0], stored[-1])]
     return since_first_execution(profile.store.read(dataset, keys).collect())
