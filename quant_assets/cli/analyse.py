@@ -62,13 +62,13 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
         raise SettingsError(
             f"--as-of {day} is before the first decision with scores, in {parse_key(stored[0])[1]}; choose a later day"
         )
-    own = rows.filter(pl.col("ticker") == ticker).sort("as_of")
-    if own.is_empty():
+    of_ticker = rows.filter(pl.col("ticker") == ticker).sort("as_of")
+    if of_ticker.is_empty():
         latest: Any = rows["as_of"].max()
         near = nearest(ticker, rows["ticker"].unique().sort().to_list())
         hint = f"; similar tickers: {', '.join(near)}" if near else ""
         raise SettingsError(f"ticker '{ticker}' is in no sector with scores up to {latest}{hint}")
-    sector, _, as_of = own.row(-1)
+    sector, _, as_of = of_ticker.row(-1)
     newest: Any = rows.filter(pl.col("sector") == sector)["as_of"].max()
     if as_of != newest:
         raise SettingsError(

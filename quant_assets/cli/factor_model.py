@@ -43,8 +43,8 @@ def track_of(profile: Profile, sector: str, first: str, last: str) -> pl.DataFra
     dataset = profile.datasets["backtest"]
     stored = sorted(
         month
-        for place, month in map(parse_key, profile.store.existing(dataset))
-        if place == sector and first <= month <= last
+        for stored_sector, month in map(parse_key, profile.store.existing(dataset))
+        if stored_sector == sector and first <= month <= last
     )
     if not stored:
         raise MissingPartitionError(

@@ -24,8 +24,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Name in `models` of the settings, or ensemble [default: the sector's champion on the day of the decision, "
-        "else the model of the weights].",
+        help="Name in `models` of the settings, or ensemble "
+        "[default: the sector's champion on the day of the decision, else the model of the weights].",
     ),
 ]
 
