@@ -50,7 +50,8 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
     stored = sorted(store.existing(dataset), key=lambda partition: parse_key(partition)[1])
     if not stored:
         raise MissingPartitionError(
-            f"no month of 'scores' is in {store.url}; run it first: quant run --select scores --sector SECTOR"
+            f"no month of 'scores' is in {store.url}; run it first: quant run --profile {profile.settings.profile} "
+            f"--sector SECTOR --to {profile.last_month()} --select scores"
         )
     keys = [partition for partition in stored if day is None or parse_key(partition)[1] <= month_of(day)]
     at_or_before = pl.lit(True) if day is None else pl.col("as_of") <= day
@@ -61,13 +62,13 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
         raise SettingsError(
             f"--as-of {day} is before the first decision with scores, in {parse_key(stored[0])[1]}; choose a later day"
         )
-    own = rows.filter(pl.col("ticker") == ticker).sort("as_of")
-    if own.is_empty():
+    of_ticker = rows.filter(pl.col("ticker") == ticker).sort("as_of")
+    if of_ticker.is_empty():
         latest: Any = rows["as_of"].max()
         near = nearest(ticker, rows["ticker"].unique().sort().to_list())
         hint = f"; similar tickers: {', '.join(near)}" if near else ""
         raise SettingsError(f"ticker '{ticker}' is in no sector with scores up to {latest}{hint}")
-    sector, _, as_of = own.row(-1)
+    sector, _, as_of = of_ticker.row(-1)
     newest: Any = rows.filter(pl.col("sector") == sector)["as_of"].max()
     if as_of != newest:
         raise SettingsError(

@@ -43,12 +43,13 @@ def track_of(profile: Profile, sector: str, first: str, last: str) -> pl.DataFra
     dataset = profile.datasets["backtest"]
     stored = sorted(
         month
-        for place, month in map(parse_key, profile.store.existing(dataset))
-        if place == sector and first <= month <= last
+        for stored_sector, month in map(parse_key, profile.store.existing(dataset))
+        if stored_sector == sector and first <= month <= last
     )
     if not stored:
         raise MissingPartitionError(
-            f"no month of 'backtest' of {sector} is in {profile.store.url}; run it first: quant run --sector {sector}"
+            f"no month of 'backtest' of {sector} is in {profile.store.url}; run it first: quant run "
+            f"--profile {profile.settings.profile} --sector {sector} --to {last} --select backtest"
         )
     keys = [key(sector, month) for month in month_range(stored[0], stored[-1])]
     return since_first_execution(profile.store.read(dataset, keys).collect())

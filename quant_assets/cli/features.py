@@ -48,9 +48,9 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
     lines += _lines(features, settings)
     if only is None:
         return lines
-    known = dict.fromkeys((*(line.set for line in lines), *SETS))
-    if only not in known:
-        raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(known)}")
+    sets = dict.fromkeys((*(line.set for line in lines), *SETS))
+    if only not in sets:
+        raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(sets)}")
     if only not in {line.set for line in lines}:  # a ready-made set may read the sets of the profile
         added = settings.features.model_copy(update={"sets": (*settings.features.sets, only)})
         lines = _lines(library(settings.model_copy(update={"features": added})), settings)

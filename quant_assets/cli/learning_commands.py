@@ -22,7 +22,11 @@ TypeOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Name in `models` of the settings, or ensemble [default: the model of the weights]."),
+    typer.Option(
+        "--model",
+        help="Name in `models` of the settings, or ensemble "
+        "[default: the sector's champion on the day of the decision, else the model of the weights].",
+    ),
 ]
 
 

@@ -67,13 +67,15 @@ def record(profile: Profile, sectors: Sequence[str], first: date, last: date) ->
         decisions = profile.store.read(dataset, [key(sector, day) for day in days]).collect().drop("sector", "day")
         months = {key(sector, day[: len("YYYY-MM")]) for day in days}
         stored = months - set(profile.store.missing(labels, months))
-        known = profile.store.read(labels, stored).collect().drop("sector", "month")
-        earned = realised(decisions, known).filter(pl.col("horizon") == shortest)["return"]
+        stored_labels = profile.store.read(labels, stored).collect().drop("sector", "month")
+        earned = realised(decisions, stored_labels).filter(pl.col("horizon") == shortest)["return"]
         late = decisions.filter(pl.col("late") > 0)["date"].n_unique()
         total = math.prod(1 + value for value in earned) - 1 if len(earned) else None
         figures = (str(len(days)), str(late), str(len(earned)), _percent(total), _percent(earned.min()))  # type: ignore[arg-type]
         table.add_row(sector, days[0], days[-1], *figures)
-        for (model, ahead), rows in judged(decisions, known).partition_by("model", "horizon", as_dict=True).items():
+        for (model, ahead), rows in (
+            judged(decisions, stored_labels).partition_by("model", "horizon", as_dict=True).items()
+        ):
             if ahead in (horizon, shortest):
                 error = standard_error(rows["rank_ic"].to_numpy(), rows["date"].to_numpy(), int(ahead))
                 means = (rows["ic"].mean(), rows["rank_ic"].mean(), error)

@@ -109,12 +109,12 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     versions, bad, good = ModelVersions(profile.store), 0, 0
     rows = _checkpoints(profile, sectors).filter(pl.col("status").is_in(FORECASTING))
     registered = versions.versions()
-    known = {*rows["model"], *registered, *(name.partition("@")[0] for name in registered)}
-    if unknown := [name for name in models if name not in known]:
+    names = {*rows["model"], *registered, *(name.partition("@")[0] for name in registered)}
+    if unknown := [name for name in models if name not in names]:
         refused = SettingsError if unknown[0] in profile.settings.models else UsageError
         raise refused(
             f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
-            f"{', '.join(sorted(known)) or 'none'}"
+            f"{', '.join(sorted(names)) or 'none'}"
         )
     if models:
         rows = rows.filter(pl.col("model").is_in(list(models)))
@@ -255,15 +255,15 @@ def comparison(
         profile.store.read(profile.datasets[name], keys).filter(pl.col("horizon") == over).collect()
         for name in ("predictions", "labels")
     )
-    own = {name: forecasts.filter(pl.col("model") == name) for name in (against, challenger)}
-    for name, rows in own.items():
+    of_model = {name: forecasts.filter(pl.col("model") == name) for name in (against, challenger)}
+    for name, rows in of_model.items():
         if rows.is_empty():
             present = ", ".join(forecasts["model"].unique().sort()) or "none"
             raise QuantError(f"predictions of {sector} {first} to {last} lack model {name}; models: {present}")
     labels = labels.filter(~pl.col("unexplained"))
     yield f"{sector} {first} to {last}, {over} sessions ahead: {challenger} (challenger) against {against} (champion)"
     table = _table("figure", "champion", "challenger", "difference", "error", "sessions")
-    for row in compared(own[against], own[challenger], labels, over):
+    for row in compared(of_model[against], of_model[challenger], labels, over):
         error = "" if row.error is None else f"{row.error:.4f}"
         values = (f"{value:+.4f}" for value in (row.champion, row.challenger, row.difference))
         table.add_row(row.figure, *values, error, str(row.sessions))
@@ -330,12 +330,12 @@ def _facts(
         )
     if (of := kind or manifest.get("kind")) is None:
         raise UsageError("--path needs --kind: no manifest.json beside the file names it")
-    for what, option, known in (
+    for what, option, in_manifest in (
         ("--kind", kind, [manifest.get("kind")]),
         ("--horizon", horizon, manifest.get("horizons")),
     ):
-        if manifest and option is not None and option not in (known or ()):
-            raise SettingsError(f"{what} {option} differs from {known} in {beside}; leave the option out")
+        if manifest and option is not None and option not in (in_manifest or ()):
+            raise SettingsError(f"{what} {option} differs from {in_manifest} in {beside}; leave the option out")
     horizons = manifest.get("horizons") or (None if horizon is None else [horizon])
     rest = {name: manifest.get(name) for name in ("features", "parameters")}
     return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | rest

@@ -61,7 +61,7 @@ def fitted(table: Table, width: int, keys: Sequence[str] = ()) -> Iterator[Table
 
     Columns with `overflow="fold"` hold sentences, which are folded; of the others only the headings are, between
     words. Each part begins with the columns `keys`; without keys with the first ones, as far as they are names and
-    take less than a third of the width.
+    take less than half of the width.
     """
     if _measured(table) <= width:
         yield table
@@ -76,7 +76,7 @@ def fitted(table: Table, width: int, keys: Sequence[str] = ()) -> Iterator[Table
     first = (
         [index for index, column in enumerate(columns) if column.header in keys]
         if keys
-        else [index for index in range(names) if sum(least[: index + 1]) < width / 3]
+        else [index for index in range(names) if sum(least[: index + 1]) < width / 2]
     )
     part = list(first)
     for index in (index for index in range(len(columns)) if index not in first):

@@ -36,13 +36,13 @@ def preview(profile: Profile, name: str) -> Iterator[str | Table]:
         SettingsError: the sensor does not exist; names the sensors.
 
     """
-    own = automation(profile)
-    sensors = _sensors(own)
+    automations = automation(profile)
+    sensors = _sensors(automations)
     if name not in sensors:
         raise SettingsError(
             f"there is no sensor '{name}'; profile '{profile.settings.profile}' has {', '.join(sorted(sensors))}"
         )
-    defs = dg.Definitions.merge(build_defs(profile.settings), own)
+    defs = dg.Definitions.merge(build_defs(profile.settings), automations)
     with existing_instance(profile.settings) as existing, dg.DagsterInstance.ephemeral() as empty:
         if existing is None:
             yield "no Dagster instance yet: there are no records of runs"

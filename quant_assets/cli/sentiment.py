@@ -78,8 +78,8 @@ def _scorer(kind: str | None, path: Path | None, trained_through: str | None, pr
     settings = load_settings(profile)
     if settings.sentiment.scorer is None:
         raise SettingsError(f"profile '{settings.profile}' has no scorer; name one with --scorer, or sentiment.scorer")
-    own = settings.sentiment
-    return open_scorer(Origin(settings.sentiment.scorer, own.path, own.sha256, own.trained_through))
+    sentiment = settings.sentiment
+    return open_scorer(Origin(settings.sentiment.scorer, sentiment.path, sentiment.sha256, sentiment.trained_through))
 
 
 def _read(file: Path) -> pl.DataFrame:

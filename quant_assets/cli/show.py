@@ -67,6 +67,7 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
 
     Raises:
         UsageError: the dataset or a column does not exist, or the dataset has no sectors or tickers to select.
+        SettingsError: the profile has no such month and none is stored.
         MissingPartitionError: nothing is stored for these sectors and months.
 
     """
@@ -99,6 +100,7 @@ def rows_of(profile: Profile, name: str, query: Query) -> Rows:
         newest = max((period for _, period in placed), default="")
         placed = [part for part in placed if part[1] == newest]
     if not placed:
+        profile.check_months(query.first or latest, latest)  # of no other month can a run be advised
         of = f" of {', '.join(query.sectors)}" if query.sectors else ""
         months = f" from {query.first} to {latest}" if query.first else f" for {latest}" if query.last else ""
         sector = f" --sector {query.sectors[0]}" if query.sectors else ""

@@ -234,10 +234,10 @@ def inference(
         parts.append(forecast(rows.drop("sector", "month"), loaded, profile.settings.predictions))
     else:
         chosen = horizon or profile.settings.weights.horizon
-        for (sector,), own in rows.partition_by("sector", as_dict=True, maintain_order=True).items():
+        for (sector,), of_sector in rows.partition_by("sector", as_dict=True, maintain_order=True).items():
             models, notes = usable_models(profile, str(sector), model, as_of, chosen)
             yield from notes
-            parts.append(forecast(own.drop("sector", "month"), models, profile.settings.predictions))
+            parts.append(forecast(of_sector.drop("sector", "month"), models, profile.settings.predictions))
     forecasts = pl.concat(parts)
     if horizon is not None:
         forecasts = forecasts.filter(pl.col("horizon") == horizon)

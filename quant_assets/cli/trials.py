@@ -49,16 +49,16 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         table.add_column(name, justify="right" if name in ("sessions", "Sharpe", "rank IC") else "left")
     counts, deflated, differing = [], [], []
     for scope in scopes:
-        known = profile.trials.trials(scope, profile.months.start, month)
-        trials = [item for item in known if item.scope == scope and item.first <= as_of]
+        logged = profile.trials.trials(scope, profile.months.start, month)
+        trials = [item for item in logged if item.scope == scope and item.first <= as_of]
         if trials:
-            counts.append(f"{scope} {len({item.name for item in counted(known, as_of)})}")
+            counts.append(f"{scope} {len({item.name for item in counted(logged, as_of)})}")
         present = profile.trials.present(scope)
         for trial in sorted(trials, key=lambda item: (item.kind, item.first, item.name)):
             changes = differences(present[trial.kind], profile.trials.settings_of(trial))
             if trial.kind == "strategy" and not changes:
                 track = trial.returns(date.min, as_of).rename({"value": "net_return"})
-                ratio = evidence(track, known, profile.settings.statistics)["deflated_sharpe"]
+                ratio = evidence(track, logged, profile.settings.statistics)["deflated_sharpe"]
                 if ratio is not None:
                     deflated.append(f"{scope} {100 * ratio:.1f} % since {track['date'][0]}")
             if changes:
@@ -111,12 +111,12 @@ def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
     ratio = sharpe(rows["value"].to_list())
     if ratio is not None and trial.kind == "training":  # returns span several sessions
         ratio /= trial.sessions**0.5
-    known = trial.measured.filter(pl.col("as_of") <= as_of)
+    measured = trial.measured.filter(pl.col("as_of") <= as_of)
     # The window of the figures; that of a strategy begins with its first execution.
     first, last = (
         (rows["date"].min(), rows["date"].max())
         if trial.kind == "strategy"
-        else (known["as_of"].min(), known["as_of"].max())
+        else (measured["as_of"].min(), measured["as_of"].max())
     )
     rank_ic = rows["rank_ic"].mean()
     return (

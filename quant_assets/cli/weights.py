@@ -88,8 +88,8 @@ def compared(
         SettingsError: an optimiser does not exist.
 
     """
-    own = profile.settings.weights
-    choices = [_settings(own, name, book) for name in methods or OPTIMISERS]
+    settings = profile.settings.weights
+    choices = [_settings(settings, name, book) for name in methods or OPTIMISERS]
     for choice in choices:
         optimiser(choice)
     candidates = _read(profile, "candidates", sector, month, month)
@@ -98,10 +98,12 @@ def compared(
         yield Empty(sector, month, nobody(profile, sector, month))
         return
     as_of: date = candidates["as_of"][0]
-    first = shift_month(month, -months_covering(max(lookback_sessions(_settings(own, "minimum_variance", book)), 300)))
+    first = shift_month(
+        month, -months_covering(max(lookback_sessions(_settings(settings, "minimum_variance", book)), 300))
+    )
     first = max(first, profile.months.start)
     prices, universe = (_read(profile, name, sector, first, month) for name in ("prices", "universe"))
-    indicators = _read(profile, "indicators", sector, first if own.covariance.of_garch else month, month)
+    indicators = _read(profile, "indicators", sector, first if settings.covariance.of_garch else month, month)
     days = sessions(month_start(first), min(month_end(month), profile.last_session()))
     history = History(prices, universe, indicators, days)
     predictions = _read(profile, "predictions", sector, month, month)
@@ -117,7 +119,8 @@ def compared(
             results[choice.method] = _Held({}, error=str(error))
             continue
         results[choice.method] = _held(rows, as_of, choice, history, before, path)
-    yield f"{sector}, decided at the close of {as_of}; book {book or own.book}, covariance {own.covariance.estimator}"
+    estimator = settings.covariance.estimator
+    yield f"{sector}, decided at the close of {as_of}; book {book or settings.book}, covariance {estimator}"
     yield _summary(results)
     if before is None:
         yield f"turnover: no weights of {shift_month(month, -1)} are stored"
@@ -134,8 +137,8 @@ def compared(
         yield _by_ticker(shares)
 
 
-def _settings(own: WeightSettings, method: str, book: Book | None) -> WeightSettings:
-    return own.model_copy(update={"method": method, "book": book or own.book})
+def _settings(settings: WeightSettings, method: str, book: Book | None) -> WeightSettings:
+    return settings.model_copy(update={"method": method, "book": book or settings.book})
 
 
 def _read(profile: Profile, name: str, sector: str, first: str, last: str) -> pl.DataFrame:
@@ -177,9 +180,9 @@ def _ahead(profile: Profile, sector: str, month: str, as_of: date) -> tuple[dict
     path = panel["close"][:, lag : end + 1]
     earned = {}
     for (name, _), row in zip(panel.companies(), path, strict=True):
-        known = np.flatnonzero(np.isfinite(row))
-        if len(known) and known[0] == 0:  # without a bar at the execution it stays in cash
-            earned[name] = float(row[known[-1]] / row[0] - 1.0)
+        sessions_with_close = np.flatnonzero(np.isfinite(row))
+        if len(sessions_with_close) and sessions_with_close[0] == 0:  # without a bar at the execution it stays in cash
+            earned[name] = float(row[sessions_with_close[-1]] / row[0] - 1.0)
     return earned, days[end].item()
 
 

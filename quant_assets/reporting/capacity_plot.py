@@ -15,8 +15,8 @@ def capacity_png(results: Mapping[str, Sequence[Capacity]]) -> bytes:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for name, rows in results.items():
-        known = [row for row in rows if row.sharpe is not None]
-        left.plot([row.capital for row in known], [row.sharpe for row in known], marker="o", label=name)
+        with_sharpe = [row for row in rows if row.sharpe is not None]
+        left.plot([row.capital for row in with_sharpe], [row.sharpe for row in with_sharpe], marker="o", label=name)
         right.plot([row.capital for row in rows], [100.0 * row.cost for row in rows], marker="o", label=name)
     for axes, title in ((left, "Sharpe ratio after costs"), (right, "cost, % of equity a year")):
         axes.set_xscale("log")

@@ -90,13 +90,15 @@ def gather(
         orders: dataset daily_orders with `sector`; None without orders.
 
     """
-    found = {str(name): rows for (name,), rows in decisions.partition_by("sector", as_dict=True).items()}
-    spoken = [name for name in SECTORS if name in found and (found[name]["date"] == day).any()]
+    of_sector = {str(name): rows for (name,), rows in decisions.partition_by("sector", as_dict=True).items()}
+    spoken = [name for name in SECTORS if name in of_sector and (of_sector[name]["date"] == day).any()]
     missing = [SECTORS[name].name for name in (expected or tuple(SECTORS)) if name not in spoken]
-    sectors = [_sector(name, day, found[name], horizon) for name in spoken]
+    sectors = [_sector(name, day, of_sector[name], horizon) for name in spoken]
     if orders is not None:
         asked = orders.filter(pl.col("date") == day, pl.col("action") != "hold").sort("ticker")
-        sectors = [replace(each, orders=asked.filter(pl.col("sector") == each.sector).to_dicts()) for each in sectors]
+        sectors = [
+            replace(entry, orders=asked.filter(pl.col("sector") == entry.sector).to_dicts()) for entry in sectors
+        ]
     return DailyReport(day, horizon, sectors, missing)
 
 
@@ -106,11 +108,13 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     before: Any = earlier["date"].max() if len(earlier) else None
     then = earlier if before is None else earlier.filter(pl.col("date") == before)
     weight = pl.col("item") == "weight"
-    held, was = (each.filter(weight).select("ticker", "rank", "model", weight="value") for each in (now, then))
+    held, was = (
+        decisions.filter(weight).select("ticker", "rank", "model", weight="value") for decisions in (now, then)
+    )
     follows = held["model"][0] if len(held) else None
     shown, shown_before = (
-        each.filter((pl.col("item") == "forecast") & (pl.col("horizon") == horizon) & (pl.col("model") == follows))
-        for each in (now, then)
+        decisions.filter((pl.col("item") == "forecast") & (pl.col("horizon") == horizon) & (pl.col("model") == follows))
+        for decisions in (now, then)
     )
     forecast = shown.select("ticker", "lower", "upper", "prob_up", forecast="value")
     picks = (
@@ -197,7 +201,7 @@ def render(report: DailyReport, market: str | None = None) -> bytes:
 
     `market` is a word of warning beside the title, for a market that is not a real one.
     """
-    late = [each.name for each in report.sectors if each.late]
+    late = [sector.name for sector in report.sectors if sector.late]
     page = _templates().get_template("daily_report.html").render(report=report, market=market, late=late)
     return page.encode()
 

@@ -150,7 +150,7 @@ def _heat(months: Sequence[tuple[date, float]]) -> list[tuple[int, list[float | 
     for day, value in months:
         years.setdefault(day.year, [None] * 12)[day.month - 1] = value
     return [
-        (year, cells, math.prod(1.0 + each for each in cells if each is not None) - 1.0)
+        (year, cells, math.prod(1.0 + month_return for month_return in cells if month_return is not None) - 1.0)
         for year, cells in sorted(years.items(), reverse=True)
     ]
 

@@ -38,11 +38,11 @@ def reliability_svg(panels: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]
             f'<text x="{left - 8}" y="{_TOP + 8}" text-anchor="end">1</text>',
             f'<text x="{left - 8}" y="{_TOP + _SIDE // 2}" text-anchor="end">rose</text>',
         ]
-        for place, (horizon, bins) in enumerate(sorted(horizons.items())):
-            colour = _COLOURS[place % len(_COLOURS)]
-            points = [(left + each["stated"] * _SIDE, bottom - each["rose"] * _SIDE) for each in bins]
+        for line_number, (horizon, bins) in enumerate(sorted(horizons.items())):
+            colour = _COLOURS[line_number % len(_COLOURS)]
+            points = [(left + bin_["stated"] * _SIDE, bottom - bin_["rose"] * _SIDE) for bin_ in bins]
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in points]
-            parts.append(f'<text x="{left + place * 36}" y="{bottom + 26}" fill="{colour}">{horizon} d</text>')
+            parts.append(f'<text x="{left + line_number * 36}" y="{bottom + 26}" fill="{colour}">{horizon} d</text>')
     return "".join([*parts, "</svg>"])

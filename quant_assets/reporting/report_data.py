@@ -271,12 +271,12 @@ def _faults(frames: ReportFrames, first: date, as_of: date) -> pl.DataFrame:
     """Refused bars and doubted price events by ticker and year, most first; see `ReportData.faults`."""
     events = frames.price_events.filter(pl.col("date") >= first, pl.col("panel_from") <= as_of)
     refused = frames.quarantine.filter(pl.col("known_at").is_between(first, as_of))
-    found = pl.concat(
+    faulty_bars = pl.concat(
         [refused.select("ticker", "date", action=pl.lit("refused")), events.select("ticker", "date", "action")]
     )
     actions = ("refused", "repaired", "listed")
     counted = (
-        found.filter(pl.col("action").is_in(actions))
+        faulty_bars.filter(pl.col("action").is_in(actions))
         .group_by("ticker", year=pl.col("date").dt.year())
         .agg((pl.col("action") == action).sum().alias(action) for action in actions)
     )
@@ -312,14 +312,14 @@ def _coverage(coverage: pl.DataFrame) -> pl.DataFrame:
     """The rows of one `as_of` side by side."""
     index = coverage.filter(pl.col("scope") == "index").sort("date", "provider")
     together, single = pl.col("provider") == "any", pl.col("provider") != "any"
-    own = coverage.filter((pl.col("scope") == "sector") & together).select(
+    of_sector = coverage.filter((pl.col("scope") == "sector") & together).select(
         "date", sector_members="members", sector_with_bar="with_bar"
     )
     return (
         index.filter(together)
         .select("date", "members", "with_bar", without_sector=pl.col("members") - pl.col("with_sector"))
         .join(index.filter(single).group_by("date").agg(of_provider="with_bar"), on="date", how="left")
-        .join(own, on="date", how="left")
+        .join(of_sector, on="date", how="left")
         .with_columns(
             pl.col("sector_members", "sector_with_bar").fill_null(0),
             pl.col("of_provider").fill_null(pl.lit([], pl.List(pl.Int32))),  # no provider has any bar

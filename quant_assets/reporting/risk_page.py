@@ -90,7 +90,7 @@ def _largest(parts: pl.DataFrame, level: float) -> list[dict[str, Any]]:
         {"ticker": ticker} | {name: figures.get(figure) for name, figure in shown.items()}
         for ticker, figures in wide.items()
     ]
-    named.sort(key=lambda each: (-(each["expected_shortfall"] or 0.0), each["ticker"]))
+    named.sort(key=lambda position: (-(position["expected_shortfall"] or 0.0), position["ticker"]))
     return named[:_MOST_NAMES]
 
 
@@ -107,20 +107,20 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
     """
     at = forecasts.filter(pl.col("level") == level).sort("date", "method")
     days = at["date"].unique().sort().to_list()
-    place = {day: number for number, day in enumerate(days)}
-    known = at.drop_nulls("portfolio_return")
-    returns = dict(known.select("date", "portfolio_return").unique().iter_rows())
+    session_number = {day: number for number, day in enumerate(days)}
+    with_return = at.drop_nulls("portfolio_return")
+    returns = dict(with_return.select("date", "portfolio_return").unique().iter_rows())
     losses = at.filter(pl.col("method").is_in(list(_DRAWN))).drop_nulls("value_at_risk")
-    reach = max([0.01, *(abs(each) for each in returns.values()), *losses["value_at_risk"].to_list()])
+    reach = max([0.01, *(abs(net_return) for net_return in returns.values()), *losses["value_at_risk"].to_list()])
     inner, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def x(day: date) -> float:
-        return _LEFT + inner * (place[day] + 0.5) / max(len(days), 1)
+        return _LEFT + inner * (session_number[day] + 0.5) / max(len(days), 1)
 
     def y(value: float) -> float:
         return float(_TOP + tall * (0.5 - 0.5 * value / reach))
 
-    judged = known.drop_nulls("exception")
+    judged = with_return.drop_nulls("exception")
     sessions = judged["date"].n_unique()
     counts = judged.group_by("method").agg(pl.col("exception").sum()).sort("method")
     counted = ", ".join(f"{method.replace('_', ' ')} {count}" for method, count in counts.iter_rows())
@@ -143,10 +143,10 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
         path, before = "", -2
         for day, loss in line.select("date", "value_at_risk").iter_rows():
             # No line over sessions without a forecast.
-            path += f"{'L' if place[day] == before + 1 else 'M'}{x(day):.1f} {y(-loss):.1f}"
-            before = place[day]
+            path += f"{'L' if session_number[day] == before + 1 else 'M'}{x(day):.1f} {y(-loss):.1f}"
+            before = session_number[day]
         parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
-    over = known.filter(pl.col("method").is_in(list(_DRAWN)) & pl.col("exception"))
+    over = with_return.filter(pl.col("method").is_in(list(_DRAWN)) & pl.col("exception"))
     for day, value in over.select("date", "portfolio_return").unique().sort("date").iter_rows():
         parts.append(f'<circle cx="{x(day):.1f}" cy="{y(value):.1f}" r="2.5" fill="{_EXCEPTION}"/>')
     for number, (method, colour) in enumerate(_DRAWN.items()):

@@ -72,8 +72,8 @@ def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, p
 
 
 def _last_scores(axes: Axes, selections: Mapping[str, Selection]) -> None:
-    names = pl.concat([each.names for each in selections.values()])
-    last: date = max(each.coverage["as_of"].to_list()[-1] for each in selections.values())
+    names = pl.concat([selection.names for selection in selections.values()])
+    last: date = max(selection.coverage["as_of"].to_list()[-1] for selection in selections.values())
     names = names.filter(pl.col("as_of") == last)
     light(axes, f"Scores of {len(names)} eligible names, {last}")
     axes.set_yticks(range(len(_PARTS)), list(_PARTS.values()), color=PNG_INK)
@@ -96,10 +96,18 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
     light(spread, "Selection score: 10th, 50th and 90th percentile")
     light(coverage, "Eligible among the members" if several else "Among the members")
     light(turnover, "New among longs and shorts" if several else "New among the longs and among the shorts")
-    days = pl.concat([each.coverage["as_of"] for each in selections.values()]).unique().sort().to_physical().to_list()
+    days = (
+        pl.concat([selection.coverage["as_of"] for selection in selections.values()])
+        .unique()
+        .sort()
+        .to_physical()
+        .to_list()
+    )
     style: dict[str, Any] = {"marker": "o", "markersize": 3.0 if len(days) <= 36 else 0.0, "linewidth": 1.0}
     levels = (
-        pl.concat([each.scored for each in selections.values()]).sort("as_of").group_by("as_of", maintain_order=True)
+        pl.concat([selection.scored for selection in selections.values()])
+        .sort("as_of")
+        .group_by("as_of", maintain_order=True)
     )
     scores = levels.agg("composite_score")
     cuts = np.array([np.percentile(values, (10, 50, 90)) for values in scores["composite_score"]]).reshape(-1, 3)
@@ -107,7 +115,7 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
     spread.fill_between(times, cuts[:, 0], cuts[:, 2], color=PNG_ACCENT, alpha=0.15, linewidth=0)
     for column, width in enumerate((0.6, 1.2, 0.6)):
         spread.plot(times, cuts[:, column], color=PNG_ACCENT, **style | {"linewidth": width})
-    for place, (sector, chosen) in enumerate(selections.items()):
+    for number, (sector, chosen) in enumerate(selections.items()):
         shares = chosen.coverage.filter(pl.col("members") > 0).select(
             pl.col("as_of").to_physical(), pl.col("eligible", "with_garch_volatility") / pl.col("members")
         )
@@ -118,8 +126,8 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
         )
         if several:
             lines = [
-                (coverage, shares, "eligible", sector, _SECTORS[place]),
-                (turnover, moves, "both", sector, _SECTORS[place]),
+                (coverage, shares, "eligible", sector, _SECTORS[number]),
+                (turnover, moves, "both", sector, _SECTORS[number]),
             ]
         else:
             lines = [
@@ -128,15 +136,15 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
                 (turnover, moves, "long_turnover", "long", _LONG),
                 (turnover, moves, "short_turnover", "short", _SHORT),
             ]
-        for each, frame, column_name, label, colour in lines:
-            each.plot(frame["as_of"].to_numpy(), frame[column_name].to_numpy(), color=colour, label=label, **style)
-    for each in axes:
-        month_ticks(each, (days[0], days[-1]) if len(days) > 1 else (days[0] - 15, days[0] + 15))
-    for each in (coverage, turnover):
-        each.set_ylim(0, 1.04 if several else 1.2)  # room for the legend
-        each.set_yticks(np.linspace(0, 1, 5))
-        each.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        if not several and (each is coverage or len(days) > 1):
-            each.legend(loc="upper left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2, borderaxespad=0.1)
-    if not any(len(each) for each in turnovers.values()):
+        for panel, frame, column_name, label, colour in lines:
+            panel.plot(frame["as_of"].to_numpy(), frame[column_name].to_numpy(), color=colour, label=label, **style)
+    for panel in axes:
+        month_ticks(panel, (days[0], days[-1]) if len(days) > 1 else (days[0] - 15, days[0] + 15))
+    for panel in (coverage, turnover):
+        panel.set_ylim(0, 1.04 if several else 1.2)  # room for the legend
+        panel.set_yticks(np.linspace(0, 1, 5))
+        panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if not several and (panel is coverage or len(days) > 1):
+            panel.legend(loc="upper left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2, borderaxespad=0.1)
+    if not any(map(len, turnovers.values())):
         nothing(turnover, "no month before", PNG_MUTED)

@@ -52,17 +52,17 @@ def _panel(rows: pl.DataFrame, left: int, top: int) -> list[str]:
     shown = rows.filter(pl.col("feature").is_in(names))
     reach = float(shown.select(pl.col("contribution").abs().max()).item()) or 1.0
     middle, bottom = left + _WIDTH / 2, top + _FEATURES * _ROW
-    found = [
+    elements = [
         f'<line x1="{middle}" y1="{top}" x2="{middle}" y2="{bottom}" stroke="#999999"/>',
         f'<text x="{left}" y="{bottom + 12}">{-reach:.2g}</text>',
         f'<text x="{left + _WIDTH}" y="{bottom + 12}" text-anchor="end">{reach:+.2g}</text>',
         f'<text x="{middle}" y="{bottom + 12}" text-anchor="middle">adds to the forecast</text>',
     ]
-    for place, name in enumerate(names):
-        height = top + place * _ROW + _ROW / 2
-        found.append(f'<text x="{left - 6}" y="{height + 3:.1f}" text-anchor="end">{escape(name)}</text>')
-        found += _points(shown.filter(pl.col("feature") == name), middle, height, _WIDTH / 2 / reach)
-    return found
+    for line, name in enumerate(names):
+        height = top + line * _ROW + _ROW / 2
+        elements.append(f'<text x="{left - 6}" y="{height + 3:.1f}" text-anchor="end">{escape(name)}</text>')
+        elements += _points(shown.filter(pl.col("feature") == name), middle, height, _WIDTH / 2 / reach)
+    return elements
 
 
 def _points(rows: pl.DataFrame, middle: float, height: float, scale: float) -> list[str]:
@@ -77,11 +77,11 @@ def _points(rows: pl.DataFrame, middle: float, height: float, scale: float) -> l
     rank = ((ordered["value"].rank() - 1) / max(present - 1, 1) * len(_COLOURS)).to_numpy()
     bins = np.where(np.isnan(rank), -1, np.minimum(np.nan_to_num(rank), len(_COLOURS) - 1)).astype(int)
     places = np.rint(np.column_stack([across, height + up])).astype(int)  # whole pixels: half the bytes
-    found = []
-    for each in range(-1, len(_COLOURS)):
-        here = places[bins == each]
-        if len(here):
-            moves = "".join(f"m{x} {y}h0" for x, y in np.diff(here, axis=0, prepend=0).tolist())
-            colour = _COLOURS[each] if each >= 0 else _MISSING
-            found.append(f'<path d="{moves}" stroke="{colour}" stroke-width="3" stroke-linecap="round"/>')
-    return found
+    paths = []
+    for bin_number in range(-1, len(_COLOURS)):
+        in_bin = places[bins == bin_number]
+        if len(in_bin):
+            moves = "".join(f"m{x} {y}h0" for x, y in np.diff(in_bin, axis=0, prepend=0).tolist())
+            colour = _COLOURS[bin_number] if bin_number >= 0 else _MISSING
+            paths.append(f'<path d="{moves}" stroke="{colour}" stroke-width="3" stroke-linecap="round"/>')
+    return paths

@@ -74,7 +74,7 @@ class Stock:
     @property
     def missing(self) -> list[str]:
         """Inputs that are not known."""
-        return [each for each in str(self.score["missing"]).split(", ") if each]
+        return [name for name in str(self.score["missing"]).split(", ") if name]
 
 
 def gather(
@@ -101,8 +101,8 @@ def gather(
 
     """
     peers = scores.filter(pl.col("as_of") == as_of).sort("ticker")
-    ranked = peers.select("ticker", "as_of", *(each.name for each in INPUTS)).with_columns(
-        percentile(each.name, best=each.best) for each in INPUTS
+    ranked = peers.select("ticker", "as_of", *(score_input.name for score_input in INPUTS)).with_columns(
+        percentile(score_input.name, best=score_input.best) for score_input in INPUTS
     )
     score = peers.row(by_predicate=pl.col("ticker") == ticker, named=True)
     drawn = prices.filter(pl.col("ticker") == ticker, pl.col("date") <= as_of).sort("date").select("date", "close")
@@ -119,7 +119,7 @@ def gather(
         growth = min(max(growth, dcf.least_growth), dcf.most_growth)
     debt = 0.0 if dcf.flow_to == "equity" else score["net_debt"]
     given = (score["free_cash_flow"], growth, debt, score["shares_outstanding"])
-    if all(each is not None for each in given) and score["free_cash_flow"] > 0.0:
+    if None not in given and score["free_cash_flow"] > 0.0:
         values = grid(
             *given,
             wacc=wacc,

@@ -28,14 +28,14 @@ def score_rows(stock: Stock) -> list[dict[str, Any]]:
     """A row for each input: factor, name, value in words, percentile, and the sector's median."""
     return [
         {
-            "factor": each.factor,
-            "name": each.name.replace("_", " "),
-            "best": each.best,
-            "value": shown(each.name, stock.score[each.name]),
-            "percentile": stock.percentiles[each.name],
-            "median": shown(each.name, stock.peers[each.name].median()),  # type: ignore[arg-type]
+            "factor": score_input.factor,
+            "name": score_input.name.replace("_", " "),
+            "best": score_input.best,
+            "value": shown(score_input.name, stock.score[score_input.name]),
+            "percentile": stock.percentiles[score_input.name],
+            "median": shown(score_input.name, stock.peers[score_input.name].median()),  # type: ignore[arg-type]
         }
-        for each in INPUTS
+        for score_input in INPUTS
     ]
 
 

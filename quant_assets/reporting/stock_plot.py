@@ -68,10 +68,10 @@ def _factors(axes: Axes, stock: Stock) -> None:
     for row, name in enumerate(names):
         values = others[name].drop_nulls().to_numpy()
         axes.plot(values, np.full(len(values), row + 0.27), "o", color=BENCHMARK, markersize=2.6, alpha=0.8)
-        own = stock.score[name]
-        if own is not None:
-            axes.barh(row - 0.06, own, height=0.34, color=ACCENT)
-            axes.annotate(f"{own:.0f}", (own + 1.0, row - 0.06), va="center", color=INK, fontsize=8)
+        score = stock.score[name]
+        if score is not None:
+            axes.barh(row - 0.06, score, height=0.34, color=ACCENT)
+            axes.annotate(f"{score:.0f}", (score + 1.0, row - 0.06), va="center", color=INK, fontsize=8)
 
 
 def _forecasts(axes: Axes, stock: Stock) -> None:
@@ -83,17 +83,17 @@ def _forecasts(axes: Axes, stock: Stock) -> None:
     models = stock.forecasts["model"].unique().sort().to_list()
     colours = (ACCENT, BENCHMARK, LOSS, MUTED, INK)
     width = 0.7 / len(models)
-    for place, model in enumerate(models):
+    for model_number, model in enumerate(models):
         rows = stock.forecasts.filter(pl.col("model") == model)
-        at = [horizons.index(h) + (place - (len(models) - 1) / 2) * width for h in rows["horizon"]]
+        at = [horizons.index(h) + (model_number - (len(models) - 1) / 2) * width for h in rows["horizon"]]
         mean, spread = rows["prediction"], rows["prediction_std"]
         lower = rows["prediction_lower"].fill_null(mean - spread).to_numpy()
         upper = rows["prediction_upper"].fill_null(mean + spread).to_numpy()
-        colour = colours[place % len(colours)]
+        colour = colours[model_number % len(colours)]
         axes.vlines(at, 100 * lower, 100 * upper, color=colour, linewidth=1.4, alpha=0.7)
         axes.plot(at, 100 * mean.to_numpy(), "o", color=colour, markersize=4.5, label=model)
     axes.axhline(0, color=MUTED, linewidth=0.7)
-    axes.set_xticks(range(len(horizons)), [str(each) for each in horizons])
+    axes.set_xticks(range(len(horizons)), [str(horizon) for horizon in horizons])
     axes.margins(y=0.2)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%".replace("-", "−")))
     axes.legend(loc="upper left", ncols=3, labelcolor=MUTED, borderaxespad=0.1, fontsize=7.5)
@@ -118,8 +118,8 @@ def _values(axes: Axes, stock: Stock) -> None:
             axes.text(column, row, f"{value:,.2f}", ha="center", va="center", color=INK, fontsize=8)
     axes.set_xlim(-0.5, table.shape[1] - 0.5)
     axes.set_ylim(table.shape[0] - 0.5, -0.5)
-    axes.set_xticks(range(table.shape[1]), [f"{100 * each:.1f}%".replace("-", "−") for each in stock.values.growths])
-    axes.set_yticks(range(table.shape[0]), [f"{100 * each:.1f}%" for each in stock.values.waccs])
+    axes.set_xticks(range(table.shape[1]), [f"{100 * rate:.1f}%".replace("-", "−") for rate in stock.values.growths])
+    axes.set_yticks(range(table.shape[0]), [f"{100 * rate:.1f}%" for rate in stock.values.waccs])
 
 
 def _statements(axes: Axes, stock: Stock, figures: tuple[str, ...]) -> None:
@@ -128,15 +128,19 @@ def _statements(axes: Axes, stock: Stock, figures: tuple[str, ...]) -> None:
     rows = (
         stock.statements.filter(pl.col("frequency") == frequency).unique("period_end", keep="first").sort("period_end")
     )
-    axes.set_title(f"{', '.join(each.replace('_', ' ') for each in figures).capitalize()}, USD million")
+    axes.set_title(f"{', '.join(figure.replace('_', ' ') for figure in figures).capitalize()}, USD million")
     if rows.is_empty() or all(rows[name].is_null().all() for name in figures):
         nothing(axes, "no statement is known")
         return
     at, width = np.arange(len(rows)), 0.7 / len(figures)
-    for place, (name, colour) in enumerate(zip(figures, (ACCENT, BENCHMARK), strict=False)):
+    for figure_number, (name, colour) in enumerate(zip(figures, (ACCENT, BENCHMARK), strict=False)):
         values = rows[name].fill_null(np.nan).to_numpy() / 1e6
         axes.bar(
-            at + (place - (len(figures) - 1) / 2) * width, values, width, color=colour, label=name.replace("_", " ")
+            at + (figure_number - (len(figures) - 1) / 2) * width,
+            values,
+            width,
+            color=colour,
+            label=name.replace("_", " "),
         )
     axes.axhline(0, color=MUTED, linewidth=0.7)
     axes.set_xticks(at, [f"{day:%Y-%m}" for day in rows["period_end"]], fontsize=6.8)

@@ -84,22 +84,22 @@ def render(
             "factor": factor,
             "meaning": (meanings or {}).get(factor, ""),
             "by_horizon": by_horizon,
-            "by_year": {each: by_year[kind, factor, each] for each in by_horizon if (kind, factor, each) in by_year},
+            "by_year": {at: by_year[kind, factor, at] for at in by_horizon if (kind, factor, at) in by_year},
         }
         named = {"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "months": first["months"]}
         shown.append(named | {"cells": _cells(first), "drawn": drawn})
-    shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
-    names = [(each["kind"], each["factor"]) for each in shown]
+    shown.sort(key=lambda entry: (-abs(entry["ic_t"] or 0.0), entry["kind"], entry["factor"]))
+    names = [(entry["kind"], entry["factor"]) for entry in shown]
     drawn_by_month = {*names[:_BY_MONTH], *(name for name in names if name[0] != "feature")}
     months, by_month = _months(sheet.by_month, drawn_by_month, horizon)
-    for each in shown:
-        each["drawn"]["by_month"] = by_month.get((each["kind"], each["factor"]))
+    for entry in shown:
+        entry["drawn"]["by_month"] = by_month.get((entry["kind"], entry["factor"]))
     data = {
         "columns": _DRAWN,
         "years": [str(year) for year in years],
         "months": months,
         "months_horizon": horizon,
-        "factors": [each["drawn"] for each in shown],
+        "factors": [entry["drawn"] for entry in shown],
     }
     template = _templates().get_template("tear_sheet.html")
     page = template.render(
@@ -112,7 +112,7 @@ def render(
         horizon=horizon,
         entry_lag=entry_lag,
         delay=DELISTING_SESSIONS,
-        **_chance(sum(each["ic_t"] is not None for each in shown)),
+        **_chance(sum(entry["ic_t"] is not None for entry in shown)),
         correlations=_correlations(sheet.by_month, names[:_BY_MONTH], horizon),
         by_month=_BY_MONTH,
         data=_json(data),
@@ -145,13 +145,13 @@ def render_market(
         by_sector = [ics[kind, factor].get(sector) for sector in sectors]
         named = dict(zip(columns, figures, strict=True))
         shown.append({"kind": kind, "factor": factor, "also": also, "by_sector": by_sector} | named)
-    shown.sort(key=lambda each: (-abs(each["ic"]), each["kind"], each["factor"]))
+    shown.sort(key=lambda entry: (-abs(entry["ic"]), entry["kind"], entry["factor"]))
     by_factor = at.group_by("kind", "factor").agg(pl.col("ic_t").count())
     with_t = {(kind, factor): count for kind, factor, count in by_factor.iter_rows()}
-    chance = _chance(sum(with_t[each["kind"], each["factor"]] for each in shown))
-    significant = sum(each["significant_sectors"] for each in shown)
+    chance = _chance(sum(with_t[entry["kind"], entry["factor"]] for entry in shown))
+    significant = sum(entry["significant_sectors"] for entry in shown)
     best = shown[0] if shown else None
-    agree = sum(each["positive_sectors"] in (0, each["sectors"]) for each in shown)
+    agree = sum(entry["positive_sectors"] in (0, entry["sectors"]) for entry in shown)
     template = _templates().get_template("market_tear_sheet.html")
     page = template.render(
         title="all sectors",
@@ -177,8 +177,8 @@ def render_market(
 
 def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
     """Rows of dataset factor_tear_sheet with the largest |ic_t| at a horizon, factors with the same figures once."""
-    known = rows.filter(pl.col("horizon") == horizon, pl.col("ic_t").is_not_null())
-    ordered = known.sort(pl.col("ic_t").abs().round(_DECIMALS), "kind", "factor", descending=[True, False, False])
+    tested = rows.filter(pl.col("horizon") == horizon, pl.col("ic_t").is_not_null())
+    ordered = tested.sort(pl.col("ic_t").abs().round(_DECIMALS), "kind", "factor", descending=[True, False, False])
     return ordered.unique(
         [pl.col(name).round(_DECIMALS) for name in ("ic", "ic_t")], keep="first", maintain_order=True
     ).head(most)
@@ -190,8 +190,8 @@ def _months(
     """Months, and of each factor its ICs in them and the quantiles' returns; null where a month has none."""
     of_horizon = by_month.filter(pl.col("horizon") == horizon).sort("as_of")
     months = of_horizon["as_of"].dt.strftime("%Y-%m").unique(maintain_order=True).to_list()
-    place = {month: number for number, month in enumerate(months)}
-    found: dict[tuple[str, str], dict[str, list[Any]]] = {}
+    position = {month: number for number, month in enumerate(months)}
+    by_factor: dict[tuple[str, str], dict[str, list[Any]]] = {}
     rows = of_horizon.select(
         "kind",
         "factor",
@@ -201,10 +201,12 @@ def _months(
     )
     for kind, factor, month, ic, *quantiles in rows.iter_rows():
         if (kind, factor) in factors:
-            own = found.setdefault((kind, factor), {"ic": [None] * len(months), "quantiles": [None] * len(months)})
-            own["ic"][place[month]] = ic
-            own["quantiles"][place[month]] = None if None in quantiles else quantiles
-    return months, found
+            series = by_factor.setdefault(
+                (kind, factor), {"ic": [None] * len(months), "quantiles": [None] * len(months)}
+            )
+            series["ic"][position[month]] = ic
+            series["quantiles"][position[month]] = None if None in quantiles else quantiles
+    return months, by_factor
 
 
 def _correlations(
@@ -215,16 +217,16 @@ def _correlations(
     if len(factors) < 2 or np.isnan(matrix[~np.eye(len(factors), dtype=bool)]).all():
         return []
     return [
-        (factor, [None if np.isnan(each) else round(float(each), 2) + 0.0 for each in row])
+        (factor, [None if np.isnan(correlation) else round(float(correlation), 2) + 0.0 for correlation in row])
         for (_, factor), row in zip(factors, matrix, strict=True)
     ]
 
 
 def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
-    tested = [each for each in shown if each["ic_t"] is not None]
-    significant = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
+    tested = [row for row in shown if row["ic_t"] is not None]
+    significant = sum(abs(row["ic_t"]) >= significant_t(horizon, row["months"]) for row in tested)
     chance = _chance(len(tested))
-    most = max((each["months"] for each in tested), default=None)
+    most = max((row["months"] for row in tested), default=None)
     critical = ("–", "too few months")
     if most is not None:
         critical = (number(significant_t(horizon, most), 1), f"with {counted(most, 'month')}")
@@ -270,8 +272,8 @@ def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ..
         groups.setdefault((kind, factor), []).append(tuple(figures))
     first: dict[tuple[object, ...], tuple[str, str]] = {}
     others: dict[tuple[str, str], list[str]] = {}
-    for name, found in groups.items():
-        others.setdefault(first.setdefault((name[0], *found), name), []).append(name[1])
+    for name, figures_by_horizon in groups.items():
+        others.setdefault(first.setdefault((name[0], *figures_by_horizon), name), []).append(name[1])
     return [(name, groups[name], also[1:]) for name, also in others.items()]
 
 

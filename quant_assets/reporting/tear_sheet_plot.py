@@ -23,13 +23,13 @@ def strongest_png(rows: pl.DataFrame, title: str) -> bytes:
         figure = Figure(figsize=(6.2, 3.0), dpi=100, facecolor="white")
         axes = figure.add_axes((0.34, 0.1, 0.63, 0.8))
         light(axes, f"{title}: rank IC at {rows['horizon'][0]} sessions, ± 2 standard errors")
-        place, ic = np.arange(len(rows)), rows["ic"].to_numpy()
-        axes.barh(place, ic, height=0.62, color=np.where(ic >= 0, PNG_ACCENT, _LOSS), alpha=0.85)
+        heights, ic = np.arange(len(rows)), rows["ic"].to_numpy()
+        axes.barh(heights, ic, height=0.62, color=np.where(ic >= 0, PNG_ACCENT, _LOSS), alpha=0.85)
         axes.errorbar(
-            ic, place, xerr=2 * rows["ic_standard_error"].to_numpy(), fmt="none", ecolor=PNG_INK, elinewidth=0.9
+            ic, heights, xerr=2 * rows["ic_standard_error"].to_numpy(), fmt="none", ecolor=PNG_INK, elinewidth=0.9
         )
         axes.axvline(0, color=PNG_INK, linewidth=0.7)
-        axes.set_yticks(place, rows["factor"].to_list(), color=PNG_INK)
+        axes.set_yticks(heights, rows["factor"].to_list(), color=PNG_INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_formatter(

@@ -113,10 +113,11 @@ def test_what_is_not_there_is_said_in_one_line(quant: Quant, arguments: tuple[st
 def test_without_scores_the_command_that_makes_them_is_named(
     command: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path))
+    for name, value in (ENVIRONMENT | {"QUANT__STORAGE": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
     status, _, err = command("analyse", "T00")
     assert status == 1
-    assert "quant run --select scores" in err
+    assert f"quant run --profile demo --sector SECTOR --to {LAST} --select scores" in err
 
 
 def test_a_backtest_against_the_universes_own_factors(command: Quant, storage: Path) -> None:

@@ -132,6 +132,8 @@ def test_the_python_that_is_printed_gives_the_same_rows(store: DatasetStore, com
             "the first month 2024-06 is later than the last month 2024-05; swap --from and --to",
         ),
         ("show weights -s re", "nothing of 'weights' of re is in "),
+        ("show weights -m 2024-07", "month 2024-07 has no closed session at as_of 2024-06-28"),
+        ("show weights --from 2023-01 --to 2023-05", "month 2023-01 is outside the range of profile 'demo'"),
         ("show weights --format xlsx", "--format xlsx does not exist; choose one of table, csv, json, parquet"),
         ("show weights --format parquet", "add --out FILE"),
         ("report -s it", "no report of it is in "),
