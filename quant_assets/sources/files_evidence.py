@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from quant_assets.settings.sectors import SECTORS
@@ -12,6 +13,11 @@ from quant_assets.settings.sectors import SECTORS
 #: Ratios by which a step of closes is recognised as a split, and their tolerance.
 _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0)
 _NEAR = 0.04
+
+#: Standard errors by which the move on ex-days must differ from the other possibility, and least number of such days.
+_CERTAIN, _EX_DAYS = 3.0, 12
+#: Larger moves of a day say nothing about its dividend.
+_EXTREME = 0.15
 
 #: Most days between observations of a frequency, and days after the period's end by which nearly all are released.
 #: Semi-annual series count as annual, so that they are known late, not early.
@@ -76,10 +82,11 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
         follow = flagged.filter(moved)
         if 2 * len(follow) > len(flagged):
             return Adjustment("as_traded", f"{len(follow)} of {len(flagged)} closes fall with the split of the day")
-        return Adjustment(
-            "split_adjusted",
-            f"{len(flagged) - len(follow)} of {len(flagged)} closes do not move with the split of the day",
-        )
+        still = f"{len(flagged) - len(follow)} of {len(flagged)} closes do not move with the split of the day"
+        if adjusted_close is not None:
+            return Adjustment("split_adjusted", still)
+        adjustment, why = _by_dividends(steps)
+        return Adjustment(adjustment, f"{still}; {why}")
     if adjusted_close is not None:
         large = steps.filter((pl.col("change") - 1.0).abs() > 0.15)
         if len(large):
@@ -103,11 +110,33 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
             "as_traded",
             f"{len(jumps)} closes step by a ratio of a split: {row['ticker']} by {row['step']:.3g} on {row['date']}",
         )
-    return Adjustment(
-        "split_adjusted",
-        f"no split among {len(steps)} steps between closes; prices do not show whether dividends are taken out: "
-        "if your provider says they are, write adjustment: total_return for this file in the profile",
-    )
+    adjustment, why = _by_dividends(steps)
+    return Adjustment(adjustment, f"no split among {len(steps)} steps between closes; {why}")
+
+
+def _by_dividends(steps: pl.DataFrame) -> Adjustment:
+    """The adjustment of prices without splits in them, by what they do on ex-days.
+
+    The return over those of the other tickers is regressed on the dividend yield, without a constant and with errors
+    robust to heteroscedasticity (White 1980): -1 where the close falls by the dividend, 0 where it is taken out.
+    """
+    step, others = pl.col("step"), pl.col("step").count().over("date") - 1
+    market = pl.when(others > 0).then((step.sum().over("date") - step) / others).otherwise(1.0)
+    ex_days = steps.with_columns(
+        paid=(pl.col("dividend") / pl.col("close").shift()).over("ticker"), excess=step - market
+    ).filter(pl.col("paid").is_between(1e-4, 0.2), pl.col("excess").abs() < _EXTREME)
+    paid, excess = ex_days["paid"].to_numpy(), ex_days["excess"].to_numpy()
+    caution = "if your provider says they are, write adjustment: total_return for this file in the profile"
+    if len(ex_days) < _EX_DAYS:
+        return Adjustment("split_adjusted", f"prices do not show whether dividends are taken out: {caution}")
+    fall = float(paid @ excess / (paid @ paid))
+    error = float(np.sqrt((paid**2) @ (excess - fall * paid) ** 2) / (paid @ paid))
+    seen = f"on {len(ex_days)} ex-days the close moved by {fall:+.2f} +- {error:.2f} of the dividend"
+    if fall + 1.0 > _CERTAIN * error and fall > -0.5:
+        return Adjustment("total_return", f"{seen}: dividends are taken out of the prices (-1 where they are not)")
+    if fall < -_CERTAIN * error and fall < -0.5:
+        return Adjustment("split_adjusted", f"{seen}: dividends are not taken out of the prices")
+    return Adjustment("split_adjusted", f"{seen}, which does not show whether dividends are taken out: {caution}")
 
 
 def frequency_of(statements: pl.DataFrame) -> str:
