@@ -160,8 +160,9 @@ def _headings(profile: Profile) -> Iterator[str]:
         "quant candidates shows who is eligible"
     )
     yield (
-        f"{weights.horizon}-day: forecast return over {weights.horizon} sessions; {weights.model} (weights.model) "
-        "decides the weights, other models are for comparison"
+        f"{weights.horizon}-day: forecast return over {weights.horizon} sessions; those of {weights.model} "
+        f"(weights.model) choose the best {weights.top_n} of a side (weights.top_n), other models are for comparison; "
+        f"with {weights.top_n} names or fewer all are held, whatever the forecasts"
     )
 
 

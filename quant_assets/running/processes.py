@@ -201,6 +201,8 @@ def _begin(parent: int, told: Channel | None) -> None:
     collect_rarely()
     _CHANNEL[:] = [] if told is None else [told]
     signal.signal(signal.SIGINT, (lambda *_: os._exit(130)) if told is None else (lambda *_: _INTERRUPTED.append(True)))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # What the parent ignores or blocks is inherited, and a worker that ignores this could not be ended.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     atexit.register(os._exit, 0)
     end_with_parent(parent)

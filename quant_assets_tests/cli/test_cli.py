@@ -294,7 +294,9 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
         ["short", "1", "AAA", "+1234.57", "-0.50", "+0.25", "", "", ""],
     ]
     assert all(name in outcome.out for name in ("selection", "momentum", "low vol", "forecast"))
-    assert "20-day: forecast return over 20 sessions; lightgbm (weights.model) decides the weights" in outcome.out
+    assert (
+        "20-day: forecast return over 20 sessions; those of lightgbm (weights.model) choose the best 10" in outcome.out
+    )
     assert "longs are the highest 15% of the eligible names, shorts the lowest 15%" in outcome.out
     assert "no forecast of lightgbm at this close: the weights follow the selection score" in outcome.out
     assert "no weight of shorts: book long_only" in outcome.out

@@ -1,4 +1,5 @@
 import multiprocessing
+import signal
 import subprocess
 import sys
 import time
@@ -44,15 +45,25 @@ def _write(path: Path) -> None:
     time.sleep(600.0)
 
 
-def test_processes_beside_end_with_the_context(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parent", ["", "ignores", "blocks"])
+def test_processes_beside_end_with_the_context(tmp_path: Path, parent: str, request: pytest.FixtureRequest) -> None:
+    """Also where the parent ignores or blocks the signal that ends them, which they inherit."""
+    if parent == "ignores":
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
+    elif parent == "blocks":
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        request.addfinalizer(lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask))
     begun = time.monotonic()
     with beside(multiprocessing.get_context("spawn"), [_write], tmp_path / "file"):
         while not (tmp_path / "file").exists() and time.monotonic() < begun + 120.0:
             time.sleep(0.05)
         (process,) = multiprocessing.active_children()
     process.join(timeout=60.0)
+    ended = not process.is_alive()
+    process.kill()
     assert (tmp_path / "file").read_text() == "called"
-    assert not process.is_alive()
+    assert ended
 
 
 def _fail() -> None:
