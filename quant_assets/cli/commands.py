@@ -278,7 +278,9 @@ def lookahead(
     last: ToOption = None,
     asset: Annotated[
         list[str] | None,
-        typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all]."),
+        typer.Option(
+            "--asset", "-a", help="Only this asset and what it reads; comma-separated or repeated [default: all]."
+        ),
     ] = None,
     full: Annotated[
         bool,
@@ -321,9 +323,8 @@ def lookahead(
     from quant_assets.running.bookkeeping import prepare_bulk_runs
 
     prepare_bulk_runs()
-    chosen = chosen_parts(
-        session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
-    )
+    names = [name.strip() for value in asset or () for name in value.split(",")]
+    chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, names, full=full)
     with Steps() as steps:
         result = audit_parts(chosen, workers, steps.advance, Kept(keep, session.profile) if keep else None)
     for line in write(result, json, html, session.settings):

@@ -135,6 +135,10 @@ def write(folder: Path, name: str) -> Iterator[str]:
     first = max(f"{days[0]:%Y-%m}", shift_month(last, 1 - ReportSettings().history_months))
     yield f"next: quant run -p {name}{sector} --from {first} --to {last}"
     yield f"then: quant picks -p {name}{sector} --month {last}"
+    yield (
+        f"the profile ends with the files' last day, {days[1]}: to run it every day, remove as_of and partitions.end "
+        "from it, so that sessions added to the files count"
+    )
 
 
 def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:

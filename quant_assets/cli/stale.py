@@ -35,8 +35,8 @@ def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
         yield _table(outdated)
         of = "".join(f"--sector {stale} " for stale in sorted({stale.sector for stale in outdated if stale.sector}))
         yield (
-            f"computed again by quant run {of}--from {min(stale.first for stale in outdated)} "
-            f"--to {max(stale.last for stale in outdated)} "
+            f"computed again by quant run -p {profile.settings.profile} {of}"
+            f"--from {min(stale.first for stale in outdated)} --to {max(stale.last for stale in outdated)} "
             f"--select {','.join(dict.fromkeys(stale.asset for stale in outdated))}, or for fewer months and assets"
         )
         yield (

@@ -198,3 +198,5 @@ def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeyp
 
 def test_a_mistake_is_one_line(quant: Quant) -> None:
     assert quant("--asset", "nothing")[0] == 2
+    status, _, errors = quant("--asset", "universe, nothing")
+    assert (status, "there is no asset 'nothing'" in errors) == (2, True)

@@ -79,6 +79,7 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
         next(line for line in done.out.splitlines() if line.startswith("written: ")).removeprefix("written: ")
     )
     assert "next: quant run -p own --sector it --from 2024-01 --to 2024-03" in done.out
+    assert "to run it every day, remove as_of and partitions.end" in done.out
     assert "the prices are of 3 months: most windows are full after a year only" in done.out
     lines = written.read_text().splitlines()
     assert len(lines) <= 12
