@@ -107,7 +107,10 @@ def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_fo
     shutil.rmtree(kept)
     assert any("inputs universe changed" in line for line in listed(graph.profile))
     advice = [each for each in stale.output(graph.profile, [SECTOR]) if isinstance(each, str) and "quant run" in each]
-    assert "quant run --sector cons_staples --from 2024-02 --to 2024-02 --select indicators,candidates" in advice[0]
+    assert (
+        "quant run -p demo --sector cons_staples --from 2024-02 --to 2024-02 --select indicators,candidates"
+        in advice[0]
+    )
     assert advice[1].startswith("quant run --refresh looks at code and settings"), (
         "it leaves alone what other inputs alone made stale"
     )
