@@ -84,6 +84,6 @@ def _before(daily: Daily, session: date) -> Iterator[str]:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         yield (
-            f"not every sector is recorded for {', '.join(map(str, missing[:3]))}{more}: quant daily --as-of DAY and "
-            "the schedule after_close record it late"
+            f"not every sector is recorded for {', '.join(map(str, missing[:3]))}{more}: "
+            f"quant daily --as-of {missing[0]} and the schedule after_close record it late"
         )

@@ -88,9 +88,11 @@ def _versioned(profile: Profile, name: str, month: str) -> Dataset:
     named = f"quant known is for rows that are published late or revised: {', '.join(versioned)}"
     if name not in profile.every_dataset:
         raise UsageError(f"dataset '{name}' does not exist; {named}")
+    assumed = "sector_assumed" in profile.every_dataset[name].columns
+    but = " (where sector_assumed is true, the sector is that of the ticker's first, later snapshot)" if assumed else ""
     raise UsageError(
-        f"dataset '{name}' has no revisions, so what is stored is what was known: quant show {name} -m {month} prints "
-        f"it; {named}"
+        f"dataset '{name}' has no revisions, so what is stored is what was known{but}: "
+        f"quant show {name} -m {month} prints it; {named}"
     )
 
 

@@ -110,6 +110,10 @@ def test_macro_as_it_was_known(quant: Quant) -> None:
             "fundamentals, macro, labels",
         ),
         ("candidates --as-of 2024-06-28", "quant show candidates -m 2024-06 prints it"),
+        (
+            "universe --as-of 2024-06-28",
+            "(where sector_assumed is true, the sector is that of the ticker's first, later",
+        ),
         ("price --as-of 2024-06-28", "dataset 'price' does not exist; quant known is for rows"),
         ("macro --as-of june", "write it as YYYY-MM-DD"),
         ("macro --as-of 2024-09-02", "later than the last closed session 2024-08-30"),
