@@ -133,4 +133,6 @@ def _seen(rows: pl.DataFrame, sessions: int, total: int, by: Iterable[str]) -> p
 def _year_before(rows: pl.DataFrame, newest: pl.DataFrame, total: int) -> pl.DataFrame:
     """Value of the period twelve months before the newest one, in the vintage known by each session."""
     wanted = newest.select("_session", period=pl.col("period").dt.offset_by("-12mo"))
-    return wanted.join(_seen(rows, _YEAR_AGO, total, ("period",)), on=["_session", "period"], how="left")
+    # A revision of the whole history is a row for each of its periods: those that nobody asks for are left out first.
+    asked = rows.filter(pl.col("period").is_in(wanted["period"].unique().implode()))
+    return wanted.join(_seen(asked, _YEAR_AGO, total, ("period",)), on=["_session", "period"], how="left")
