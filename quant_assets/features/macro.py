@@ -108,7 +108,9 @@ def macro_features(
     for name in inputs:
         series = name.removesuffix("_year_ago")
         own = known.filter(pl.col("series_id") == series)
-        newest = _seen(own, FRESH, len(sessions), ())
+        # Of what became known at one session, only the newest period can be the newest known.
+        latest = own.sort("period").unique("_known", keep="last", maintain_order=True)
+        newest = _seen(latest, FRESH, len(sessions), ())
         values = newest if series == name else _year_before(own, newest, len(sessions))
         column = values.select("_session", pl.col("value").alias(name))
         frame = frame.join(column, on="_session", how="left", maintain_order="left")
